@@ -1,0 +1,408 @@
+//! Who may ask for what, and with which credential: the rules, in their order.
+//!
+//! [`authorize`] is the only maker of a [`Permit`], and nothing can be sent upstream, or be read from the
+//! cache, without one. So "refused before anything goes upstream" holds because the program would not
+//! compile otherwise.
+//!
+//! The rules follow Talkdesk's "Billing Insights API: Entitlement": a partner's Organization has one client
+//! for every Instance under it; a customer sold directly has a client per Instance; a customer sold by a
+//! reseller may never use one of its own. What is unknown decides **closed** where it is about whose data is
+//! seen (accounts, records), and **open** where it is convenience (scopes nobody told us).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::credential::Credential;
+use super::endpoint::{AccountScope, Content, Endpoint};
+use super::id::{AccountId, OrganizationId};
+use super::learned::{DeniedRequest, Learned, LearnedDenial};
+use super::query;
+use super::tenant::{Instance, Organization, Seller, Tenant, TenantKind};
+
+/// The proof that a tenant may make a request, with all that is needed to send it.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    tenant: Arc<Tenant>,
+    credential: Arc<Credential>,
+    endpoint: Arc<Endpoint>,
+    method: Method,
+    path_and_query: Arc<str>,
+    wall: Option<Wall>,
+    reread_accounts: Option<Arc<Organization>>,
+}
+
+/// Every record of an answer must carry this account's id: an Instance on its Organization's credential
+/// sees only itself, whatever upstream makes of the account parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wall {
+    /// The member of a record that carries the id.
+    pub field: Arc<str>,
+    /// The id that it must have.
+    pub account: AccountId,
+}
+
+/// What is asked for: a request, reduced to what the rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The endpoint that the path led to.
+    pub endpoint: &'a Arc<Endpoint>,
+    /// The method; one that the endpoint answers.
+    pub method: &'a Method,
+    /// The path upstream.
+    pub path: &'a str,
+    /// The raw query.
+    pub query: Option<&'a str>,
+    /// Send the query as received, as a plain rule has it, instead of sorted.
+    pub plain: bool,
+}
+
+/// The operator's part in the rules.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Plans of Instances on their own credential that may use the API; empty: any.
+    pub eligible_plans: HashSet<Arc<str>>,
+    /// The query parameters that an Instance on its Organization's credential may use.
+    pub instance_query_parameters: HashSet<Arc<str>>,
+    /// The query parameter that names an account, on every endpoint that has no other.
+    pub account_parameter: Arc<str>,
+    /// How long a learned list of accounts may deny.
+    pub accounts_max_age: Duration,
+    /// How long Talkdesk's own denial of a request is taken for the present one; zero: not at all.
+    pub remember_denials: Duration,
+}
+
+/// Why a request is refused. In the order in which the rules are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The configuration has switched the tenant, or its Organization, off.
+    TenantDisabled {
+        /// The Organization that is switched off, where it is not the tenant itself.
+        organization: Option<OrganizationId>,
+    },
+    /// The Instance was sold by a reseller that is not configured here.
+    ResellerSold {
+        /// The reseller's Organization.
+        organization: Arc<str>,
+    },
+    /// There is no OAuth client for it.
+    NoOauthClient {
+        /// The Organization whose client is missing, where it is not the tenant's own.
+        organization: Option<OrganizationId>,
+    },
+    /// The plan does not come with API access.
+    PlanNotEligible {
+        /// The plan, where the configuration says.
+        plan: Option<Arc<str>>,
+    },
+    /// The credential lacks the endpoint's scope.
+    ScopeMissing {
+        /// The scope.
+        scope: Arc<str>,
+        /// Whether Talkdesk said so (with the token), or the configuration.
+        learned: bool,
+    },
+    /// Only an Organization may ask for this.
+    OrganizationOnly,
+    /// An Instance on its Organization's credential used a parameter that could widen its view.
+    ParameterNotAllowed {
+        /// The parameter's decoded name.
+        parameter: String,
+    },
+    /// The query names an account outside the grant.
+    AccountNotInOrganization {
+        /// The value of the account parameter.
+        account: String,
+    },
+    /// Talkdesk answered 403 to this very request a moment ago.
+    DeniedByTalkdesk(Arc<LearnedDenial>),
+}
+
+/// Decides whether `tenant` may make the request, and with which credential.
+///
+/// # Errors
+/// The first rule that refuses it.
+pub fn authorize(
+    tenant: &Arc<Tenant>,
+    ask: &Ask<'_>,
+    policy: &Policy,
+    learned: &Learned,
+    now: Instant,
+) -> Result<Permit, Denial> {
+    tenant_is_enabled(tenant)?;
+    let (credential, scope) = credential_for(tenant, policy)?;
+    scope_is_granted(credential, ask.endpoint, learned, now)?;
+    let narrowed = narrow(ask, scope, policy, learned, now)?;
+    let permit = Permit {
+        tenant: Arc::clone(tenant),
+        credential: Arc::clone(credential),
+        endpoint: Arc::clone(ask.endpoint),
+        method: ask.method.clone(),
+        path_and_query: narrowed.path_and_query,
+        wall: narrowed.wall,
+        reread_accounts: narrowed.reread_accounts,
+    };
+    if !ask.plain
+        && learned.has_denials()
+        && let Some(denial) = learned.denial(&permit.as_denied_request(), now)
+    {
+        return Err(Denial::DeniedByTalkdesk(denial));
+    }
+    Ok(permit)
+}
+
+fn tenant_is_enabled(tenant: &Tenant) -> Result<(), Denial> {
+    match tenant.organization() {
+        _ if !tenant.enabled => Err(Denial::TenantDisabled { organization: None }),
+        Some(organization) if !organization.enabled => {
+            let own = matches!(tenant.kind, TenantKind::Organization(_));
+            Err(Denial::TenantDisabled { organization: (!own).then(|| organization.id.clone()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How far the chosen credential reaches beyond the tenant.
+enum Reach<'a> {
+    /// An Organization on its own credential.
+    Organization(&'a Arc<Organization>),
+    /// An Instance on its own credential.
+    Direct(Option<AccountId>),
+    /// An Instance on its Organization's credential, which could see more than it may.
+    Walled(AccountId),
+    /// The same, but without an id that its records could be checked against.
+    Unknown,
+}
+
+fn credential_for<'a>(
+    tenant: &'a Tenant,
+    policy: &Policy,
+) -> Result<(&'a Arc<Credential>, Reach<'a>), Denial> {
+    let instance = match &tenant.kind {
+        TenantKind::Organization(organization) => {
+            let credential =
+                organization.credential.as_ref().ok_or(Denial::NoOauthClient { organization: None })?;
+            return Ok((credential, Reach::Organization(organization)));
+        }
+        TenantKind::Instance(instance) => instance,
+    };
+    match &instance.seller {
+        Seller::Configured(organization) => {
+            let missing = || Denial::NoOauthClient { organization: Some(organization.id.clone()) };
+            let credential = organization.credential.as_ref().ok_or_else(missing)?;
+            Ok((credential, instance.account_id.map_or(Reach::Unknown, Reach::Walled)))
+        }
+        Seller::Reseller(organization) => Err(Denial::ResellerSold { organization: Arc::clone(organization) }),
+        Seller::Talkdesk(_) => {
+            let credential =
+                instance.credential.as_ref().ok_or(Denial::NoOauthClient { organization: None })?;
+            plan_is_eligible(instance, policy)?;
+            Ok((credential, Reach::Direct(instance.account_id)))
+        }
+    }
+}
+
+fn plan_is_eligible(instance: &Instance, policy: &Policy) -> Result<(), Denial> {
+    let eligible = policy.eligible_plans.is_empty()
+        || instance.plan.as_ref().is_some_and(|plan| policy.eligible_plans.contains(plan));
+    if eligible { Ok(()) } else { Err(Denial::PlanNotEligible { plan: instance.plan.clone() }) }
+}
+
+fn scope_is_granted(
+    credential: &Credential,
+    endpoint: &Endpoint,
+    learned: &Learned,
+    now: Instant,
+) -> Result<(), Denial> {
+    let Some(scope) = &endpoint.scope else { return Ok(()) };
+    let missing = |learned| Denial::ScopeMissing { scope: scope.as_str().into(), learned };
+    if credential.scopes.as_ref().is_some_and(|configured| !configured.contains(scope)) {
+        return Err(missing(false));
+    }
+    match learned.scopes(&credential.key, now) {
+        Some(granted) if !granted.scopes.contains(scope.as_str()) => Err(missing(true)),
+        _ => Ok(()),
+    }
+}
+
+struct Narrowed {
+    path_and_query: Arc<str>,
+    wall: Option<Wall>,
+    reread_accounts: Option<Arc<Organization>>,
+}
+
+fn narrow(
+    ask: &Ask<'_>,
+    reach: Reach<'_>,
+    policy: &Policy,
+    learned: &Learned,
+    now: Instant,
+) -> Result<Narrowed, Denial> {
+    match reach {
+        Reach::Walled(account) => narrow_to_instance(ask, account, policy),
+        Reach::Unknown => Err(Denial::OrganizationOnly),
+        Reach::Direct(account) => {
+            for named in accounts_named(ask, policy) {
+                if account.is_some_and(|own| AccountId::from_bytes(named.as_bytes()) != Some(own)) {
+                    return Err(Denial::AccountNotInOrganization { account: named.into_owned() });
+                }
+            }
+            Ok(Narrowed { path_and_query: unchanged(ask), wall: None, reread_accounts: None })
+        }
+        Reach::Organization(organization) => {
+            let reread = accounts_are_in(organization, ask, policy, learned, now)?;
+            let reread_accounts = reread.then(|| Arc::clone(organization));
+            Ok(Narrowed { path_and_query: unchanged(ask), wall: None, reread_accounts })
+        }
+    }
+}
+
+/// The query that keeps an Instance to itself, and the wall behind it.
+fn narrow_to_instance(ask: &Ask<'_>, account: AccountId, policy: &Policy) -> Result<Narrowed, Denial> {
+    let scope = match &ask.endpoint.content {
+        Content::Accounts | Content::Opaque => return Err(Denial::OrganizationOnly),
+        Content::Catalogue => None,
+        Content::Records(scope) => Some(scope),
+    };
+    let account_parameter = scope.map_or(&policy.account_parameter, |scope| &scope.parameter);
+    let mut kept: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    let mut foreign = None;
+    for parameter in query::parameters(ask.query.unwrap_or_default()) {
+        if *parameter.name == **account_parameter {
+            if AccountId::from_bytes(parameter.value.as_bytes()) != Some(account) {
+                foreign.get_or_insert_with(|| parameter.value.into_owned());
+            }
+        } else if policy.instance_query_parameters.contains(&*parameter.name) {
+            kept.push((parameter.name, parameter.value));
+        } else {
+            return Err(Denial::ParameterNotAllowed { parameter: parameter.name.into_owned() });
+        }
+    }
+    if let Some(account) = foreign {
+        return Err(Denial::AccountNotInOrganization { account });
+    }
+    let wall = scope.map(|AccountScope { parameter, field }| {
+        kept.push(((&**parameter).into(), account.to_string().into()));
+        Wall { field: Arc::clone(field), account }
+    });
+    let path_and_query = join(ask.path, &query::rebuilt(kept));
+    Ok(Narrowed { path_and_query, wall, reread_accounts: None })
+}
+
+/// Whether the accounts that the query names are under the Organization. The answer says whether its list
+/// of accounts should be read again.
+fn accounts_are_in(
+    organization: &Organization,
+    ask: &Ask<'_>,
+    policy: &Policy,
+    learned: &Learned,
+    now: Instant,
+) -> Result<bool, Denial> {
+    let mut reread = false;
+    for named in accounts_named(ask, policy) {
+        let id = AccountId::from_bytes(named.as_bytes());
+        if id.is_some_and(|id| organization.accounts.contains(&id)) {
+            continue;
+        }
+        let outside = if organization.discover_accounts {
+            match learned.accounts(&organization.id) {
+                Some(list) if id.is_some_and(|id| list.accounts.contains_key(&id)) => false,
+                Some(list) if now.saturating_duration_since(list.read_at) < policy.accounts_max_age => true,
+                _ => {
+                    reread = true;
+                    false
+                }
+            }
+        } else {
+            !organization.accounts.is_empty()
+        };
+        if outside {
+            return Err(Denial::AccountNotInOrganization { account: named.into_owned() });
+        }
+    }
+    Ok(reread)
+}
+
+fn accounts_named<'a>(ask: &Ask<'a>, policy: &'a Policy) -> impl Iterator<Item = Cow<'a, str>> {
+    let name = match &ask.endpoint.content {
+        Content::Records(scope) => Arc::clone(&scope.parameter),
+        Content::Accounts | Content::Catalogue | Content::Opaque => Arc::clone(&policy.account_parameter),
+    };
+    query::parameters(ask.query.unwrap_or_default())
+        .filter(move |parameter| *parameter.name == *name)
+        .map(|parameter| parameter.value)
+}
+
+fn unchanged(ask: &Ask<'_>) -> Arc<str> {
+    match ask.query {
+        Some(query) if ask.plain => format!("{}?{query}", ask.path).into(),
+        Some(query) => join(ask.path, &query::sorted(query)),
+        None => ask.path.into(),
+    }
+}
+
+fn join(path: &str, query: &str) -> Arc<str> {
+    if query.is_empty() { path.into() } else { format!("{path}?{query}").into() }
+}
+
+impl Permit {
+    /// For whom.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// With which credential.
+    #[must_use]
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    /// To which endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// With which method the client asked.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path and query as they go upstream.
+    #[must_use]
+    pub fn path_and_query(&self) -> &Arc<str> {
+        &self.path_and_query
+    }
+
+    /// What every record of the answer must satisfy.
+    #[must_use]
+    pub fn wall(&self) -> Option<&Wall> {
+        self.wall.as_ref()
+    }
+
+    /// The Organization whose list of accounts was too old to decide by.
+    #[must_use]
+    pub fn reread_accounts(&self) -> Option<&Arc<Organization>> {
+        self.reread_accounts.as_ref()
+    }
+
+    /// The request as a denial of it is remembered.
+    #[must_use]
+    pub fn as_denied_request(&self) -> DeniedRequest {
+        // A HEAD is fetched as a GET, so a denial of one is a denial of both.
+        let method = if self.method == Method::HEAD { &Method::GET } else { &self.method };
+        DeniedRequest {
+            credential: self.credential.key.clone(),
+            request: format!("{method} {}", self.path_and_query).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "entitlement_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+//! The names and ids that the domain speaks of, each parsed once where it enters.
+//!
+//! A value of one of these types is well-formed; nothing downstream checks it again. They are cheap to
+//! clone (shared text) because they travel in every log line and metric handle.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Why a text is not one of the ids below. The message says what would be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidId(pub &'static str);
+
+macro_rules! text_id {
+    ($(#[$documentation:meta])* $name:ident, $accepts:expr, $message:literal) => {
+        $(#[$documentation])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(text) { Ok(Self(text.into())) } else { Err(InvalidId($message)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// The name by which clients of the proxy call an Organization: the `acme` of `organizations/acme`.
+    /// It is ours, not Talkdesk's.
+    OrganizationId,
+    |text| is_name(text, 64),
+    "must be 1 to 64 lower-case letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
+);
+
+text_id!(
+    /// The name of an Instance: the subdomain of a Talkdesk account, as in `josephpinetrees.mytalkdesk.com`.
+    AccountName,
+    |text| is_name(text, 63),
+    "must be a Talkdesk account name: 1 to 63 lower-case letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
+);
+
+text_id!(
+    /// The identifier of an OAuth client (RFC 6749, section 2.2).
+    ClientId,
+    |text| !text.is_empty() && text.len() <= 256 && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+    "must be 1 to 256 printable ASCII characters (RFC 6749, appendix A.1)"
+);
+
+text_id!(
+    /// One scope token (RFC 6749, section 3.3), as `express-accounts:read`.
+    Scope,
+    |text| !text.is_empty()
+        && text.len() <= 256
+        && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
+    "must be one scope without spaces, quotes or backslashes (RFC 6749, section 3.3)"
+);
+
+/// A name in a path segment must survive URLs, field values and file names without any encoding, so
+/// that there is exactly one way to write it.
+fn is_name(text: &str, longest: usize) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= longest
+        && bytes.first().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && bytes.iter().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+        })
+}
+
+/// Talkdesk's id of an account: 24 hexadecimal digits. Compared as a number, so the case of its digits
+/// never makes two accounts of one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId([u8; 12]);
+
+impl AccountId {
+    /// Reads the id from bytes that may not be UTF-8, as they stand in a body or a query.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        let text: &[u8; 24] = text.try_into().ok()?;
+        let mut id = [0; 12];
+        for (byte, digits) in id.iter_mut().zip(text.as_chunks::<2>().0) {
+            *byte = hex_digit(digits[0])? << 4 | hex_digit(digits[1])?;
+        }
+        Some(Self(id))
+    }
+}
+
+const fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::from_bytes(text.as_bytes())
+            .ok_or(InvalidId("must be 24 hexadecimal digits, as `5ea75fe7aa224700012eae40`"))
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_id_is_the_same_in_either_case() {
+        let lower: AccountId = "5ea75fe7aa224700012eae40".parse().expect("well-formed");
+        let upper: AccountId = "5EA75FE7AA224700012EAE40".parse().expect("well-formed");
+        assert_eq!(lower, upper);
+        assert_eq!(upper.to_string(), "5ea75fe7aa224700012eae40");
+    }
+
+    #[test]
+    fn what_is_not_24_hexadecimal_digits_is_no_account_id() {
+        for text in ["", "5ea75fe7aa224700012eae4", "5ea75fe7aa224700012eae400", "5ea75fe7aa224700012eae4g", "é"] {
+            assert!(text.parse::<AccountId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_spelling_only() {
+        assert!("acme-2.eu_x".parse::<OrganizationId>().is_ok());
+        for text in ["", "Acme", "a/b", "a%2f", "..", ".a", "a b", "é", &"a".repeat(65)] {
+            assert!(text.parse::<OrganizationId>().is_err(), "{text}");
+        }
+    }
+}

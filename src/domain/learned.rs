@@ -1,0 +1,263 @@
+//! What Talkdesk has told while the proxy runs: the scopes of tokens, the accounts of Organizations, and the
+//! requests that it denied.
+//!
+//! Reading is a pointer load: every request reads, and something is learned a few times in an hour. So each
+//! table is an immutable map that is replaced whole. Nothing here decides; `entitlement` does, and it holds
+//! what was learned against the time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::credential::CredentialKey;
+use super::id::{AccountId, AccountName, OrganizationId};
+use super::tenant::{Organization, Tenant, TenantName};
+
+/// Everything learned; shared by all requests.
+#[derive(Default)]
+pub struct Learned {
+    scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>>>,
+    accounts: ArcSwap<Accounts>,
+    denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
+}
+
+/// The scopes that Talkdesk granted with a token.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LearnedScopes {
+    /// The scopes, decoded.
+    pub scopes: BTreeSet<String>,
+    /// The end of the token that taught them; they deny nothing after it.
+    pub valid_until: Instant,
+}
+
+/// The accounts under an Organization, as `/express/accounts` listed them.
+#[derive(Debug)]
+pub struct AccountList {
+    /// The ids and names.
+    pub accounts: HashMap<AccountId, AccountName>,
+    /// When the list was read to its end. A list that was not is never kept.
+    pub read_at: Instant,
+}
+
+/// A request as Talkdesk saw it: whose credential, which method, which URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeniedRequest {
+    /// With which credential.
+    pub credential: CredentialKey,
+    /// Method and path with query.
+    pub request: Box<str>,
+}
+
+/// Talkdesk answered 403 to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedDenial {
+    /// Talkdesk's `code` and `message`, cleaned of anything that must not be shown.
+    pub reason: Box<str>,
+    /// Talkdesk's own request id.
+    pub upstream_request_id: Option<Box<str>>,
+    /// Until when the answer is taken for the present one.
+    pub until: Instant,
+}
+
+#[derive(Default)]
+struct Accounts {
+    lists: HashMap<OrganizationId, Arc<AccountList>>,
+    tenants: HashMap<AccountName, LearnedTenant>,
+}
+
+enum LearnedTenant {
+    One(Arc<Tenant>),
+    /// Two Organizations claim one account name: whose it is, is unknown, so it is nobody's.
+    Disputed,
+}
+
+/// Denials kept at most. A client that asks for ever new foreign accounts must not make the table grow.
+const MOST_DENIALS: usize = 1_024;
+
+impl Learned {
+    /// The scopes of the credential's token, while that token is valid. None means unknown.
+    #[must_use]
+    pub fn scopes(&self, credential: &CredentialKey, now: Instant) -> Option<Arc<LearnedScopes>> {
+        self.scopes.load().get(credential).filter(|learned| now < learned.valid_until).cloned()
+    }
+
+    /// Remembers what a new token may do. An absent or empty list teaches nothing.
+    pub fn learn_scopes(&self, credential: &CredentialKey, scopes: BTreeSet<String>, valid_until: Instant) {
+        self.scopes.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            if scopes.is_empty() {
+                known.remove(credential);
+            } else {
+                let learned = LearnedScopes { scopes: scopes.clone(), valid_until };
+                known.insert(credential.clone(), Arc::new(learned));
+            }
+            known
+        });
+    }
+
+    /// The learned accounts of an Organization.
+    #[must_use]
+    pub fn accounts(&self, organization: &OrganizationId) -> Option<Arc<AccountList>> {
+        self.accounts.load().lists.get(organization).cloned()
+    }
+
+    /// The tenant of a learned account.
+    #[must_use]
+    pub fn instance(&self, name: &AccountName) -> Option<Arc<Tenant>> {
+        match self.accounts.load().tenants.get(name)? {
+            LearnedTenant::One(tenant) => Some(Arc::clone(tenant)),
+            LearnedTenant::Disputed => None,
+        }
+    }
+
+    /// The tenants of all learned accounts.
+    #[must_use]
+    pub fn instances(&self) -> Vec<Arc<Tenant>> {
+        let accounts = self.accounts.load();
+        let tenants = accounts.tenants.values().filter_map(|tenant| match tenant {
+            LearnedTenant::One(tenant) => Some(Arc::clone(tenant)),
+            LearnedTenant::Disputed => None,
+        });
+        tenants.collect()
+    }
+
+    /// Replaces the list of an Organization by one that was read to its end.
+    pub fn learn_accounts(&self, organization: &Arc<Organization>, list: AccountList) {
+        let list = Arc::new(list);
+        self.accounts.rcu(|known| {
+            let mut lists = known.lists.clone();
+            lists.insert(organization.id.clone(), Arc::clone(&list));
+            // The tenants of other Organizations stay the very same ones.
+            let mut tenants = HashMap::with_capacity(known.tenants.len() + list.accounts.len());
+            for tenant in known.tenants.values() {
+                if let LearnedTenant::One(tenant) = tenant
+                    && tenant.organization().is_some_and(|owner| owner.id != organization.id)
+                    && let TenantName::Instance(name) = &tenant.name
+                {
+                    tenants.insert(name.clone(), LearnedTenant::One(Arc::clone(tenant)));
+                }
+            }
+            for (id, name) in &list.accounts {
+                let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
+                let tenant = if disputed(&lists, &organization.id, name) { LearnedTenant::Disputed } else { tenant };
+                tenants.insert(name.clone(), tenant);
+            }
+            Accounts { lists, tenants }
+        });
+    }
+
+    /// Talkdesk's denial of this very request, while it is remembered.
+    #[must_use]
+    pub fn denial(&self, request: &DeniedRequest, now: Instant) -> Option<Arc<LearnedDenial>> {
+        self.denials.load().get(request).filter(|denial| now < denial.until).cloned()
+    }
+
+    /// Whether any denial is remembered: the common case is none, and then no key need be made.
+    #[must_use]
+    pub fn has_denials(&self) -> bool {
+        !self.denials.load().is_empty()
+    }
+
+    /// Remembers that Talkdesk denied a request.
+    pub fn learn_denial(&self, request: &DeniedRequest, denial: LearnedDenial, now: Instant) {
+        let denial = Arc::new(denial);
+        self.denials.rcu(|known| {
+            let mut known: HashMap<_, _> =
+                known.iter().filter(|(_, denial)| now < denial.until).map(|(key, denial)| (key.clone(), denial.clone())).collect();
+            if known.len() < MOST_DENIALS {
+                known.insert(request.clone(), Arc::clone(&denial));
+            }
+            known
+        });
+    }
+
+    /// Forgets the denials that pick `forget`: after a purge, a reload, or a new token.
+    pub fn forget_denials(&self, forget: impl Fn(&DeniedRequest) -> bool) {
+        if self.has_denials() {
+            self.denials.rcu(|known| {
+                let kept = known.iter().filter(|(request, _)| !forget(request));
+                kept.map(|(request, denial)| (request.clone(), denial.clone())).collect::<HashMap<_, _>>()
+            });
+        }
+    }
+}
+
+fn disputed(
+    lists: &HashMap<OrganizationId, Arc<AccountList>>,
+    organization: &OrganizationId,
+    name: &AccountName,
+) -> bool {
+    lists.iter().any(|(other, list)| other != organization && list.accounts.values().any(|listed| listed == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    fn organization(id: &str) -> Arc<Organization> {
+        Arc::new(Organization {
+            id: id.parse().expect("id"),
+            name: id.into(),
+            enabled: true,
+            credential: None,
+            accounts: HashSet::new(),
+            discover_accounts: true,
+        })
+    }
+
+    fn list(now: Instant, accounts: &[(&str, &str)]) -> AccountList {
+        let accounts =
+            accounts.iter().map(|(id, name)| (id.parse().expect("id"), name.parse().expect("name"))).collect();
+        AccountList { accounts, read_at: now }
+    }
+
+    const ONE: &str = "5ea75fe7aa224700012eae40";
+    const TWO: &str = "5ea75fe7aa224700012eae41";
+
+    #[test]
+    fn a_new_list_replaces_the_old_one_whole() {
+        let (learned, acme, now) = (Learned::default(), organization("acme"), Clock::System.now().monotonic);
+        learned.learn_accounts(&acme, list(now, &[(ONE, "one"), (TWO, "two")]));
+        learned.learn_accounts(&acme, list(now, &[(TWO, "two")]));
+        assert!(learned.instance(&"one".parse().expect("name")).is_none());
+        assert!(learned.instance(&"two".parse().expect("name")).is_some());
+    }
+
+    #[test]
+    fn an_account_that_two_organizations_claim_is_nobodys() {
+        let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
+        let (acme, northwind) = (organization("acme"), organization("northwind"));
+        learned.learn_accounts(&acme, list(now, &[(ONE, "one")]));
+        learned.learn_accounts(&northwind, list(now, &[(TWO, "one")]));
+        assert!(learned.instance(&"one".parse().expect("name")).is_none());
+    }
+
+    #[test]
+    fn a_denial_ends_with_its_time_and_the_table_is_bounded() {
+        let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
+        let credential =
+            CredentialKey::new("t", "a", &"c".parse().expect("client id"), None, None);
+        let request = |number: usize| DeniedRequest {
+            credential: credential.clone(),
+            request: format!("GET /{number}").into(),
+        };
+        let denial = LearnedDenial {
+            reason: "no".into(),
+            upstream_request_id: None,
+            until: now + Duration::from_secs(60),
+        };
+        for number in 0..MOST_DENIALS + 10 {
+            learned.learn_denial(&request(number), denial.clone(), now);
+        }
+        assert!(learned.denial(&request(0), now).is_some());
+        assert!(learned.denial(&request(MOST_DENIALS + 1), now).is_none());
+        assert!(learned.denial(&request(0), now + Duration::from_secs(60)).is_none());
+        learned.forget_denials(|request| request.credential == credential);
+        assert!(!learned.has_denials());
+    }
+}

@@ -1,0 +1,174 @@
+//! Reading a request's path: whose prefix it has, and which endpoint it leads to.
+//!
+//! The path is taken raw. Anything that could be read in two ways (an encoded or doubled slash, dot segments,
+//! backslashes, path parameters) is refused instead of being normalised, so the path that the entitlement
+//! sees is the path that goes upstream (CWE-22, CWE-444).
+
+use std::sync::Arc;
+
+use super::endpoint::{Endpoint, PathPattern};
+
+/// Where a path leads.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// `organizations/acme`, where the path begins with a tenant.
+    pub prefix: Option<&'a str>,
+    /// The endpoint, where there is one.
+    pub endpoint: Option<&'a Arc<Endpoint>>,
+    /// The rest of the path, which is also the path upstream.
+    pub path: &'a str,
+}
+
+/// The path could be read in two ways; the text says which part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Ambiguous(pub &'static str);
+
+/// Splits a raw path into its tenant and its endpoint.
+///
+/// # Errors
+/// [`Ambiguous`] for a path that is refused as a whole.
+pub fn read<'a>(raw: &'a str, endpoints: &'a [Arc<Endpoint>]) -> Result<Target<'a>, Ambiguous> {
+    let (prefix, path) = split_prefix(raw);
+    let endpoint = endpoints.iter().find(|endpoint| endpoint.path.matches(path));
+    let below_prefix = endpoint.is_some_and(|endpoint| matches!(endpoint.path, PathPattern::Prefix(_)));
+    refuse_ambiguous(raw, below_prefix)?;
+    Ok(Target { prefix, endpoint, path })
+}
+
+/// The path that was probably meant, for a message: slashes that are too many taken away.
+#[must_use]
+pub fn probably_meant(raw: &str, endpoints: &[Arc<Endpoint>]) -> Option<String> {
+    let mut single = String::with_capacity(raw.len());
+    for segment in raw.split('/').filter(|segment| !segment.is_empty()) {
+        single.push('/');
+        single.push_str(segment);
+    }
+    let leads_somewhere = single != raw && read(&single, endpoints).is_ok_and(|target| target.endpoint.is_some());
+    leads_somewhere.then_some(single)
+}
+
+fn split_prefix(raw: &str) -> (Option<&str>, &str) {
+    let Some(after_slash) = raw.strip_prefix('/') else { return (None, raw) };
+    let Some((kind, rest)) = after_slash.split_once('/') else { return (None, raw) };
+    if kind != "organizations" && kind != "instances" {
+        return (None, raw);
+    }
+    let name_length = rest.find('/').unwrap_or(rest.len());
+    let prefix_length = kind.len() + 1 + name_length;
+    (Some(&after_slash[..prefix_length]), &after_slash[prefix_length..])
+}
+
+fn refuse_ambiguous(raw: &str, below_prefix: bool) -> Result<(), Ambiguous> {
+    if !raw.starts_with('/') {
+        return Err(Ambiguous("the path must begin with `/`"));
+    }
+    if raw.contains("//") {
+        return Err(Ambiguous("the path has an empty segment (`//`)"));
+    }
+    for (position, byte) in raw.bytes().enumerate() {
+        match byte {
+            b'%' if below_prefix => refuse_structural_escape(&raw.as_bytes()[position..])?,
+            b'%' => return Err(Ambiguous("the path must not be percent-encoded")),
+            b'\\' => return Err(Ambiguous("the path has a backslash")),
+            b';' => return Err(Ambiguous("the path has a path parameter (`;`)")),
+            0x21..=0x7e => {}
+            _ => return Err(Ambiguous("the path has a character that must not stand in a URL")),
+        }
+    }
+    if raw.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(Ambiguous("the path has a dot segment (`.` or `..`)"));
+    }
+    Ok(())
+}
+
+/// Below an added prefix a path may be encoded, but not so that decoding it would change its structure.
+fn refuse_structural_escape(escape: &[u8]) -> Result<(), Ambiguous> {
+    let [b'%', high, low, ..] = escape else {
+        return Err(Ambiguous("the path has an incomplete percent-encoding"));
+    };
+    let decoded = std::str::from_utf8(&[*high, *low]).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    match decoded {
+        None => Err(Ambiguous("the path has an incomplete percent-encoding")),
+        Some(b'.' | b'/' | b'\\' | b';' | b'%') => {
+            Err(Ambiguous("the path has an encoded dot, slash, backslash, semicolon or percent sign"))
+        }
+        Some(0..=0x1f | 0x7f) => Err(Ambiguous("the path has an encoded control character")),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::endpoint::{AccountScope, Content, DOCUMENTED, ForwardedFields};
+
+    fn endpoints() -> Vec<Arc<Endpoint>> {
+        let account = AccountScope { parameter: "account_id".into(), field: "account_id".into() };
+        let mut all: Vec<_> = DOCUMENTED.iter().map(|one| Arc::new(one.endpoint(&account))).collect();
+        all.push(Arc::new(Endpoint {
+            position: 5,
+            name: "reports".into(),
+            path: PathPattern::Prefix("/reports/".into()),
+            methods: vec![http::Method::GET],
+            scope: None,
+            content: Content::Opaque,
+            forward_request_fields: ForwardedFields::All,
+        }));
+        all
+    }
+
+    #[test]
+    fn a_prefix_names_the_tenant_and_the_rest_is_the_path_upstream() {
+        let endpoints = endpoints();
+        let target = read("/organizations/acme/express/usage/month", &endpoints).expect("a clear path");
+        assert_eq!(target.prefix, Some("organizations/acme"));
+        assert_eq!(target.path, "/express/usage/month");
+        assert_eq!(&*target.endpoint.expect("an endpoint").name, "monthly_usage");
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        let endpoints = endpoints();
+        for raw in [
+            "/express/%69nvoices",
+            "/organizations/acme%2f/express/invoices",
+            "/express//invoices",
+            "//express/invoices",
+            "/express/../express/invoices",
+            "/express/./invoices",
+            "/express/invoices;a=b",
+            "/express\\invoices",
+            "express/invoices",
+            "/reports/%2e%2e/x",
+            "/reports/a%2Fb",
+            "/reports/a%00",
+            "/reports/a%2",
+            "/reports/a%zz",
+            "/reports/../express/invoices",
+        ] {
+            assert!(read(raw, &endpoints).is_err(), "{raw}");
+        }
+        assert!(read("/reports/a%20b", &endpoints).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_has_no_endpoint() {
+        let endpoints = endpoints();
+        for raw in ["/", "/express", "/express/invoices/", "/express/invoicesx", "/organizations/acme", "/reports/"] {
+            let target = read(raw, &endpoints).expect("a clear path");
+            assert!(target.endpoint.is_none(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_slash_too_many_is_answered_with_the_right_path() {
+        let endpoints = endpoints();
+        assert_eq!(probably_meant("/express/invoices/", &endpoints).as_deref(), Some("/express/invoices"));
+        assert_eq!(
+            probably_meant("//organizations/acme//express/invoices", &endpoints).as_deref(),
+            Some("/organizations/acme/express/invoices")
+        );
+        assert_eq!(probably_meant("/nowhere/", &endpoints), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! Tenants: who a request is for, and how a request names one.
+//!
+//! A tenant is an Organization (a partner's) or an Instance (one Talkdesk account). It is an entry of the
+//! configuration, or an account that an Organization lists or that was learned from Talkdesk.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::credential::Credential;
+use super::id::{AccountId, AccountName, OrganizationId};
+
+/// The name of a tenant, written `organizations/acme` or `instances/globex`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TenantName {
+    /// An Organization, by the proxy's own name for it.
+    Organization(OrganizationId),
+    /// An Instance, by its Talkdesk account name.
+    Instance(AccountName),
+}
+
+/// Somebody whose data can be asked for.
+#[derive(Debug)]
+pub struct Tenant {
+    /// The name that requests use.
+    pub name: TenantName,
+    /// The name as text, made once because every answer carries it.
+    pub label: Arc<str>,
+    /// Whether the configuration lets it be served.
+    pub enabled: bool,
+    /// What it is, which decides what it may do.
+    pub kind: TenantKind,
+}
+
+/// The two kinds of tenant.
+#[derive(Debug)]
+pub enum TenantKind {
+    /// A partner's Organization.
+    Organization(Arc<Organization>),
+    /// One Talkdesk account.
+    Instance(Instance),
+}
+
+/// A partner's Organization: the parent of Instances, with one OAuth client for all of them.
+#[derive(Debug)]
+pub struct Organization {
+    /// Our name for it.
+    pub id: OrganizationId,
+    /// Talkdesk's name for it.
+    pub name: Arc<str>,
+    /// Whether the configuration lets it, and every Instance under it, be served.
+    pub enabled: bool,
+    /// Its OAuth client, where it has one.
+    pub credential: Option<Arc<Credential>>,
+    /// The accounts that the configuration lists under it.
+    pub accounts: HashSet<AccountId>,
+    /// Whether more are learned from Talkdesk. Where not, and some are listed, the list is closed.
+    pub discover_accounts: bool,
+}
+
+/// One Talkdesk account.
+#[derive(Debug)]
+pub struct Instance {
+    /// Talkdesk's id of it; always there for an Instance under a configured Organization.
+    pub account_id: Option<AccountId>,
+    /// The plan it is on, where the configuration says.
+    pub plan: Option<Arc<str>>,
+    /// Who sold it, which decides with what it may ask.
+    pub seller: Seller,
+    /// The OAuth client of its own, where it has one.
+    pub credential: Option<Arc<Credential>>,
+}
+
+/// The Organization that an Instance belongs to.
+#[derive(Clone, Debug)]
+pub enum Seller {
+    /// One that is configured here: a partner's.
+    Configured(Arc<Organization>),
+    /// `Talkdesk` or `Talkdesk Internal`: sold directly.
+    Talkdesk(DirectOrganization),
+    /// Anything else: a reseller that is not configured here.
+    Reseller(Arc<str>),
+}
+
+/// The two Organizations of customers that Talkdesk sells to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectOrganization {
+    /// `Talkdesk`.
+    Talkdesk,
+    /// `Talkdesk Internal`.
+    TalkdeskInternal,
+}
+
+/// The tenants of a configuration, by name.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    by_name: HashMap<TenantName, Arc<Tenant>>,
+    in_order: Vec<Arc<Tenant>>,
+}
+
+/// A request does not say, or does not say clearly, who it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// No prefix, no field, no default.
+    Missing,
+    /// Two names that disagree, or a field that is there twice.
+    Conflict(&'static str),
+    /// A name that nobody here has.
+    Unknown(String),
+}
+
+/// What a request says about who it is for, as it stood in the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Naming<'a> {
+    /// The path's prefix without its slashes: `organizations/acme`.
+    pub prefix: Option<&'a str>,
+    /// The first `X-Tenant` field.
+    pub field: Option<&'a [u8]>,
+    /// Whether there is a second one.
+    pub field_repeated: bool,
+    /// The listener's default.
+    pub default: Option<&'a TenantName>,
+}
+
+impl Naming<'_> {
+    /// The one name that the request means.
+    ///
+    /// # Errors
+    /// [`Unnamed`] where there is none, or more than one. A name is compared as it is written: nothing is
+    /// decoded, so an encoding of a name is an unknown one.
+    pub fn resolve(&self) -> Result<TenantName, Unnamed> {
+        if self.field_repeated {
+            return Err(Unnamed::Conflict("X-Tenant is there more than once"));
+        }
+        let field = self.field.map(|bytes| std::str::from_utf8(bytes).unwrap_or("(not readable)"));
+        let text = match (self.prefix, field) {
+            (Some(prefix), Some(field)) if prefix != field => {
+                return Err(Unnamed::Conflict("the path and X-Tenant name two different tenants"));
+            }
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => return self.default.cloned().ok_or(Unnamed::Missing),
+        };
+        text.parse().map_err(|_| Unnamed::Unknown(text.to_owned()))
+    }
+}
+
+impl Tenants {
+    /// The tenants in the order of the configuration; of two with one name the first stays.
+    #[must_use]
+    pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
+        let mut all = Self::default();
+        for tenant in tenants {
+            let tenant = Arc::new(tenant);
+            if !all.by_name.contains_key(&tenant.name) {
+                all.by_name.insert(tenant.name.clone(), Arc::clone(&tenant));
+                all.in_order.push(tenant);
+            }
+        }
+        all
+    }
+
+    /// The tenant of that name.
+    #[must_use]
+    pub fn find(&self, name: &TenantName) -> Option<&Arc<Tenant>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.in_order.iter()
+    }
+}
+
+impl Tenant {
+    /// A tenant, with its label made from its name.
+    #[must_use]
+    pub fn new(name: TenantName, enabled: bool, kind: TenantKind) -> Self {
+        Self { label: name.to_string().into(), name, enabled, kind }
+    }
+
+    /// The Organization it is or belongs to, where that is configured here.
+    #[must_use]
+    pub fn organization(&self) -> Option<&Arc<Organization>> {
+        match &self.kind {
+            TenantKind::Organization(organization)
+            | TenantKind::Instance(Instance { seller: Seller::Configured(organization), .. }) => Some(organization),
+            TenantKind::Instance(_) => None,
+        }
+    }
+}
+
+impl Organization {
+    /// An Instance under this Organization that the configuration does not name itself.
+    #[must_use]
+    pub fn instance(self: &Arc<Self>, name: AccountName, account_id: AccountId) -> Tenant {
+        let instance = Instance {
+            account_id: Some(account_id),
+            plan: None,
+            seller: Seller::Configured(Arc::clone(self)),
+            credential: None,
+        };
+        Tenant::new(TenantName::Instance(name), true, TenantKind::Instance(instance))
+    }
+}
+
+impl DirectOrganization {
+    /// Both, for messages and checks.
+    pub const ALL: [Self; 2] = [Self::Talkdesk, Self::TalkdeskInternal];
+
+    /// The Organization's name as Talkdesk writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Talkdesk => "Talkdesk",
+            Self::TalkdeskInternal => "Talkdesk Internal",
+        }
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = super::id::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some(("organizations", id)) => Ok(Self::Organization(id.parse()?)),
+            Some(("instances", name)) => Ok(Self::Instance(name.parse()?)),
+            _ => Err(super::id::InvalidId("must be `organizations/{id}` or `instances/{account name}`")),
+        }
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Organization(id) => write!(formatter, "organizations/{id}"),
+            Self::Instance(name) => write!(formatter, "instances/{name}"),
+        }
+    }
+}
+
+impl fmt::Debug for TenantName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TenantName {
+        text.parse().expect("a tenant's name")
+    }
+
+    #[test]
+    fn a_request_names_its_tenant_in_one_of_three_ways() {
+        let default = name("instances/globex");
+        let prefix = Naming { prefix: Some("organizations/acme"), ..Naming::default() };
+        assert_eq!(prefix.resolve(), Ok(name("organizations/acme")));
+        let field = Naming { field: Some(b"instances/hooli"), default: Some(&default), ..Naming::default() };
+        assert_eq!(field.resolve(), Ok(name("instances/hooli")));
+        let neither = Naming { default: Some(&default), ..Naming::default() };
+        assert_eq!(neither.resolve(), Ok(default.clone()));
+        assert_eq!(Naming::default().resolve(), Err(Unnamed::Missing));
+    }
+
+    #[test]
+    fn two_names_that_agree_are_one_and_two_that_do_not_are_a_conflict() {
+        let agree = Naming {
+            prefix: Some("organizations/acme"),
+            field: Some(b"organizations/acme"),
+            ..Naming::default()
+        };
+        assert_eq!(agree.resolve(), Ok(name("organizations/acme")));
+        let disagree = Naming { field: Some(b"organizations/other"), ..agree };
+        assert!(matches!(disagree.resolve(), Err(Unnamed::Conflict(_))));
+        let twice = Naming { field_repeated: true, ..agree };
+        assert!(matches!(twice.resolve(), Err(Unnamed::Conflict(_))));
+    }
+
+    #[test]
+    fn an_encoding_of_a_name_is_an_unknown_one() {
+        for text in ["organizations/ac%6de", "organizations/Acme", "organization/acme", "organizations//acme", "acme"] {
+            let naming = Naming { field: Some(text.as_bytes()), ..Naming::default() };
+            assert_eq!(naming.resolve(), Err(Unnamed::Unknown(text.to_owned())));
+        }
+    }
+}

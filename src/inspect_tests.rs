@@ -1,0 +1,61 @@
+use super::*;
+use rstest::rstest;
+
+const OWN: &str = "5ea75fe7aa224700012eae40";
+
+fn outcome(body: &str, walled: bool) -> Result<usize, Unfit> {
+    let wall = Wall { field: "account_id".into(), account: OWN.parse().expect("an id") };
+    let origin = Origin::new("https://api.example.com".into());
+    inspect(body.as_bytes(), &origin, walled.then_some(&wall)).map(|inspection| inspection.links.len())
+}
+
+#[rstest]
+#[case::one_record(r#"{"total":1,"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae40","amount":1.10}]}}"#)]
+#[case::the_id_in_capitals(r#"{"_embedded":{"invoices":[{"account_id":"5EA75FE7AA224700012EAE40"}]}}"#)]
+#[case::an_escaped_member_name(r#"{"_embedded":{"invoices":[{"account\u005fid":"5ea75fe7aa224700012eae40"}]}}"#)]
+#[case::no_record(r#"{"total":0,"_embedded":{"invoices":[]}}"#)]
+#[case::nothing_embedded(r#"{"total":0}"#)]
+#[case::links_of_hal(r#"{"_links":{"self":{"href":"x"}},"_embedded":{"a":[]}}"#)]
+#[case::links_at_the_top(r#"{"next":{"href":"x"},"show":{"href":"y"},"_embedded":{"a":[]}}"#)]
+#[case::nested_and_own(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","lines":[{"account_id":"5ea75fe7aa224700012eae40"},{"x":1}]}]}}"#)]
+fn what_is_the_accounts_own_passes(#[case] body: &str) {
+    assert!(outcome(body, true).is_ok(), "{:?}", outcome(body, true));
+}
+
+#[rstest]
+#[case::foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
+#[case::foreign_after_own(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40"},{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
+#[case::foreign_in_a_second_array(r#"{"_embedded":{"a":[],"b":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
+#[case::no_id(r#"{"_embedded":{"a":[{"amount":1}]}}"#, Breach::Unmarked)]
+#[case::another_spelling(r#"{"_embedded":{"a":[{"Account_Id":"5ea75fe7aa224700012eae40"}]}}"#, Breach::Unmarked)]
+#[case::twice(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","account_id":"5ea75fe7aa224700012eae40"}]}}"#, Breach::Unmarked)]
+#[case::own_and_foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
+#[case::not_a_string(r#"{"_embedded":{"a":[{"account_id":5}]}}"#, Breach::Unmarked)]
+#[case::an_object_for_an_id(r#"{"_embedded":{"a":[{"account_id":{"id":"5ea75fe7aa224700012eae40"}}]}}"#, Breach::Unmarked)]
+#[case::only_a_nested_one(r#"{"_embedded":{"a":[{"x":{"account_id":"5ea75fe7aa224700012eae40"}}]}}"#, Breach::Unmarked)]
+#[case::nested_foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","x":{"account_id":"5ea75fe7aa224700012eae41"}}]}}"#, Breach::Foreign)]
+#[case::a_record_that_is_none(r#"{"_embedded":{"a":["text"]}}"#, Breach::Unmarked)]
+#[case::records_in_an_object(r#"{"_embedded":{"a":{"b":{"account_id":"5ea75fe7aa224700012eae40"}}}}"#, Breach::Elsewhere)]
+#[case::embedded_as_an_array(r#"{"_embedded":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, Breach::Elsewhere)]
+#[case::embedded_twice(r#"{"_embedded":{"a":[]},"_embedded":{"a":[]}}"#, Breach::Elsewhere)]
+#[case::records_at_the_top(r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, Breach::Elsewhere)]
+#[case::records_among_links(r#"{"_links":{"data":[{"a":1}]}}"#, Breach::Elsewhere)]
+#[case::a_bare_array(r#"[{"account_id":"5ea75fe7aa224700012eae40"}]"#, Breach::Elsewhere)]
+#[case::a_bare_value(r#""text""#, Breach::Elsewhere)]
+fn what_could_be_anothers_does_not(#[case] body: &str, #[case] breach: Breach) {
+    assert_eq!(outcome(body, true), Err(Unfit::Breach(breach)));
+    assert!(outcome(body, false).is_ok(), "without a wall any JSON passes");
+}
+
+#[test]
+fn links_are_members_called_href_wherever_they_stand() {
+    let body = r#"{"_links":{"next":{"href":"https://api.example.com/a"}},"self":{"href":"https:\/\/api.example.com\/b"},
+        "_embedded":{"a":[{"x":{"href":"https://api.example.com/c"},"url":"https://api.example.com/d"}]},
+        "description":"https://api.example.com/e","hrefs":["https://api.example.com/f"],"href":["https://api.example.com/g"]}"#;
+    assert_eq!(outcome(body, false), Ok(3));
+}
+
+#[test]
+fn what_is_not_json_is_unfit() {
+    assert!(matches!(outcome("{\"total\":", false), Err(Unfit::NotJson(_))));
+}

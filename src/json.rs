@@ -1,0 +1,491 @@
+//! A JSON reader that takes its input in pieces and keeps none of it (RFC 8259).
+//!
+//! It tells what it passes (keys, strings, brackets) and where, and whether the text is JSON at all. That is
+//! what finding links and checking accounts need: a body is looked at once, and is never parsed into a tree
+//! and printed again, so `1.10` stays `1.10`.
+//!
+//! Deliberately absent: values of numbers, and strings beyond their first [`LONGEST_TEXT`] bytes. Nothing that
+//! is compared with a string here is that long.
+
+/// How much of a string is decoded and shown. A longer one is told of as incomplete.
+pub const LONGEST_TEXT: usize = 512;
+
+/// Deeper nesting than this is refused: it is a mistake or an attack.
+const DEEPEST: usize = 128;
+
+/// The text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at byte {offset}")]
+pub struct NotJson {
+    /// Where, in bytes from the beginning.
+    pub offset: u64,
+    /// What is wrong there.
+    pub reason: &'static str,
+}
+
+/// Something that the reader passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// `{`
+    ObjectStart,
+    /// `}`
+    ObjectEnd,
+    /// `[`
+    ArrayStart,
+    /// `]`
+    ArrayEnd,
+    /// The name of a member.
+    Key(Text<'a>),
+    /// A string that is a value.
+    String(Text<'a>),
+    /// A number, `true`, `false` or `null`.
+    Scalar,
+}
+
+/// The decoded beginning of a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// The decoded bytes, [`LONGEST_TEXT`] at most.
+    pub decoded: &'a [u8],
+    /// Whether that is all of it.
+    pub complete: bool,
+    /// Where its first byte (after the quote) stands.
+    pub start: u64,
+    /// For each decoded byte, how many raw bytes it and those before it take; empty where the two agree.
+    raw_lengths: &'a [u32],
+}
+
+impl Text<'_> {
+    /// How many raw bytes the first `decoded` decoded ones take, escapes included.
+    #[must_use]
+    pub fn raw_length(&self, decoded: usize) -> u64 {
+        match decoded.checked_sub(1) {
+            None => 0,
+            Some(last) => self.raw_lengths.get(last).map_or(decoded as u64, |raw| u64::from(*raw)),
+        }
+    }
+}
+
+/// The reader. Feed it a body in pieces, then [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct Reader {
+    state: State,
+    /// Open brackets; true for an object.
+    open: Vec<bool>,
+    offset: u64,
+    text: Vec<u8>,
+    raw_lengths: Vec<u32>,
+    text_start: u64,
+    text_told: bool,
+    utf8: Utf8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Value,
+    FirstElement,
+    FirstKey,
+    Key,
+    Colon,
+    AfterValue,
+    Text { key: bool },
+    Escape { key: bool },
+    Unicode { key: bool, digits: u8, value: u16, high: Option<u16> },
+    LowSurrogate { key: bool, high: u16, backslash: bool },
+    Number(Number),
+    Literal { rest: &'static [u8] },
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Minus,
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    Exponent,
+    ExponentSign,
+    ExponentDigits,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// A reader at the beginning of a body.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: State::Value,
+            open: Vec::new(),
+            offset: 0,
+            text: Vec::new(),
+            raw_lengths: Vec::new(),
+            text_start: 0,
+            text_told: false,
+            utf8: Utf8::default(),
+        }
+    }
+
+    /// The start of a string that is open and has not been told of yet.
+    #[must_use]
+    pub fn untold_text(&self) -> Option<u64> {
+        let in_text = matches!(
+            self.state,
+            State::Text { .. } | State::Escape { .. } | State::Unicode { .. } | State::LowSurrogate { .. }
+        );
+        (in_text && !self.text_told).then_some(self.text_start)
+    }
+
+    /// Reads the next piece and tells of what it passes.
+    ///
+    /// # Errors
+    /// [`NotJson`]; the reader is of no use after it.
+    pub fn feed(&mut self, piece: &[u8], tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        self.utf8.feed(piece).map_err(|()| self.wrong("the text is not UTF-8"))?;
+        let mut position = 0;
+        while position < piece.len() {
+            if let State::Text { .. } = self.state {
+                let run = plain_run(&piece[position..]);
+                self.take_text(&piece[position..position + run], tell);
+                position += run;
+                self.offset += run as u64;
+                if position == piece.len() {
+                    break;
+                }
+            }
+            self.step(piece[position], tell)?;
+            position += 1;
+            self.offset += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// [`NotJson`] where it ended too early.
+    pub fn finish(mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        if let State::Number(number) = self.state
+            && number.may_end()
+        {
+            tell(Event::Scalar);
+            self.value_ends();
+        }
+        match self.state {
+            State::Done if self.utf8.is_complete() => Ok(()),
+            _ => Err(self.wrong("the text ends too early")),
+        }
+    }
+
+    fn wrong(&self, reason: &'static str) -> NotJson {
+        NotJson { offset: self.offset, reason }
+    }
+
+    fn step(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        match self.state {
+            State::Text { key } => self.step_text(byte, key, tell),
+            State::Escape { key } => self.step_escape(byte, key),
+            State::Unicode { key, digits, value, high } => self.step_unicode(byte, key, digits, value, high),
+            State::LowSurrogate { key, high, backslash } => self.step_low_surrogate(byte, key, high, backslash),
+            State::Number(number) => match number.next(byte) {
+                Some(next) => {
+                    self.state = State::Number(next);
+                    Ok(())
+                }
+                None if number.may_end() => {
+                    tell(Event::Scalar);
+                    self.value_ends();
+                    self.step(byte, tell)
+                }
+                None => Err(self.wrong("a number is malformed")),
+            },
+            State::Literal { rest } => match rest {
+                [expected] if *expected == byte => {
+                    tell(Event::Scalar);
+                    self.value_ends();
+                    Ok(())
+                }
+                [expected, rest @ ..] if *expected == byte => {
+                    self.state = State::Literal { rest };
+                    Ok(())
+                }
+                _ => Err(self.wrong("a word is neither true, false nor null")),
+            },
+            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
+            State::Value => self.step_value(byte, tell),
+            State::FirstElement if byte == b']' => self.close(false, tell),
+            State::FirstElement => self.step_value(byte, tell),
+            State::FirstKey if byte == b'}' => self.close(true, tell),
+            State::FirstKey | State::Key if byte == b'"' => {
+                self.text_begins(true);
+                Ok(())
+            }
+            State::FirstKey | State::Key => Err(self.wrong("a member's name is missing")),
+            State::Colon if byte == b':' => {
+                self.state = State::Value;
+                Ok(())
+            }
+            State::Colon => Err(self.wrong("a colon is missing")),
+            State::AfterValue => self.step_after_value(byte, tell),
+            State::Done => Err(self.wrong("something follows the value")),
+        }
+    }
+
+    fn step_value(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        self.state = match byte {
+            b'{' | b'[' if self.open.len() == DEEPEST => return Err(self.wrong("the nesting is too deep")),
+            b'{' => {
+                self.open.push(true);
+                tell(Event::ObjectStart);
+                State::FirstKey
+            }
+            b'[' => {
+                self.open.push(false);
+                tell(Event::ArrayStart);
+                State::FirstElement
+            }
+            b'"' => {
+                self.text_begins(false);
+                return Ok(());
+            }
+            b'-' => State::Number(Number::Minus),
+            b'0' => State::Number(Number::Zero),
+            b'1'..=b'9' => State::Number(Number::Integer),
+            b't' => State::Literal { rest: b"rue" },
+            b'f' => State::Literal { rest: b"alse" },
+            b'n' => State::Literal { rest: b"ull" },
+            _ => return Err(self.wrong("a value is missing")),
+        };
+        Ok(())
+    }
+
+    fn step_after_value(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        match (byte, self.open.last()) {
+            (b',', Some(true)) => self.state = State::Key,
+            (b',', Some(false)) => self.state = State::Value,
+            (b'}', Some(true)) => return self.close(true, tell),
+            (b']', Some(false)) => return self.close(false, tell),
+            _ => return Err(self.wrong("a comma or a closing bracket is missing")),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, object: bool, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        if self.open.pop() != Some(object) {
+            return Err(self.wrong("a bracket closes nothing"));
+        }
+        tell(if object { Event::ObjectEnd } else { Event::ArrayEnd });
+        self.value_ends();
+        Ok(())
+    }
+
+    fn value_ends(&mut self) {
+        self.state = if self.open.is_empty() { State::Done } else { State::AfterValue };
+    }
+
+    fn text_begins(&mut self, key: bool) {
+        self.text.clear();
+        self.raw_lengths.clear();
+        self.text_start = self.offset + 1;
+        self.text_told = false;
+        self.state = State::Text { key };
+    }
+
+    fn step_text(&mut self, byte: u8, key: bool, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+        match byte {
+            b'"' => {
+                self.tell_text(key, true, tell);
+                if key {
+                    self.state = State::Colon;
+                } else {
+                    self.value_ends();
+                }
+                Ok(())
+            }
+            b'\\' => {
+                self.state = State::Escape { key };
+                Ok(())
+            }
+            _ => Err(self.wrong("a string has a control character")),
+        }
+    }
+
+    fn tell_text(&mut self, key: bool, complete: bool, tell: &mut impl FnMut(Event<'_>)) {
+        if self.text_told {
+            return;
+        }
+        self.text_told = true;
+        let text = Text {
+            decoded: &self.text,
+            complete,
+            start: self.text_start,
+            raw_lengths: &self.raw_lengths,
+        };
+        tell(if key { Event::Key(text) } else { Event::String(text) });
+    }
+
+    /// Takes a run of bytes that stand for themselves.
+    fn take_text(&mut self, run: &[u8], tell: &mut impl FnMut(Event<'_>)) {
+        if self.text_told || run.is_empty() {
+            return;
+        }
+        let taken = run.len().min(LONGEST_TEXT - self.text.len());
+        if !self.raw_lengths.is_empty() {
+            let before = self.raw_before(self.offset);
+            self.raw_lengths.extend((1..=taken).map(|count| before + u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+        self.text.extend_from_slice(&run[..taken]);
+        if taken < run.len()
+            && let State::Text { key } = self.state
+        {
+            self.tell_text(key, false, tell);
+        }
+    }
+
+    /// Takes a character that was written as an escape ending at the present byte.
+    fn take_escaped(&mut self, character: char) {
+        if self.text_told || self.text.len() + character.len_utf8() > LONGEST_TEXT {
+            return;
+        }
+        if self.raw_lengths.is_empty() {
+            self.raw_lengths.extend((1..=self.text.len()).map(|count| u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+        let raw_length = self.raw_before(self.offset + 1);
+        self.raw_lengths.extend(std::iter::repeat_n(raw_length, character.len_utf8()));
+        self.text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+
+    fn raw_before(&self, offset: u64) -> u32 {
+        u32::try_from(offset - self.text_start).unwrap_or(u32::MAX)
+    }
+
+    fn step_escape(&mut self, byte: u8, key: bool) -> Result<(), NotJson> {
+        let character = match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                self.state = State::Unicode { key, digits: 0, value: 0, high: None };
+                return Ok(());
+            }
+            _ => return Err(self.wrong("a string has an unknown escape")),
+        };
+        self.take_escaped(character);
+        self.state = State::Text { key };
+        Ok(())
+    }
+
+    fn step_unicode(
+        &mut self,
+        byte: u8,
+        key: bool,
+        digits: u8,
+        value: u16,
+        high: Option<u16>,
+    ) -> Result<(), NotJson> {
+        let Some(digit) = char::from(byte).to_digit(16).and_then(|digit| u16::try_from(digit).ok()) else {
+            return Err(self.wrong("a \\u escape needs four hexadecimal digits"));
+        };
+        let value = value << 4 | digit;
+        if digits < 3 {
+            self.state = State::Unicode { key, digits: digits + 1, value, high };
+            return Ok(());
+        }
+        let units = [high.unwrap_or(value), value];
+        let units = if high.is_some() { &units[..] } else { &units[1..] };
+        self.state = match char::decode_utf16(units.iter().copied()).next() {
+            Some(Ok(character)) => {
+                self.take_escaped(character);
+                State::Text { key }
+            }
+            _ if high.is_none() && (0xd800..0xdc00).contains(&value) => {
+                State::LowSurrogate { key, high: value, backslash: false }
+            }
+            _ => return Err(self.wrong("a \\u escape is half of a pair")),
+        };
+        Ok(())
+    }
+
+    fn step_low_surrogate(&mut self, byte: u8, key: bool, high: u16, backslash: bool) -> Result<(), NotJson> {
+        self.state = match (backslash, byte) {
+            (false, b'\\') => State::LowSurrogate { key, high, backslash: true },
+            (true, b'u') => State::Unicode { key, digits: 0, value: 0, high: Some(high) },
+            _ => return Err(self.wrong("a \\u escape is half of a pair")),
+        };
+        Ok(())
+    }
+}
+
+/// How many bytes at the beginning stand for themselves in a string.
+fn plain_run(bytes: &[u8]) -> usize {
+    let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    bytes[..end].iter().position(|byte| *byte < 0x20).unwrap_or(end)
+}
+
+impl Number {
+    fn next(self, byte: u8) -> Option<Self> {
+        Some(match (self, byte) {
+            (Self::Minus, b'0') => Self::Zero,
+            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Self::Integer,
+            (Self::Zero | Self::Integer, b'.') => Self::Point,
+            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
+            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::Exponent,
+            (Self::Exponent, b'+' | b'-') => Self::ExponentSign,
+            (Self::Exponent | Self::ExponentSign | Self::ExponentDigits, b'0'..=b'9') => Self::ExponentDigits,
+            _ => return None,
+        })
+    }
+
+    const fn may_end(self) -> bool {
+        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits)
+    }
+}
+
+/// Checks UTF-8 over pieces: the only thing kept is a character that was cut.
+#[derive(Debug, Default)]
+struct Utf8 {
+    cut: [u8; 4],
+    length: usize,
+}
+
+impl Utf8 {
+    fn feed(&mut self, mut piece: &[u8]) -> Result<(), ()> {
+        while self.length > 0 {
+            let Some((first, rest)) = piece.split_first() else { return Ok(()) };
+            self.cut[self.length] = *first;
+            self.length += 1;
+            piece = rest;
+            match std::str::from_utf8(&self.cut[..self.length]) {
+                Ok(_) => self.length = 0,
+                Err(error) if error.error_len().is_some() || self.length == 4 => return Err(()),
+                Err(_) => {}
+            }
+        }
+        match std::str::from_utf8(piece) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_len().is_some() => Err(()),
+            Err(error) => {
+                let cut = &piece[error.valid_up_to()..];
+                self.cut[..cut.len()].copy_from_slice(cut);
+                self.length = cut.len();
+                Ok(())
+            }
+        }
+    }
+
+    const fn is_complete(&self) -> bool {
+        self.length == 0
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

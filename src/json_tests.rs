@@ -1,0 +1,84 @@
+use super::*;
+use proptest::prelude::*;
+
+/// What was told, in a form that can be compared: decoded text with where it stood.
+fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
+    let mut told = Vec::new();
+    let mut tell = |event: Event<'_>| {
+        told.push(match event {
+            Event::Key(text) => format!("key {} @{}", String::from_utf8_lossy(text.decoded), text.start),
+            Event::String(text) => {
+                let raw = text.raw_length(text.decoded.len());
+                format!("string {} @{}+{raw} {}", String::from_utf8_lossy(text.decoded), text.start, text.complete)
+            }
+            other => format!("{other:?}"),
+        });
+    };
+    let mut reader = Reader::new();
+    for piece in pieces {
+        reader.feed(piece, &mut tell)?;
+    }
+    reader.finish(&mut tell)?;
+    Ok(told)
+}
+
+#[test]
+fn keys_and_strings_are_told_with_their_place() {
+    let told = events(&[br#"{"a":["x",1.10,null]}"#]).expect("JSON");
+    assert_eq!(
+        told,
+        ["ObjectStart", "key a @2", "ArrayStart", "string x @7+1 true", "Scalar", "Scalar", "ArrayEnd", "ObjectEnd"]
+    );
+}
+
+#[test]
+fn escapes_are_decoded_and_their_raw_length_is_known() {
+    let told = events(&[br#""http:\/\/a\u002fb\ud83d\ude00c""#]).expect("JSON");
+    assert_eq!(told, ["string http://a/b\u{1f600}c @1+30 true"]);
+}
+
+#[test]
+fn a_long_string_is_told_of_as_incomplete_and_once() {
+    let long = format!("\"{}\"", "é".repeat(LONGEST_TEXT));
+    let told = events(&[long.as_bytes()]).expect("JSON");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("false"));
+}
+
+#[test]
+fn what_is_not_json_is_refused() {
+    for text in [
+        "", " ", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "[1 2]", "01", "1.", "-", "1e", "tru", "nul", "\"a", "\"\\x\"",
+        "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\n\"", "\"\\udc00\"", "\"\n\"", "{}{}", "]", "{]", "{1:2}", "NaN", "+1", "'a'",
+        "\u{feff}1",
+    ] {
+        assert!(events(&[text.as_bytes()]).is_err(), "{text:?}");
+    }
+    assert!(events(&[b"\"\xff\""]).is_err());
+    assert!(events(&[b"\"\xc3"]).is_err());
+    assert!(events(&["[".repeat(DEEPEST + 1).as_bytes()]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_parser_on_what_is_json(text in r#"[\[\]{}",:0-9eE+\-. truefalsn\\u/é]{0,24}"#) {
+        // serde_json takes a lone surrogate for an error too, and a depth that this alphabet can't reach.
+        let parsed = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        prop_assert_eq!(events(&[text.as_bytes()]).is_ok(), parsed, "{}", text);
+    }
+
+    #[test]
+    fn pieces_make_no_difference(text in r#"\[("(a|é|\\/|\\u00e9|\\ud83d\\ude00){0,8}",)*\{"href":"(h|\\/){0,9}"\}\]"#, cuts in prop::collection::vec(0usize..200, 0..5)) {
+        let bytes = text.as_bytes();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(events(&pieces), events(&[bytes]));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = events(&[&bytes]);
+    }
+}

@@ -1,0 +1,283 @@
+//! `Cache-Control` of responses and requests (RFC 9111, section 5.2; RFC 5861).
+//!
+//! Reading never fails. Where a field can be read in two ways, the stricter one is taken: a directive that is
+//! there twice counts with its shorter time, a malformed time is zero, and an unknown directive is nothing.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
+
+/// What a response says about its storing and reuse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseDirectives {
+    /// Must not be stored.
+    pub no_store: bool,
+    /// Must not be reused without validation: the whole, or these fields of it.
+    pub no_cache: Option<Qualified>,
+    /// Not for a shared cache: the whole, or these fields of it.
+    pub private: Option<Qualified>,
+    /// May be stored even where it otherwise might not.
+    pub public: bool,
+    /// Must not be reused stale.
+    pub must_revalidate: bool,
+    /// Must not be reused stale by a shared cache.
+    pub proxy_revalidate: bool,
+    /// To be stored only where the status is understood.
+    pub must_understand: bool,
+    /// Fresh for so long.
+    pub max_age: Option<Duration>,
+    /// Fresh for so long in a shared cache.
+    pub s_maxage: Option<Duration>,
+    /// May be served for so long after that while it is validated (RFC 5861, section 3).
+    pub stale_while_revalidate: Option<Duration>,
+    /// May be served for so long after that on an error (RFC 5861, section 4).
+    pub stale_if_error: Option<Duration>,
+}
+
+/// A directive for the whole response, or for the named fields of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Qualified {
+    /// The response as a whole.
+    Whole,
+    /// These fields only.
+    Fields(Vec<HeaderName>),
+}
+
+/// What a request says about the reuse it accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestDirectives {
+    /// Not without validation.
+    pub no_cache: bool,
+    /// Not to be stored.
+    pub no_store: bool,
+    /// No older than this.
+    pub max_age: Option<Duration>,
+    /// Stale, by no more than this.
+    pub max_stale: Option<Duration>,
+    /// Fresh for at least so long yet.
+    pub min_fresh: Option<Duration>,
+    /// From a cache, or not at all.
+    pub only_if_cached: bool,
+}
+
+impl ResponseDirectives {
+    /// Reads the `Cache-Control` of a response.
+    #[must_use]
+    pub fn read(fields: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        for_each(fields, |name, argument| match name {
+            b"no-store" => directives.no_store = true,
+            b"no-cache" => stricter(&mut directives.no_cache, argument),
+            b"private" => stricter(&mut directives.private, argument),
+            b"public" => directives.public = true,
+            b"must-revalidate" => directives.must_revalidate = true,
+            b"proxy-revalidate" => directives.proxy_revalidate = true,
+            b"must-understand" => directives.must_understand = true,
+            b"max-age" => shorter(&mut directives.max_age, argument),
+            b"s-maxage" => shorter(&mut directives.s_maxage, argument),
+            b"stale-while-revalidate" => shorter(&mut directives.stale_while_revalidate, argument),
+            b"stale-if-error" => shorter(&mut directives.stale_if_error, argument),
+            _ => {}
+        });
+        directives
+    }
+}
+
+impl RequestDirectives {
+    /// Reads the `Cache-Control` of a request, and `Pragma: no-cache` where there is none (section 5.4).
+    #[must_use]
+    pub fn read(fields: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        if !fields.contains_key(CACHE_CONTROL) {
+            let pragma = fields.get_all(PRAGMA).iter();
+            directives.no_cache = pragma
+                .flat_map(|value| members(value.as_bytes()))
+                .any(|member| member.0.eq_ignore_ascii_case(b"no-cache"));
+            return directives;
+        }
+        for_each(fields, |name, argument| match name {
+            b"no-cache" => directives.no_cache = true,
+            b"no-store" => directives.no_store = true,
+            b"max-age" => shorter(&mut directives.max_age, argument),
+            b"min-fresh" => {
+                let longest = directives.min_fresh.unwrap_or_default();
+                directives.min_fresh = Some(longest.max(seconds(argument).unwrap_or(Duration::MAX)));
+            }
+            b"max-stale" if argument.is_none() => {
+                directives.max_stale = Some(directives.max_stale.unwrap_or(Duration::MAX));
+            }
+            b"max-stale" => shorter(&mut directives.max_stale, argument),
+            b"only-if-cached" => directives.only_if_cached = true,
+            _ => {}
+        });
+        directives
+    }
+}
+
+fn stricter(directive: &mut Option<Qualified>, argument: Option<&[u8]>) {
+    let names = argument.map(field_names).filter(|names| !names.is_empty());
+    match (directive.as_mut(), names) {
+        (Some(Qualified::Whole), _) => {}
+        (Some(Qualified::Fields(known)), Some(names)) => known.extend(names),
+        (None, Some(names)) => *directive = Some(Qualified::Fields(names)),
+        // Without readable names the directive speaks of the whole.
+        (_, None) => *directive = Some(Qualified::Whole),
+    }
+}
+
+fn field_names(argument: &[u8]) -> Vec<HeaderName> {
+    argument.split(|byte| *byte == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+/// A time that is there twice counts with the shorter, and a malformed one is none at all (section 4.2.1).
+fn shorter(time: &mut Option<Duration>, argument: Option<&[u8]>) {
+    let read = argument.and_then(|argument| seconds(Some(argument))).unwrap_or(Duration::ZERO);
+    *time = Some(time.map_or(read, |known| known.min(read)));
+}
+
+/// Seconds as section 1.2.2 has them. Too many to count are very many.
+fn seconds(argument: Option<&[u8]>) -> Option<Duration> {
+    let digits = argument?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        number.checked_mul(10)?.checked_add(u32::from(digit - b'0')).filter(|number| *number <= 1 << 31)
+    });
+    Some(Duration::from_secs(u64::from(number.unwrap_or(1 << 31))))
+}
+
+/// The seconds of an `Age` field (section 5.1). The first member counts; a malformed one is ignored.
+#[must_use]
+pub fn age(fields: &HeaderMap) -> Option<Duration> {
+    let value = fields.get(http::header::AGE)?.as_bytes();
+    seconds(Some(value.split(|byte| *byte == b',').next()?.trim_ascii()))
+}
+
+fn for_each(fields: &HeaderMap, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
+    for value in fields.get_all(CACHE_CONTROL) {
+        for (name, argument) in members(value.as_bytes()) {
+            visit(&name.to_ascii_lowercase(), argument.as_deref());
+        }
+    }
+}
+
+/// The members of a list of directives. A comma or quote inside a quoted string is part of it, and a member
+/// that is not ASCII is lost by itself.
+fn members(value: &[u8]) -> impl Iterator<Item = (&[u8], Option<Vec<u8>>)> {
+    split_outside_quotes(value).filter_map(|member| {
+        let member = member.trim_ascii();
+        if member.is_empty() || !member.is_ascii() {
+            return None;
+        }
+        let Some(equals) = member.iter().position(|byte| *byte == b'=') else { return Some((member, None)) };
+        let (name, argument) = (member[..equals].trim_ascii(), member[equals + 1..].trim_ascii());
+        Some((name, Some(unquoted(argument))))
+    })
+}
+
+fn split_outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |byte| {
+        if escaped {
+            escaped = false;
+        } else if quoted && *byte == b'\\' {
+            escaped = true;
+        } else if *byte == b'"' {
+            quoted = !quoted;
+        }
+        *byte == b',' && !quoted
+    })
+}
+
+fn unquoted(argument: &[u8]) -> Vec<u8> {
+    let [b'"', inner @ .., b'"'] = argument else { return argument.to_vec() };
+    let mut escaped = false;
+    inner
+        .iter()
+        .copied()
+        .filter(|byte| {
+            let drop = !escaped && *byte == b'\\';
+            escaped = drop;
+            !drop
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(lines: &[&str]) -> ResponseDirectives {
+        ResponseDirectives::read(&fields(lines))
+    }
+
+    fn request(lines: &[&str]) -> RequestDirectives {
+        RequestDirectives::read(&fields(lines))
+    }
+
+    fn fields(lines: &[&str]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for line in lines {
+            fields.append(CACHE_CONTROL, http::HeaderValue::from_bytes(line.as_bytes()).expect("a value"));
+        }
+        fields
+    }
+
+    fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn all_lines_count_and_case_does_not() {
+        let directives = response(&["Max-Age=60, NO-STORE", "public"]);
+        assert_eq!(directives.max_age, secs(60));
+        assert!(directives.no_store && directives.public);
+    }
+
+    #[test]
+    fn conflicts_take_the_strictest_reading() {
+        assert_eq!(response(&["max-age=60, max-age=5"]).max_age, secs(5));
+        assert_eq!(response(&["max-age=60, max-age=x"]).max_age, secs(0));
+        assert_eq!(response(&["max-age=-1"]).max_age, secs(0));
+        assert_eq!(response(&["max-age=1.5"]).max_age, secs(0));
+        assert_eq!(response(&["max-age"]).max_age, secs(0));
+        assert_eq!(response(&["private=\"a\", private"]).private, Some(Qualified::Whole));
+        assert_eq!(request(&["max-stale=5, max-stale"]).max_stale, secs(5));
+        assert_eq!(request(&["min-fresh=5, min-fresh=9"]).min_fresh, secs(9));
+    }
+
+    #[test]
+    fn quoted_arguments_are_read_and_their_commas_do_not_split() {
+        assert_eq!(response(&["max-age=\"60\""]).max_age, secs(60));
+        let directives = response(&["no-cache=\"set-cookie, x-a\", max-age=9"]);
+        let names = vec![http::header::SET_COOKIE, HeaderName::from_static("x-a")];
+        assert_eq!(directives.no_cache, Some(Qualified::Fields(names)));
+        assert_eq!(directives.max_age, secs(9));
+        assert!(!response(&["extension=\"no-store, max-age=1\""]).no_store);
+    }
+
+    #[test]
+    fn a_member_that_is_not_ascii_is_lost_by_itself() {
+        let directives = response(&["é=1, max-age=7"]);
+        assert_eq!(directives.max_age, secs(7));
+    }
+
+    #[test]
+    fn a_huge_number_is_long_and_not_a_panic() {
+        let huge = "9".repeat(400);
+        assert_eq!(response(&[&format!("max-age={huge}")]).max_age, secs(1 << 31));
+        let mut fields = HeaderMap::new();
+        fields.insert(http::header::AGE, "18446744073709551615".parse().expect("a value"));
+        assert_eq!(age(&fields), secs(1 << 31));
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        let mut fields = HeaderMap::new();
+        fields.insert(PRAGMA, "no-cache".parse().expect("a value"));
+        assert!(RequestDirectives::read(&fields).no_cache);
+        fields.insert(CACHE_CONTROL, "max-stale".parse().expect("a value"));
+        assert!(!RequestDirectives::read(&fields).no_cache);
+    }
+}

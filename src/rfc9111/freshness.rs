@@ -1,0 +1,199 @@
+//! May a response be stored, for how long is it fresh, and how old is it (RFC 9111, sections 3, 4.2 and 5).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, EXPIRES, HeaderMap, LAST_MODIFIED, VARY};
+use http::{Method, StatusCode};
+
+use super::directives::{Qualified, RequestDirectives, ResponseDirectives, age};
+
+/// How long a response may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Fresh until it is this old.
+    pub lifetime: Duration,
+    /// After that, for so long, it may be served while it is validated (RFC 5861, section 3).
+    pub stale_while_revalidate: Duration,
+    /// After that, for so long, it may be served on an error (RFC 5861, section 4).
+    pub stale_if_error: Duration,
+    /// Never to be used without validation, fresh or not (`no-cache`, section 5.2.2.4).
+    pub always_validate: bool,
+    /// Never to be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`; sections 5.2.2.2, 8, 10).
+    pub never_stale: bool,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotStored {
+    /// The method is not understood to be cacheable (section 3).
+    Method,
+    /// The status is not final, or a rule or `must-understand` asks for one that it is not.
+    Status,
+    /// A partial response, or one to a range (section 3.3).
+    Partial,
+    /// `no-store` (section 5.2.2.5).
+    NoStore,
+    /// `private` (section 5.2.2.7).
+    Private,
+    /// The request carried `Authorization` and the response does not allow it (section 3.5).
+    Authorization,
+    /// `Vary: *` (section 4.1): it matches no other request.
+    VaryAny,
+    /// Nothing says how long it is fresh, and nothing could validate it.
+    NoFreshness,
+}
+
+/// What a response looks like to the rules of storing.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The method of the request upstream.
+    pub method: &'a Method,
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub fields: &'a HeaderMap,
+    /// `Cache-Control`, as far as it is not overridden.
+    pub directives: &'a ResponseDirectives,
+    /// Whether the client's own request carried `Authorization` and that went upstream.
+    pub authorized: bool,
+    /// When it was received.
+    pub received: SystemTime,
+}
+
+/// Whether a response may be stored by a shared cache (section 3).
+///
+/// # Errors
+/// The first reason why not.
+pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
+    let Response { status, fields, directives, .. } = *response;
+    if !matches!(*response.method, Method::GET | Method::HEAD) {
+        return Err(NotStored::Method);
+    }
+    if status == StatusCode::PARTIAL_CONTENT || fields.contains_key(http::header::CONTENT_RANGE) {
+        return Err(NotStored::Partial);
+    }
+    if status.is_informational() || status == StatusCode::NOT_MODIFIED {
+        return Err(NotStored::Status);
+    }
+    if directives.must_understand && !is_understood(status) {
+        return Err(NotStored::Status);
+    }
+    // A status that is understood lets `must-understand` take the place of `no-store` (section 5.2.2.3).
+    if directives.no_store && !directives.must_understand {
+        return Err(NotStored::NoStore);
+    }
+    if directives.private == Some(Qualified::Whole) {
+        return Err(NotStored::Private);
+    }
+    if response.authorized && !(directives.public || directives.must_revalidate || directives.s_maxage.is_some()) {
+        return Err(NotStored::Authorization);
+    }
+    if vary_any(fields) {
+        return Err(NotStored::VaryAny);
+    }
+    let explicit = directives.max_age.is_some()
+        || directives.s_maxage.is_some()
+        || directives.public
+        || matches!(directives.private, Some(Qualified::Fields(_)))
+        || fields.contains_key(EXPIRES);
+    if explicit || is_heuristically_cacheable(status) { Ok(()) } else { Err(NotStored::NoFreshness) }
+}
+
+/// Whether `Vary` has a `*` in it.
+#[must_use]
+pub fn vary_any(fields: &HeaderMap) -> bool {
+    let members = fields.get_all(VARY).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii).any(|member| member == b"*")
+}
+
+/// For how long a response is fresh, and what may be done with it after (section 4.2.1, RFC 5861).
+#[must_use]
+pub fn freshness(response: &Response<'_>) -> Freshness {
+    let Response { directives, fields, .. } = *response;
+    let lifetime = directives.s_maxage.or(directives.max_age).or_else(|| expires_lifetime(response)).unwrap_or_else(|| {
+        if is_heuristically_cacheable(response.status) || directives.public {
+            heuristic_lifetime(fields, response.received)
+        } else {
+            Duration::ZERO
+        }
+    });
+    let never_stale = directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some();
+    let stale = |allowed: Option<Duration>| if never_stale { Duration::ZERO } else { allowed.unwrap_or_default() };
+    Freshness {
+        lifetime,
+        stale_while_revalidate: stale(directives.stale_while_revalidate),
+        stale_if_error: stale(directives.stale_if_error),
+        always_validate: directives.no_cache == Some(Qualified::Whole),
+        never_stale,
+    }
+}
+
+/// `Expires` less `Date`. One that is malformed, or there twice, is in the past (section 5.3).
+fn expires_lifetime(response: &Response<'_>) -> Option<Duration> {
+    let mut all = response.fields.get_all(EXPIRES).iter();
+    let first = all.next()?;
+    let expires = if all.next().is_some() { None } else { date(first) };
+    let date = response.fields.get(DATE).and_then(date).unwrap_or(response.received);
+    Some(expires.and_then(|expires| expires.duration_since(date).ok()).unwrap_or_default())
+}
+
+/// A tenth of the time since the last modification (section 4.2.2).
+fn heuristic_lifetime(fields: &HeaderMap, received: SystemTime) -> Duration {
+    let date_of_response = fields.get(DATE).and_then(date).unwrap_or(received);
+    let modified = fields.get(LAST_MODIFIED).and_then(date);
+    modified.and_then(|modified| date_of_response.duration_since(modified).ok()).unwrap_or_default() / 10
+}
+
+/// Reads a date in any of the three forms (RFC 9110, section 5.6.7).
+#[must_use]
+pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+/// How old a response already was when it arrived (section 4.2.3), `delay` being the time from asking to
+/// receiving.
+#[must_use]
+pub fn initial_age(fields: &HeaderMap, received: SystemTime, delay: Duration) -> Duration {
+    let apparent = fields.get(DATE).and_then(date).and_then(|date| received.duration_since(date).ok()).unwrap_or_default();
+    let corrected = age(fields).unwrap_or_default().saturating_add(delay);
+    apparent.max(corrected)
+}
+
+/// Whether a stored response satisfies what a request asks of its age (sections 4.2 and 5.2.1).
+#[must_use]
+pub fn satisfies(request: &RequestDirectives, stored: &Freshness, age: Duration) -> bool {
+    if request.no_cache || stored.always_validate || request.max_age.is_some_and(|max_age| age > max_age) {
+        return false;
+    }
+    let fresh_yet = stored.lifetime.saturating_sub(age);
+    if age < stored.lifetime {
+        return request.min_fresh.is_none_or(|min_fresh| fresh_yet >= min_fresh);
+    }
+    let staleness = age.saturating_sub(stored.lifetime);
+    let accepts = request.max_stale.is_some_and(|max_stale| staleness <= max_stale);
+    accepts && !stored.never_stale && request.min_fresh.is_none()
+}
+
+/// The final statuses of RFC 9110 whose caching this cache implements (section 3: "understood").
+fn is_understood(status: StatusCode) -> bool {
+    is_heuristically_cacheable(status)
+        || matches!(
+            status,
+            StatusCode::CREATED
+                | StatusCode::ACCEPTED
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::BAD_REQUEST
+                | StatusCode::FORBIDDEN
+        )
+}
+
+/// RFC 9110, section 15.1.
+fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+#[cfg(test)]
+#[path = "freshness_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! Which stored response answers which request (RFC 9111, sections 2 and 4.1).
+//!
+//! The primary key begins with the credential, so no two credentials can ever meet in one entry. Each part
+//! has its length before it: no two different inputs run together into equal bytes.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
+
+/// Everything about a request that selects its answer, but for what `Vary` names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PrimaryKey(Arc<[u8]>);
+
+impl PrimaryKey {
+    /// The key of a request: the credential, the URL (which names the API's origin), and who may see the
+    /// answer. The last is there because an Organization's answer is not checked record by record, and an
+    /// Instance must never be given one that was not.
+    #[must_use]
+    pub fn new(credential: &[u8], origin: &str, path_and_query: &str, seen_by: Option<&[u8]>) -> Self {
+        let parts = [credential, origin.as_bytes(), path_and_query.as_bytes(), seen_by.unwrap_or_default()];
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        Self(bytes.into())
+    }
+
+    /// The memory that the key takes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The request fields that a response was selected by, normalised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variant(Vec<(HeaderName, Option<Vec<u8>>)>);
+
+impl Variant {
+    /// The fields of `request` (as sent upstream) that `response` varies by.
+    ///
+    /// Some never select: the credential is in the primary key already, the encoding is undone before storing,
+    /// and trace fields are new for every request.
+    #[must_use]
+    pub fn of(response: &HeaderMap, request: &HeaderMap) -> Self {
+        let mut names: Vec<HeaderName> = response
+            .get_all(VARY)
+            .into_iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| selects(name))
+            .collect();
+        names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        Self(names.into_iter().map(|name| (normalised(request, &name), name)).map(|(value, name)| (name, value)).collect())
+    }
+
+    /// Whether a request would have been answered the same.
+    #[must_use]
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        self.0.iter().all(|(name, value)| normalised(request, name) == *value)
+    }
+
+    /// The memory that the variant takes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.iter().map(|(name, value)| 64 + name.as_str().len() + value.as_ref().map_or(0, Vec::len)).sum()
+    }
+}
+
+fn selects(name: &HeaderName) -> bool {
+    !(name == AUTHORIZATION
+        || name == ACCEPT_ENCODING
+        || name == ORIGIN
+        || matches!(name.as_str(), "traceparent" | "tracestate" | "*"))
+}
+
+/// The lines of a field as one, without the white space around members (section 4.1).
+fn normalised(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let mut lines = fields.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
+    lines.peek()?;
+    let members: Vec<&[u8]> =
+        lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect();
+    Some(members.join(&b','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
+        }
+        fields
+    }
+
+    #[test]
+    fn a_variant_is_selected_by_the_named_fields_only() {
+        let response = fields(&[("vary", "Accept-Language, ACCEPT")]);
+        let german = fields(&[("accept-language", "de"), ("accept", "a, b")]);
+        let variant = Variant::of(&response, &german);
+        assert!(variant.matches(&fields(&[("accept", "a"), ("accept", "b"), ("accept-language", " de ")])));
+        assert!(variant.matches(&fields(&[("accept-language", "de"), ("accept", "a,b"), ("x-other", "1")])));
+        assert!(!variant.matches(&fields(&[("accept-language", "en"), ("accept", "a, b")])));
+        assert!(!variant.matches(&fields(&[("accept", "a, b")])));
+    }
+
+    #[test]
+    fn an_absent_field_is_not_an_empty_one() {
+        let variant = Variant::of(&fields(&[("vary", "accept")]), &HeaderMap::new());
+        assert!(variant.matches(&HeaderMap::new()));
+        assert!(!variant.matches(&fields(&[("accept", "")])));
+    }
+
+    #[test]
+    fn the_credential_and_trace_fields_never_select() {
+        let response = fields(&[("vary", "Authorization, Accept-Encoding, Origin, traceparent, tracestate")]);
+        let variant = Variant::of(&response, &fields(&[("authorization", "Bearer one")]));
+        assert!(variant.matches(&fields(&[("authorization", "Bearer two"), ("traceparent", "x")])));
+    }
+
+    proptest! {
+        #[test]
+        fn equal_keys_are_made_by_equal_inputs_only(
+            one in prop::array::uniform4("[ab/?]{0,3}"), other in prop::array::uniform4("[ab/?]{0,3}")
+        ) {
+            let key = |parts: &[String; 4]| {
+                let seen_by = Some(parts[3].as_bytes()).filter(|seen_by| !seen_by.is_empty());
+                PrimaryKey::new(parts[0].as_bytes(), &parts[1], &parts[2], seen_by)
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+    }
+}

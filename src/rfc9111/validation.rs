@@ -1,0 +1,161 @@
+//! Conditional requests: asking upstream whether an entry still stands, merging its 304, and answering the
+//! client's own conditions from an entry (RFC 9111, section 4.3; RFC 9110, sections 8.8.3 and 13).
+
+use std::time::SystemTime;
+
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
+};
+
+use super::freshness::date;
+
+/// Makes the request conditional on the entry having changed (section 4.3.1). The validators go in the form
+/// in which the origin sent them.
+pub fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) {
+    if let Some(etag) = stored.get(ETAG) {
+        request.insert(IF_NONE_MATCH, etag.clone());
+    }
+    if let Some(modified) = stored.get(LAST_MODIFIED) {
+        request.insert(IF_MODIFIED_SINCE, modified.clone());
+    }
+}
+
+/// Whether a response has anything to be validated by.
+#[must_use]
+pub fn can_be_validated(stored: &HeaderMap) -> bool {
+    stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+}
+
+/// Whether a 304 speaks of this entry (section 4.3.4): where it carries a validator, that must be the entry's.
+#[must_use]
+pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
+    match (not_modified.get(ETAG), stored.get(ETAG)) {
+        (Some(new), Some(old)) => weakly_equal(new.as_bytes(), old.as_bytes()),
+        (Some(_), None) => false,
+        (None, _) => match (not_modified.get(LAST_MODIFIED), stored.get(LAST_MODIFIED)) {
+            (Some(new), Some(old)) => new == old,
+            _ => true,
+        },
+    }
+}
+
+/// The fields of an entry after a 304 (section 3.2): the new ones take the place of the old, but for those
+/// that describe the stored body.
+#[must_use]
+pub fn merged(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+    let mut merged = stored.clone();
+    for name in not_modified.keys() {
+        if describes_body(name) {
+            continue;
+        }
+        merged.remove(name);
+        for value in not_modified.get_all(name) {
+            merged.append(name, value.clone());
+        }
+    }
+    merged
+}
+
+fn describes_body(name: &http::HeaderName) -> bool {
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE, TRANSFER_ENCODING, ETAG].contains(name)
+}
+
+/// Whether the client already has what it asks for (RFC 9110, section 13.2.2): `If-None-Match` decides where it
+/// is there, else `If-Modified-Since`.
+#[must_use]
+pub fn client_has_it(request: &HeaderMap, etag: Option<&HeaderValue>, modified: Option<&HeaderValue>) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        return request
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .any(|value| value.as_bytes().trim_ascii() == b"*" || names(value.as_bytes(), etag));
+    }
+    let since = request.get(IF_MODIFIED_SINCE).and_then(date);
+    match (since, modified.and_then(date)) {
+        (Some(since), Some(modified)) => whole_seconds(modified) <= whole_seconds(since),
+        _ => false,
+    }
+}
+
+fn names(list: &[u8], etag: Option<&HeaderValue>) -> bool {
+    let Some(etag) = etag else { return false };
+    entity_tags(list).any(|named| weakly_equal(named, etag.as_bytes()))
+}
+
+/// The entity tags of a list. A comma may stand inside the quotes of one.
+fn entity_tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    list.split(move |byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    })
+    .map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9110, section 8.8.3.2: equal but for weakness.
+fn weakly_equal(one: &[u8], other: &[u8]) -> bool {
+    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+    opaque(one) == opaque(other)
+}
+
+/// An entity tag in its weak form.
+#[must_use]
+pub fn weakened(etag: &HeaderValue) -> HeaderValue {
+    if etag.as_bytes().starts_with(b"W/") {
+        return etag.clone();
+    }
+    let weak = [b"W/", etag.as_bytes()].concat();
+    HeaderValue::from_bytes(&weak).unwrap_or_else(|_| etag.clone())
+}
+
+fn whole_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn if_none_match_is_compared_weakly_and_decides_alone() {
+        let etag = HeaderValue::from_static("\"a,b\"");
+        let has = |lines: &[(&'static str, &str)]| client_has_it(&fields(lines), Some(&etag), None);
+        assert!(has(&[("if-none-match", "\"x\", W/\"a,b\"")]));
+        assert!(has(&[("if-none-match", "*")]));
+        assert!(!has(&[("if-none-match", "\"a\"")]));
+        let old = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
+        let request = fields(&[("if-none-match", "\"x\""), ("if-modified-since", "Tue, 02 Jan 2024 00:00:00 GMT")]);
+        assert!(!client_has_it(&request, Some(&etag), Some(&old)));
+    }
+
+    #[test]
+    fn if_modified_since_compares_dates() {
+        let modified = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
+        let has = |since| client_has_it(&fields(&[("if-modified-since", since)]), None, Some(&modified));
+        assert!(has("Mon, 01 Jan 2024 00:00:00 GMT"));
+        assert!(!has("Sun, 31 Dec 2023 23:59:59 GMT"));
+        assert!(!has("yesterday"));
+    }
+
+    #[test]
+    fn a_304_brings_new_fields_and_keeps_what_describes_the_body() {
+        let stored = fields(&[("etag", "\"a\""), ("content-length", "10"), ("date", "old"), ("x-kept", "1")]);
+        let new = fields(&[("etag", "W/\"a\""), ("content-length", "0"), ("date", "new"), ("x-added", "2")]);
+        assert!(is_about(&new, &stored));
+        let merged = merged(&stored, &new);
+        assert_eq!(merged, fields(&[("etag", "\"a\""), ("content-length", "10"), ("date", "new"), ("x-kept", "1"), ("x-added", "2")]));
+    }
+
+    #[test]
+    fn a_304_about_something_else_is_told_apart() {
+        assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("etag", "\"a\"")])));
+        assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("last-modified", "x")])));
+        assert!(is_about(&HeaderMap::new(), &fields(&[("etag", "\"a\"")])));
+    }
+}
