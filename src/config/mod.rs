@@ -10,6 +10,8 @@
 //! Deliberately absent: includes, templates, environment variables inside values (secrets have `env:`), and
 //! any second format.
 
+pub mod secret;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +50,7 @@ pub struct Config {
     /// What is counted per tenant.
     pub metrics: Metrics,
     /// What is no fault but should be known: shown by `check` and logged at start.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<String>,
 }
 
 /// The listeners, and who may speak to them.

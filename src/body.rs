@@ -1,0 +1,112 @@
+//! The body of an answer, as one type without boxes.
+//!
+//! A body from memory is one shared buffer, or the pieces of one with links put in; a body that is too large
+//! for memory comes through a channel from the task that reads it. An error in that channel ends the
+//! connection before the message is complete, so that nobody takes a part for the whole.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// One buffer.
+    Full(Bytes),
+    /// Pieces of known total length.
+    Pieces(std::vec::IntoIter<Bytes>, u64),
+    /// As it comes.
+    Stream(mpsc::Receiver<Result<Bytes, CutOff>>),
+}
+
+/// The rest of a body can't be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer was cut off: {0}")]
+pub struct CutOff(pub String);
+
+impl Body {
+    /// A body in pieces.
+    #[must_use]
+    pub fn pieces(pieces: Vec<Bytes>) -> Self {
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self::Pieces(pieces.into_iter(), length)
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let this = self.get_mut();
+        match this {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *this = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Pieces(pieces, left) => {
+                let piece = pieces.next();
+                *left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
+            Self::Stream(receiver) => {
+                receiver.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Pieces(_, left) => *left == 0,
+            Self::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(_, left) => SizeHint::with_exact(*left),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn pieces_come_in_order_and_their_length_is_known() {
+        let body = Body::pieces(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(3));
+        assert_eq!(body.collect().await.expect("whole").to_bytes(), "abc");
+    }
+
+    #[tokio::test]
+    async fn a_cut_stream_is_an_error_and_not_an_end() {
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Ok(Bytes::from_static(b"ab"))).await.expect("there is room");
+        sender.send(Err(CutOff("reset".into()))).await.expect("there is room");
+        assert!(Body::Stream(receiver).collect().await.is_err());
+    }
+}

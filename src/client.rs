@@ -1,0 +1,247 @@
+//! The way out: a pooled HTTP client over TLS. This is the only file that opens outbound sockets.
+//!
+//! HTTP/1.1 and HTTP/2, as the server prefers (ALPN); through `upstream.proxy` or `HTTPS_PROXY` where there is
+//! one. Certificates are always verified, against the system's roots and `upstream.ca_file`; there is no
+//! switch to turn that off. Redirects are not followed: a token must not travel to a host of the server's
+//! choosing.
+//!
+//! Deliberately absent: retries (`proxy::origin` decides those) and time limits for a whole request (likewise).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::{Client, Error as LegacyError};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt as _};
+
+use crate::clock::Clock;
+use crate::config::Upstream;
+
+/// Sends a request and gives back the head of its answer. The one seam where a test hands in another.
+pub type Outbound = BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, Failure>;
+
+/// A request got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct Failure {
+    /// What failed.
+    pub kind: FailureKind,
+    /// The error chain, for logs and messages. It speaks of addresses and protocols, never of fields.
+    pub detail: String,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// No connection: the name, the route or the port.
+    Connect,
+    /// No TLS session.
+    Tls,
+    /// The connection ended before an answer began.
+    Reset,
+    /// What came was no HTTP.
+    Protocol,
+    /// Nothing came in time.
+    Timeout,
+}
+
+/// The client can't be set up: its trust roots can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoTrust(String);
+
+/// The longest head of an answer.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// Under what servers commonly keep an idle connection, so that one is not used just as it is closed.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+impl FailureKind {
+    /// The label of it in metrics, and its word in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The client for these settings.
+///
+/// # Errors
+/// [`NoTrust`] where no certificate authority can be read.
+pub fn outbound(upstream: &Upstream, clock: &Clock) -> Result<Outbound, NoTrust> {
+    let tls = tls(upstream)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(upstream.connect_timeout));
+    let dial = Dial { tcp, proxies: Arc::new(proxies(upstream)) };
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(dial);
+    let connector = Timed { https, limit: upstream.connect_timeout, clock: clock.clone() };
+    let client: Client<Timed, Full<Bytes>> = Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .http1_max_buf_size(LONGEST_HEAD)
+        .http2_max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+        .http2_adaptive_window(true)
+        .build(connector);
+    Ok(BoxCloneSyncService::new(client.map_err(|error| failure(&error))))
+}
+
+fn tls(upstream: &Upstream) -> Result<rustls::ClientConfig, NoTrust> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(file) = &upstream.ca_file {
+        let unreadable = |reason: &dyn std::fmt::Display| {
+            NoTrust(format!("upstream.ca_file {}: {reason}", file.display()))
+        };
+        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| unreadable(&error))?;
+            roots.add(certificate).map_err(|error| unreadable(&error))?;
+        }
+    }
+    if roots.is_empty() {
+        return Err(NoTrust(
+            "no certificate authority is known: install the system's (Debian: ca-certificates) or set upstream.ca_file"
+                .into(),
+        ));
+    }
+    // The provider is named because a second one may be linked in, and then rustls would have to guess.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| NoTrust(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn proxies(upstream: &Upstream) -> Matcher {
+    match &upstream.proxy {
+        Some(proxy) => Matcher::builder().all(proxy.to_string()).build(),
+        None => Matcher::from_env(),
+    }
+}
+
+/// Dials directly, or through a forward proxy by `CONNECT`.
+#[derive(Clone)]
+struct Dial {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+type Dialing<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+type Socket = <HttpConnector as Service<Uri>>::Response;
+
+impl Service<Uri> for Dial {
+    type Response = Socket;
+    type Error = BoxError;
+    type Future = Dialing<Socket>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::poll_ready(&mut self.tcp, context).map_err(Into::into)
+    }
+
+    fn call(&mut self, destination: Uri) -> Dialing<Socket> {
+        let mut tcp = self.tcp.clone();
+        let proxy = if is_loopback(&destination) { None } else { self.proxies.intercept(&destination) };
+        Box::pin(async move {
+            let Some(proxy) = proxy else { return Ok(tcp.call(destination).await?) };
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+            if let Some(authorization) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(authorization.clone());
+            }
+            Ok(tunnel.call(destination).await?)
+        })
+    }
+}
+
+/// A forward proxy can't reach this machine's own loopback.
+fn is_loopback(destination: &Uri) -> bool {
+    let host = destination.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Limits connecting as a whole: name, TCP, forward proxy and TLS.
+#[derive(Clone)]
+struct Timed {
+    https: HttpsConnector<Dial>,
+    limit: Duration,
+    clock: Clock,
+}
+
+impl Service<Uri> for Timed {
+    type Response = <HttpsConnector<Dial> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Dialing<Self::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let (connecting, limit, clock) = (self.https.call(destination), self.limit, self.clock.clone());
+        Box::pin(async move { clock.timeout(limit, connecting).await? })
+    }
+}
+
+fn failure(error: &LegacyError) -> Failure {
+    let chain = chain(error);
+    let kind = if error.is_connect() {
+        if chain.iter().any(|error| error.is::<rustls::Error>() || is_rustls_io(*error)) {
+            FailureKind::Tls
+        } else {
+            FailureKind::Connect
+        }
+    } else if chain.iter().any(|error| is_protocol(*error)) {
+        FailureKind::Protocol
+    } else {
+        FailureKind::Reset
+    };
+    let detail: Vec<String> = chain.iter().map(ToString::to_string).collect();
+    Failure { kind, detail: detail.join(": ") }
+}
+
+fn chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<&'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source()).take(8).collect()
+}
+
+fn is_rustls_io(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+fn is_protocol(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+        error.is_parse() || error.is_parse_status() || error.is_parse_too_large()
+    })
+}

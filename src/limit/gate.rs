@@ -1,0 +1,308 @@
+//! The gate of one credential towards the API: a rate with a burst, so many requests at once, a fair queue, and
+//! the pause that Talkdesk asks for.
+//!
+//! The queue is round-robin over clients and first-in-first-out within one, so a client that asks for a
+//! thousand things does not keep another from its one. Background refreshes go last. A wait ends when the
+//! one who waits leaves.
+//!
+//! `governor` counts, and a task lets requests through in turn; it lives only while somebody waits.
+//! (`governor`'s own waiting is first-come by luck, and does not know clients.)
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::RateLimiter;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use tokio::sync::{Notify, oneshot};
+
+use super::client::ClientKey;
+use super::quota;
+use crate::clock::{Clock, Now};
+use crate::config::UpstreamLimit;
+
+/// The gate of one credential.
+pub struct Gate {
+    limiter: RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>,
+    limit: UpstreamLimit,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Something may have become possible: a request ended, a pause too.
+    changed: Notify,
+}
+
+/// Who waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// A client's request.
+    Client(ClientKey),
+    /// The proxy itself.
+    Background,
+}
+
+/// The right to send one request; given back when dropped.
+pub struct Pass {
+    gate: Arc<Gate>,
+    /// What is left of the burst.
+    pub remaining: u32,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// Why nothing may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The wait took too long.
+    #[error("the limit of the credential is used up")]
+    Limited {
+        /// When it might be worth trying again.
+        retry_in: Duration,
+    },
+    /// Talkdesk asked for a pause.
+    #[error("Talkdesk asked this credential to pause")]
+    Paused {
+        /// The rest of it.
+        rest: Duration,
+        /// Whether Talkdesk said how long, or the proxy chose.
+        told: bool,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: usize,
+    lanes: HashMap<ClientKey, VecDeque<oneshot::Sender<Pass>>>,
+    turns: VecDeque<ClientKey>,
+    background: VecDeque<oneshot::Sender<Pass>>,
+    letting_through: bool,
+    pause: Option<Pause>,
+    pauses_in_a_row: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Instant,
+    told: bool,
+}
+
+impl Gate {
+    /// The gate for this limit.
+    #[must_use]
+    pub fn new(limit: UpstreamLimit, clock: Clock) -> Arc<Self> {
+        let limiter =
+            RateLimiter::direct_with_clock(quota(limit.rate), clock.clone()).with_middleware::<StateInformationMiddleware>();
+        Arc::new(Self { limiter, limit, clock, state: Mutex::default(), changed: Notify::new() })
+    }
+
+    /// Waits for the right to send one request.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn pass(self: &Arc<Self>, waiter: Waiter) -> Result<Pass, Refused> {
+        let asked = self.clock.now();
+        let turn = {
+            let mut state = self.state();
+            if let Some(refused) = state.paused(asked) {
+                return Err(refused);
+            }
+            if state.nobody_waits()
+                && state.in_flight < self.limit.concurrency
+                && let Ok(snapshot) = self.limiter.check()
+            {
+                state.in_flight += 1;
+                return Ok(self.grant(snapshot.remaining_burst_capacity(), Duration::ZERO));
+            }
+            let (sender, turn) = oneshot::channel();
+            state.enqueue(waiter, sender);
+            if !std::mem::replace(&mut state.letting_through, true) {
+                tokio::spawn(Arc::clone(self).let_through());
+            }
+            turn
+        };
+        let waited = self.clock.timeout(self.limit.max_wait, turn).await;
+        let now = self.clock.now();
+        match waited {
+            Ok(Ok(mut pass)) => {
+                pass.waited = now.since(asked.monotonic);
+                Ok(pass)
+            }
+            Ok(Err(_)) => {
+                let refused = self.state().paused(now);
+                Err(refused.unwrap_or(Refused::Limited { retry_in: self.limit.rate.interval }))
+            }
+            Err(_) => Err(Refused::Limited { retry_in: self.limit.rate.interval.max(Duration::from_secs(1)) }),
+        }
+    }
+
+    /// Talkdesk answered 429, or 503 with `Retry-After`: nobody sends for that long. Without a time, the gate
+    /// backs off by itself.
+    pub fn pause(&self, told: Option<Duration>) -> Instant {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.pauses_in_a_row = state.pauses_in_a_row.saturating_add(1);
+        let length = told
+            .unwrap_or_else(|| crate::backoff::OUTAGE.wait(state.pauses_in_a_row, fastrand::f64()))
+            .min(self.limit.max_pause);
+        let until = now.after(length);
+        let pause = Pause { until, told: told.is_some() };
+        state.pause = Some(match state.pause {
+            Some(known) if known.until > until => known,
+            _ => pause,
+        });
+        // Whoever waits is told at once: a wait that can't end in time is no kindness.
+        state.dismiss_all();
+        until
+    }
+
+    /// Talkdesk took a request: the next back-off begins small again.
+    pub fn took_one(&self) {
+        self.state().pauses_in_a_row = 0;
+    }
+
+    /// The rest of a pause.
+    #[must_use]
+    pub fn paused(&self) -> Option<Refused> {
+        self.state().paused(self.clock.now())
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let state = self.state();
+        state.background.len() + state.lanes.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// The burst, and how long it takes to fill up: the policy that clients are told.
+    #[must_use]
+    pub fn policy(&self) -> (NonZeroU32, Duration) {
+        (self.limit.rate.burst, self.limit.rate.interval.saturating_mul(self.limit.rate.burst.get()))
+    }
+
+    fn grant(self: &Arc<Self>, remaining: u32, waited: Duration) -> Pass {
+        Pass { gate: Arc::clone(self), remaining, waited }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets those who wait through, one by one, until nobody does.
+    async fn let_through(self: Arc<Self>) {
+        loop {
+            match self.next_step() {
+                Step::Hand(turn, pass) => {
+                    // One who has just left gives the pass back by dropping it; the cell is spent.
+                    let _ = turn.send(pass);
+                }
+                Step::Sleep(wait) => self.clock.sleep(wait).await,
+                Step::Full => self.changed.notified().await,
+                Step::Done => return,
+            }
+        }
+    }
+
+    fn next_step(self: &Arc<Self>) -> Step {
+        let mut state = self.state();
+        state.forget_the_gone();
+        if state.nobody_waits() {
+            state.letting_through = false;
+            return Step::Done;
+        }
+        if state.in_flight >= self.limit.concurrency {
+            return Step::Full;
+        }
+        match self.limiter.check() {
+            Err(not_until) => Step::Sleep(not_until.wait_time_from(self.clock.now().monotonic)),
+            Ok(cell) => match state.next() {
+                Some(turn) => {
+                    state.in_flight += 1;
+                    Step::Hand(turn, self.grant(cell.remaining_burst_capacity(), Duration::ZERO))
+                }
+                None => Step::Done,
+            },
+        }
+    }
+}
+
+/// What the one who lets through does next.
+enum Step {
+    Hand(oneshot::Sender<Pass>, Pass),
+    Sleep(Duration),
+    Full,
+    Done,
+}
+
+impl State {
+    fn paused(&mut self, now: Now) -> Option<Refused> {
+        let Pause { until, told } = self.pause?;
+        let rest = now.until(until);
+        if rest.is_zero() {
+            self.pause = None;
+            return None;
+        }
+        Some(Refused::Paused { rest, told })
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.turns.is_empty() && self.background.is_empty()
+    }
+
+    fn enqueue(&mut self, waiter: Waiter, sender: oneshot::Sender<Pass>) {
+        match waiter {
+            Waiter::Background => self.background.push_back(sender),
+            Waiter::Client(client) => {
+                let lane = self.lanes.entry(client.clone()).or_default();
+                if lane.is_empty() {
+                    self.turns.push_back(client);
+                }
+                lane.push_back(sender);
+            }
+        }
+    }
+
+    /// The next in turn: a client each, then the proxy's own.
+    fn next(&mut self) -> Option<oneshot::Sender<Pass>> {
+        while let Some(client) = self.turns.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&client) else { continue };
+            let sender = lane.pop_front();
+            if lane.is_empty() {
+                self.lanes.remove(&client);
+            } else {
+                self.turns.push_back(client);
+            }
+            if sender.is_some() {
+                return sender;
+            }
+        }
+        self.background.pop_front()
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.background.retain(|sender| !sender.is_closed());
+        for lane in self.lanes.values_mut() {
+            lane.retain(|sender| !sender.is_closed());
+        }
+        self.lanes.retain(|_, lane| !lane.is_empty());
+        let lanes = &self.lanes;
+        self.turns.retain(|client| lanes.contains_key(client));
+    }
+
+    fn dismiss_all(&mut self) {
+        self.lanes.clear();
+        self.turns.clear();
+        self.background.clear();
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.state().in_flight -= 1;
+        self.gate.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

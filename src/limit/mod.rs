@@ -1,0 +1,21 @@
+//! How fast, and how much at once.
+//!
+//! [`gate`] is the limit of one credential towards the API, which requests wait at in a fair queue;
+//! [`client`] is the limit of one client, which refuses. The rate itself is `governor`'s in both.
+
+pub mod client;
+pub mod gate;
+
+use std::time::Duration;
+
+use governor::Quota;
+
+use crate::config::Rate;
+
+/// The quota of a configured rate.
+#[must_use]
+pub fn quota(rate: Rate) -> Quota {
+    let interval = rate.interval.max(Duration::from_nanos(1));
+    Quota::with_period(interval)
+        .map_or_else(|| Quota::per_second(rate.burst), |quota| quota.allow_burst(rate.burst))
+}

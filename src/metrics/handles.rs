@@ -1,0 +1,195 @@
+//! Series looked up once, for what happens on every request.
+
+use http::StatusCode;
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+
+use super::Metrics;
+
+/// What the cache did for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheResult {
+    /// Answered from a fresh entry.
+    Hit,
+    /// Answered from a stale entry.
+    Stale,
+    /// Fetched.
+    Miss,
+    /// Answered by another request's fetch.
+    Collapsed,
+    /// Answered from an entry that upstream confirmed.
+    Revalidated,
+    /// Fetched past the cache.
+    Bypass,
+    /// The cache was not asked.
+    NotAsked,
+}
+
+/// How a tenant's request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantOutcome {
+    /// From a fresh entry.
+    Hit,
+    /// From a stale entry.
+    Stale,
+    /// Through upstream.
+    Miss,
+    /// Refused by the entitlement.
+    Denied,
+    /// Any other error.
+    Error,
+}
+
+/// The series of one endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointMetrics {
+    name: String,
+    requests: IntCounterVec,
+    hit_ok: IntCounter,
+    hit_not_modified: IntCounter,
+    durations: [Histogram; CacheResult::ALL.len()],
+    results: [IntCounter; CacheResult::ALL.len() - 1],
+    upstream_requests: IntCounterVec,
+    /// How long Talkdesk takes.
+    pub upstream_duration: Histogram,
+}
+
+/// The series of one tenant.
+#[derive(Clone, Debug)]
+pub struct TenantMetrics {
+    outcomes: [IntCounter; TenantOutcome::ALL.len()],
+    /// Requests sent to the API for it.
+    pub upstream_requests: IntCounter,
+}
+
+impl CacheResult {
+    /// All of them, in the order in which tables of series have them.
+    pub const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Miss,
+        Self::Collapsed,
+        Self::Revalidated,
+        Self::Bypass,
+        Self::NotAsked,
+    ];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Revalidated => "revalidated",
+            Self::Bypass => "bypass",
+            Self::NotAsked => "none",
+        }
+    }
+}
+
+impl TenantOutcome {
+    /// All of them, in the order in which tables of series have them.
+    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Metrics {
+    /// The series of an endpoint; `other` for requests that lead to none.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> EndpointMetrics {
+        let duration =
+            |result: CacheResult| self.http_request_duration.with_label_values(&[name, result.as_str()]);
+        let result = |result: CacheResult| self.cache_requests.with_label_values(&[name, result.as_str()]);
+        let [asked @ .., _] = CacheResult::ALL;
+        EndpointMetrics {
+            name: name.to_owned(),
+            hit_ok: self.http_requests.with_label_values(&[name, "200", "hit"]),
+            hit_not_modified: self.http_requests.with_label_values(&[name, "304", "hit"]),
+            requests: self.http_requests.clone(),
+            durations: CacheResult::ALL.map(duration),
+            results: asked.map(result),
+            upstream_requests: self.upstream_requests.clone(),
+            upstream_duration: self.upstream_request_duration.with_label_values(&[name]),
+        }
+    }
+
+    /// The series of a tenant; `other` for those without series of their own.
+    #[must_use]
+    pub fn tenant(&self, label: &str) -> TenantMetrics {
+        TenantMetrics {
+            outcomes: TenantOutcome::ALL
+                .map(|outcome| self.tenant_requests.with_label_values(&[label, outcome.as_str()])),
+            upstream_requests: self.tenant_upstream_requests.with_label_values(&[label]),
+        }
+    }
+}
+
+impl EndpointMetrics {
+    /// Counts an answered request and its time.
+    pub fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
+        match (status, result) {
+            (StatusCode::OK, CacheResult::Hit) => self.hit_ok.inc(),
+            (StatusCode::NOT_MODIFIED, CacheResult::Hit) => self.hit_not_modified.inc(),
+            _ => self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]).inc(),
+        }
+        self.durations[result as usize].observe(seconds);
+        if let Some(counter) = self.results.get(result as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts an answer of the API.
+    pub fn upstream_answered(&self, status: StatusCode) {
+        self.upstream_requests.with_label_values(&[&self.name, status.as_str()]).inc();
+    }
+
+    /// Counts a request to the API that got no answer.
+    pub fn upstream_failed(&self) {
+        self.upstream_requests.with_label_values(&[&self.name, "none"]).inc();
+    }
+}
+
+impl TenantMetrics {
+    /// Counts how a request ended.
+    pub fn ended(&self, outcome: TenantOutcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_stands_at_its_own_place_in_every_table() {
+        for (place, result) in CacheResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, place);
+        }
+        for (place, outcome) in TenantOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_counted_request_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.endpoint("invoices").answered(StatusCode::OK, CacheResult::Hit, 0.001);
+        let text = metrics.text();
+        assert!(text.contains(
+            r#"billing_insights_proxy_http_requests_total{cache="hit",endpoint="invoices",status="200"} 1"#
+        ));
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+}

@@ -1,0 +1,281 @@
+//! One exchange with the token endpoint (RFC 6749, sections 2.3.1, 4.4 and 5; RFC 7523, section 2.2).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use serde::Deserialize;
+use tower::ServiceExt as _;
+
+use super::assertion::Signer;
+use crate::client::Outbound;
+use crate::config::secret::Secret;
+use crate::config::{Authentication, BasicEncoding, ConfiguredCredential};
+use crate::domain::credential::Credential;
+
+/// How the proxy names itself to servers.
+pub const AGENT: &str = concat!("billing-insights-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// Makes token requests for one credential.
+pub struct Grant {
+    credential: Arc<Credential>,
+    proof: Result<Proof, Arc<str>>,
+    default_lifetime: Duration,
+}
+
+enum Proof {
+    Basic(Secret, BasicEncoding),
+    Assertion(Signer),
+}
+
+/// A token as the endpoint gave it.
+pub struct Granted {
+    /// The `Authorization` field that carries it, marked as sensitive.
+    pub authorization: HeaderValue,
+    /// How long it lives, from the moment of asking.
+    pub lifetime: Duration,
+    /// What it may do, decoded; empty where the endpoint did not say.
+    pub scopes: BTreeSet<String>,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The credential's secret can't be read, or is no key.
+    #[error("{0}")]
+    SecretUnavailable(Arc<str>),
+    /// No answer, or a server's error.
+    #[error("the token endpoint can't be used: {0}")]
+    Unavailable(String),
+    /// An answer that is no token.
+    #[error("the token endpoint's answer is not a token: {0}")]
+    Malformed(&'static str),
+    /// The client is refused.
+    #[error("the token endpoint refuses the client: {0}")]
+    Rejected(String),
+    /// A scope is not granted, perhaps not yet.
+    #[error("a scope is not effective: {0}")]
+    ScopeNotEffective(String),
+    /// Too many token requests.
+    #[error("the token endpoint asks for a pause")]
+    Limited {
+        /// For how long, where it said.
+        retry_after: Option<Duration>,
+    },
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: Option<String>,
+    token_type: Option<String>,
+    expires_in: Option<serde_json::Value>,
+    scope: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+    error_description: Option<String>,
+}
+
+/// Bodies of a token endpoint are small.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// A token that claims to live longer is asked for anew after this.
+const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
+
+impl Grant {
+    /// What asks for the tokens of a credential.
+    #[must_use]
+    pub fn new(configured: &ConfiguredCredential, default_lifetime: Duration) -> Self {
+        Self {
+            credential: Arc::clone(&configured.credential),
+            proof: proof(configured).map_err(Into::into),
+            default_lifetime,
+        }
+    }
+
+    /// Whether the credential's secret can be used; the reason where not.
+    ///
+    /// # Errors
+    /// [`GrantError::SecretUnavailable`]
+    pub fn usable(&self) -> Result<(), GrantError> {
+        self.proof.as_ref().map(|_| ()).map_err(|reason| GrantError::SecretUnavailable(Arc::clone(reason)))
+    }
+
+    /// Asks once. The caller limits the time.
+    ///
+    /// # Errors
+    /// [`GrantError`]
+    pub async fn exchange(&self, outbound: Outbound, now: SystemTime) -> Result<Granted, GrantError> {
+        let request = self.request(now)?;
+        let answer = outbound.oneshot(request).await.map_err(|failure| GrantError::Unavailable(failure.to_string()))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|_| GrantError::Malformed("its body is cut off or too large"))?.to_bytes();
+        if head.status == StatusCode::OK {
+            self.granted(&body)
+        } else {
+            let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
+            Err(refusal(head.status, &body, retry_after))
+        }
+    }
+
+    fn request(&self, now: SystemTime) -> Result<Request<Full<Bytes>>, GrantError> {
+        let proof = self.proof.as_ref().map_err(|reason| GrantError::SecretUnavailable(Arc::clone(reason)))?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        if let Some(scopes) = &self.credential.scopes {
+            let scopes: Vec<_> = scopes.iter().map(crate::domain::id::Scope::as_str).collect();
+            form.append_pair("scope", &scopes.join(" "));
+        }
+        let mut authorization = None;
+        match proof {
+            Proof::Basic(secret, encoding) => {
+                authorization = Some(basic(self.credential.client_id.as_str(), secret, *encoding)?);
+            }
+            Proof::Assertion(signer) => {
+                let assertion =
+                    signer.sign(now).map_err(|error| GrantError::SecretUnavailable(error.to_string().into()))?;
+                form.append_pair(
+                    "client_assertion_type",
+                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                );
+                form.append_pair("client_assertion", &assertion);
+            }
+        }
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(&*self.credential.token_url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request
+            .body(Full::new(form.finish().into()))
+            .map_err(|error| GrantError::Unavailable(format!("the token URL is unusable: {error}")))
+    }
+
+    fn granted(&self, body: &[u8]) -> Result<Granted, GrantError> {
+        let answer: TokenAnswer =
+            serde_json::from_slice(body).map_err(|_| GrantError::Malformed("its body is not the JSON of a token"))?;
+        let token = answer.access_token.filter(|token| !token.is_empty());
+        let token = token.ok_or(GrantError::Malformed("it has no access_token"))?;
+        let token = zeroize::Zeroizing::new(token);
+        if answer.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            return Err(GrantError::Malformed("its token_type is not Bearer"));
+        }
+        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", *token));
+        let mut authorization = HeaderValue::from_str(&bearer)
+            .map_err(|_| GrantError::Malformed("its access_token has characters that no token has"))?;
+        authorization.set_sensitive(true);
+        let lifetime = match &answer.expires_in {
+            None | Some(serde_json::Value::Null) => self.default_lifetime,
+            Some(value) => lifetime(value).ok_or(GrantError::Malformed("its expires_in is no time that lies ahead"))?,
+        };
+        Ok(Granted { authorization, lifetime, scopes: scopes(answer.scope.as_deref().unwrap_or_default()) })
+    }
+}
+
+fn proof(configured: &ConfiguredCredential) -> Result<Proof, String> {
+    let secret = configured.secret.as_ref().map_err(ToString::to_string)?;
+    match &configured.authentication {
+        Authentication::ClientSecretBasic { encoding } => Ok(Proof::Basic(secret.clone(), *encoding)),
+        Authentication::PrivateKeyJwt { key_id, algorithm } => {
+            let Credential { client_id, token_url, .. } = &*configured.credential;
+            Signer::new(secret, *algorithm, key_id.as_deref(), client_id.as_str(), token_url)
+                .map(Proof::Assertion)
+                .map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn basic(client_id: &str, secret: &Secret, encoding: BasicEncoding) -> Result<HeaderValue, GrantError> {
+    let pair = zeroize::Zeroizing::new(match encoding {
+        BasicEncoding::Plain => format!("{client_id}:{}", secret.expose()),
+        BasicEncoding::Rfc6749 => {
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            format!("{}:{}", encoded(client_id), encoded(secret.expose()))
+        }
+    });
+    let field = zeroize::Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+    let mut field = HeaderValue::from_str(&field).map_err(|error| GrantError::Unavailable(error.to_string()))?;
+    field.set_sensitive(true);
+    Ok(field)
+}
+
+/// Seconds as a number, or as digits in a string. Zero and less is no life.
+fn lifetime(value: &serde_json::Value) -> Option<Duration> {
+    let seconds = match value {
+        serde_json::Value::Number(number) => number.as_f64()?,
+        serde_json::Value::String(text) => text.trim().parse().ok()?,
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_) => return None,
+    };
+    (seconds > 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFETIME).min(LONGEST_LIFETIME))
+}
+
+/// Scopes are separated by spaces; some servers percent-encode the value, spaces and all.
+fn scopes(text: &str) -> BTreeSet<String> {
+    let decoded = if text.contains('%') || (text.contains('+') && !text.contains(' ')) {
+        let form = format!("scope={text}");
+        form_urlencoded::parse(form.as_bytes()).next().map(|(_, scope)| scope.into_owned()).unwrap_or_default()
+    } else {
+        text.to_owned()
+    };
+    decoded.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> GrantError {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return GrantError::Limited { retry_after };
+    }
+    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+        return GrantError::Unavailable(format!("it answered {}", status.as_u16()));
+    }
+    let answer: Option<ErrorAnswer> = serde_json::from_slice(body).ok();
+    let code = answer.as_ref().map_or("no error code", |answer| &answer.error);
+    let description = answer.as_ref().and_then(|answer| answer.error_description.as_deref()).unwrap_or_default();
+    let told = printable(&format!("{code} {description}"));
+    match code {
+        "invalid_client" | "unauthorized_client" => GrantError::Rejected(told),
+        "invalid_scope" => GrantError::ScopeNotEffective(told),
+        _ if status == StatusCode::UNAUTHORIZED => GrantError::Rejected(format!("it answered 401, {told}")),
+        _ => GrantError::Unavailable(format!("it answered {}, {told}", status.as_u16())),
+    }
+}
+
+/// A server's words, made fit for a message: printable ASCII, and short.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let clean = text.trim().chars().map(|character| match character {
+        ' '..='~' => character,
+        _ => '?',
+    });
+    clean.take(200).collect()
+}
+
+/// `Retry-After` as a duration: seconds, or the time until a date (RFC 9110, section 10.2.3).
+#[must_use]
+pub fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "grant_tests.rs"]
+mod tests;

@@ -1,0 +1,393 @@
+//! The token of one credential: when it is fetched, used, refreshed and given up.
+//!
+//! A token is fetched when it is first needed, by one request however many wait. It is refreshed in the
+//! background at 80 % of its life (with jitter, so that a fleet does not refresh at once) while it is in use,
+//! and not at all while it is not. It is used as long as it is valid less a margin, and never after; the time
+//! is looked at for every use. Failures are remembered for the length of a back-off, so a dead token endpoint
+//! is asked a handful of times however many requests come.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use governor::RateLimiter;
+use http::HeaderValue;
+
+use crate::backoff::{OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
+use super::grant::{Grant, GrantError, Granted};
+use crate::client::Outbound;
+use crate::clock::{Clock, Now};
+use crate::config::Rate;
+use crate::limit::quota;
+use crate::domain::credential::Credential;
+use crate::domain::learned::Learned;
+use crate::metrics::Metrics;
+use crate::single_flight::{Joined, SingleFlight};
+
+/// A token in hand.
+pub struct Token {
+    /// The `Authorization` field that carries it.
+    pub authorization: HeaderValue,
+    /// Counts up with each token of the credential.
+    pub number: u64,
+    /// When its life, less the margin, ends.
+    pub usable_until: Instant,
+    refresh_at: Instant,
+    scopes: BTreeSet<String>,
+}
+
+/// Why there is no token now, and when there may be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct NoToken {
+    /// What went wrong.
+    pub error: TokenError,
+    /// How long until the next attempt.
+    pub retry_in: Duration,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The token endpoint did not give one.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// The API answers 401 to tokens that were just fetched.
+    #[error("Talkdesk's API rejects tokens that its token endpoint has just issued")]
+    TokenRejected,
+}
+
+/// The state of a credential, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialStatus {
+    /// One of [`crate::metrics::CREDENTIAL_STATES`].
+    pub state: &'static str,
+    /// When the token in hand ends.
+    pub usable_until: Option<Instant>,
+    /// What the token in hand may do.
+    pub scopes: BTreeSet<String>,
+    /// The last failure, while it is remembered.
+    pub error: Option<TokenError>,
+    /// When the next attempt may be made.
+    pub next_attempt: Option<Instant>,
+    /// Tokens fetched so far.
+    pub tokens: u64,
+}
+
+/// The token of one credential.
+pub struct Tokens {
+    credential: Arc<Credential>,
+    owner: Arc<str>,
+    grant: Grant,
+    services: Services,
+    limiter: Limiter,
+    request_timeout: Duration,
+    current: ArcSwapOption<Token>,
+    progress: Mutex<Progress>,
+    flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
+}
+
+type Limiter = RateLimiter<governor::state::NotKeyed, governor::state::InMemoryState, Clock>;
+
+/// What tokens are fetched with, and told to.
+#[derive(Clone)]
+pub struct Services {
+    /// The way out.
+    pub outbound: Outbound,
+    /// The time.
+    pub clock: Clock,
+    /// Where token requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where the scopes of a token are remembered.
+    pub learned: Arc<Learned>,
+}
+
+#[derive(Default)]
+struct Progress {
+    fetching: bool,
+    issued: u64,
+    failures: u32,
+    failure: Option<(TokenError, Instant)>,
+    last_success: Option<Instant>,
+    rejected_in_a_row: u32,
+    last_fetch_for_rejection: Option<Instant>,
+}
+
+/// How often a token may be replaced because the API rejected it.
+const BETWEEN_REJECTIONS: Duration = Duration::from_secs(30);
+
+/// For how long after a success a refused client may just be one whose scopes are changing.
+const SCOPES_SETTLE: Duration = Duration::from_mins(10);
+
+impl Tokens {
+    /// The (as yet absent) token of a credential.
+    #[must_use]
+    pub fn new(credential: Arc<Credential>, grant: Grant, rate: Rate, request_timeout: Duration, services: Services) -> Self {
+        let owner: Arc<str> = credential.owner.to_string().into();
+        services.metrics.credential_is(&owner, "absent");
+        for result in ["ok", "rejected", "unavailable", "malformed", "limited", "scope_not_effective"] {
+            services.metrics.touch_token_request(&owner, result);
+        }
+        let limiter = RateLimiter::direct_with_clock(quota(rate), services.clock.clone());
+        Self {
+            credential,
+            owner,
+            grant,
+            services,
+            limiter,
+            request_timeout,
+            current: ArcSwapOption::empty(),
+            progress: Mutex::default(),
+            flight: SingleFlight::default(),
+        }
+    }
+
+    /// The credential whose token this is.
+    #[must_use]
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    /// A token that is valid now.
+    ///
+    /// # Errors
+    /// [`NoToken`]
+    pub async fn get(self: &Arc<Self>) -> Result<Arc<Token>, NoToken> {
+        loop {
+            let now = self.services.clock.now();
+            if let Some(token) = self.in_hand(now) {
+                if now.monotonic >= token.refresh_at && self.may_attempt(now).is_ok() {
+                    self.refresh();
+                }
+                return Ok(token);
+            }
+            self.may_attempt(now)?;
+            let waiting = match self.flight.join(&()) {
+                Joined::Wait(waiting) => waiting,
+                Joined::Lead(lead) => {
+                    // Between looking and leading another flight may have landed.
+                    if let Some(token) = self.in_hand(self.services.clock.now()) {
+                        return Ok(token);
+                    }
+                    let this = Arc::clone(self);
+                    lead.start(|_| async move { Some(this.fetch().await) })
+                }
+            };
+            if let Ok(outcome) = waiting.outcome().await {
+                return outcome;
+            }
+        }
+    }
+
+    /// The API answered 401 to this token. It is dropped if it is still the one in hand.
+    ///
+    /// # Errors
+    /// [`NoToken`] where no other may be fetched yet.
+    pub fn rejected(&self, token: &Token) -> Result<(), NoToken> {
+        let now = self.services.clock.now();
+        let mut progress = self.progress();
+        let still_in_hand = self.current.load().as_ref().is_some_and(|current| current.number == token.number);
+        if !still_in_hand {
+            return progress.may_attempt(now);
+        }
+        self.current.store(None);
+        progress.rejected_in_a_row += 1;
+        let since_last = progress.last_fetch_for_rejection.map(|last| now.since(last));
+        let wait = if progress.rejected_in_a_row >= 2 {
+            Some(REJECTED.wait(progress.rejected_in_a_row - 1, fastrand::f64()))
+        } else {
+            since_last.and_then(|since| BETWEEN_REJECTIONS.checked_sub(since)).filter(|wait| !wait.is_zero())
+        };
+        if let Some(wait) = wait {
+            progress.failure = Some((TokenError::TokenRejected, now.after(wait)));
+            drop(progress);
+            self.show_state();
+            return Err(NoToken { error: TokenError::TokenRejected, retry_in: wait });
+        }
+        progress.last_fetch_for_rejection = Some(now.monotonic);
+        drop(progress);
+        self.show_state();
+        Ok(())
+    }
+
+    /// The API took the token.
+    pub fn accepted(&self) {
+        let mut progress = self.progress();
+        progress.rejected_in_a_row = 0;
+    }
+
+    /// Whether the credential is refused now, by the token endpoint or the API.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        let now = self.services.clock.now();
+        let progress = self.progress();
+        progress.failure.as_ref().is_some_and(|(error, until)| error.is_rejection() && now.monotonic < *until)
+    }
+
+    /// How the credential stands.
+    #[must_use]
+    pub fn status(&self) -> CredentialStatus {
+        let now = self.services.clock.now();
+        let token = self.in_hand(now);
+        let progress = self.progress();
+        let failure = progress.failure.as_ref();
+        let state = match (&token, failure) {
+            (Some(_), _) if progress.fetching => "refreshing",
+            (Some(_), _) => "valid",
+            (None, _) if progress.fetching => "fetching",
+            (None, Some((error, _))) if error.is_rejection() => "rejected",
+            (None, Some(_)) => "backing_off",
+            (None, None) => "absent",
+        };
+        CredentialStatus {
+            state,
+            usable_until: token.as_ref().map(|token| token.usable_until),
+            scopes: token.as_ref().map(|token| token.scopes.clone()).unwrap_or_default(),
+            error: failure.map(|(error, _)| error.clone()).or_else(|| self.grant.usable().err().map(Into::into)),
+            next_attempt: failure.map(|(_, until)| *until).filter(|until| *until > now.monotonic),
+            tokens: progress.issued,
+        }
+    }
+
+    fn in_hand(&self, now: Now) -> Option<Arc<Token>> {
+        self.current.load_full().filter(|token| now.monotonic < token.usable_until)
+    }
+
+    fn may_attempt(&self, now: Now) -> Result<(), NoToken> {
+        self.progress().may_attempt(now)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refresh(self: &Arc<Self>) {
+        if let Joined::Lead(lead) = self.flight.join(&()) {
+            let this = Arc::clone(self);
+            drop(lead.start(|_| async move { Some(this.fetch().await) }));
+        }
+    }
+
+    /// Asks the token endpoint, and takes note of how that went.
+    async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
+        let Services { outbound, clock, metrics, .. } = &self.services;
+        self.progress().fetching = true;
+        self.show_state();
+        let asked = clock.now();
+        let outcome = match self.limited(asked) {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let exchange = self.grant.exchange(outbound.clone(), asked.wall);
+                let outcome = clock.timeout(self.request_timeout, exchange).await;
+                metrics.token_request_duration.observe(clock.now().since(asked.monotonic).as_secs_f64());
+                outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())))
+            }
+        };
+        if !matches!(outcome, Err(GrantError::SecretUnavailable(_))) {
+            metrics.token_request(&self.owner, result_label(&outcome));
+        }
+        let outcome = match outcome {
+            Ok(granted) => Ok(self.keep(granted, asked)),
+            Err(error) => Err(self.note_failure(error)),
+        };
+        self.progress().fetching = false;
+        self.show_state();
+        outcome
+    }
+
+    fn limited(&self, now: Now) -> Result<(), GrantError> {
+        let decision = self.limiter.check().map_err(|not_until| {
+            GrantError::Limited { retry_after: Some(not_until.wait_time_from(now.monotonic)) }
+        });
+        self.services.metrics.limit("token", if decision.is_ok() { "allowed" } else { "refused" });
+        decision
+    }
+
+    fn keep(&self, granted: Granted, asked: Now) -> Arc<Token> {
+        let Services { clock, metrics, learned, .. } = &self.services;
+        let margin = Duration::from_secs(1).max(granted.lifetime / 50);
+        let usable = granted.lifetime.saturating_sub(margin);
+        let usable_until = asked.after(usable);
+        // 80 % of its life, a little earlier or later.
+        let refresh_at = asked.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
+        let mut progress = self.progress();
+        progress.issued += 1;
+        progress.failures = 0;
+        progress.failure = None;
+        progress.last_success = Some(clock.now().monotonic);
+        let token = Arc::new(Token {
+            authorization: granted.authorization,
+            number: progress.issued,
+            usable_until,
+            refresh_at,
+            scopes: granted.scopes.clone(),
+        });
+        self.current.store(Some(Arc::clone(&token)));
+        drop(progress);
+        learned.learn_scopes(&self.credential.key, granted.scopes, usable_until);
+        learned.forget_denials(|denied| denied.credential == self.credential.key);
+        let expiry = asked.wall_at(usable_until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.token_expiry_timestamp.with_label_values(&[&*self.owner]).set(expiry.as_secs_f64());
+        tracing::debug!(tenant = %self.owner, number = token.number, "token fetched");
+        token
+    }
+
+    fn note_failure(&self, error: GrantError) -> NoToken {
+        let now = self.services.clock.now();
+        let mut progress = self.progress();
+        progress.failures = progress.failures.saturating_add(1);
+        let recently_good = progress.last_success.is_some_and(|success| now.since(success) < SCOPES_SETTLE);
+        let backoff = match &error {
+            GrantError::Rejected(_) if recently_good => REJECTED_AFTER_SUCCESS,
+            GrantError::Rejected(_) => REJECTED,
+            GrantError::SecretUnavailable(_)
+            | GrantError::Unavailable(_)
+            | GrantError::Malformed(_)
+            | GrantError::ScopeNotEffective(_)
+            | GrantError::Limited { .. } => OUTAGE,
+        };
+        let wait = match &error {
+            GrantError::Limited { retry_after: Some(pause) } => (*pause).min(REJECTED.longest),
+            _ => backoff.wait(progress.failures, fastrand::f64()),
+        };
+        let error = TokenError::Grant(error);
+        tracing::warn!(tenant = %self.owner, %error, retry_in_seconds = wait.as_secs_f64(), "no token");
+        progress.failure = Some((error.clone(), now.after(wait)));
+        NoToken { error, retry_in: wait }
+    }
+
+    fn show_state(&self) {
+        self.services.metrics.credential_is(&self.owner, self.status().state);
+    }
+}
+
+impl Progress {
+    fn may_attempt(&self, now: Now) -> Result<(), NoToken> {
+        match &self.failure {
+            Some((error, until)) if now.monotonic < *until => {
+                Err(NoToken { error: error.clone(), retry_in: now.until(*until) })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TokenError {
+    /// Whether Talkdesk refuses the credential, rather than being out of reach.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        matches!(self, Self::TokenRejected | Self::Grant(GrantError::Rejected(_)))
+    }
+}
+
+fn result_label(outcome: &Result<Granted, GrantError>) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(GrantError::Rejected(_)) => "rejected",
+        Err(GrantError::Malformed(_)) => "malformed",
+        Err(GrantError::Limited { .. }) => "limited",
+        Err(GrantError::ScopeNotEffective(_)) => "scope_not_effective",
+        Err(GrantError::Unavailable(_) | GrantError::SecretUnavailable(_)) => "unavailable",
+    }
+}

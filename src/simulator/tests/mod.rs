@@ -1,0 +1,11 @@
+//! Tests of the simulator over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod api;
+mod caller;
+mod faults;
+mod identity;
+mod limits_and_counters;
+mod quirks;
+mod transport;
