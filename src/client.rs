@@ -241,7 +241,7 @@ fn is_rustls_io(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn is_protocol(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<hyper::Error>().is_some_and(|error| {
-        error.is_parse() || error.is_parse_status() || error.is_parse_too_large()
-    })
+    error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_parse() || error.is_parse_status() || error.is_parse_too_large())
 }

@@ -10,9 +10,13 @@ fn outcome(body: &str, walled: bool) -> Result<usize, Unfit> {
 }
 
 #[rstest]
-#[case::one_record(r#"{"total":1,"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae40","amount":1.10}]}}"#)]
+#[case::one_record(
+    r#"{"total":1,"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae40","amount":1.10}]}}"#
+)]
 #[case::the_id_in_capitals(r#"{"_embedded":{"invoices":[{"account_id":"5EA75FE7AA224700012EAE40"}]}}"#)]
-#[case::an_escaped_member_name(r#"{"_embedded":{"invoices":[{"account\u005fid":"5ea75fe7aa224700012eae40"}]}}"#)]
+#[case::an_escaped_member_name(
+    r#"{"_embedded":{"invoices":[{"account\u005fid":"5ea75fe7aa224700012eae40"}]}}"#
+)]
 #[case::no_record(r#"{"total":0,"_embedded":{"invoices":[]}}"#)]
 #[case::nothing_embedded(r#"{"total":0}"#)]
 #[case::links_of_hal(r#"{"_links":{"self":{"href":"x"}},"_embedded":{"a":[]}}"#)]
@@ -25,18 +29,36 @@ fn what_is_the_accounts_own_passes(#[case] body: &str) {
 #[rstest]
 #[case::foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
 #[case::foreign_after_own(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40"},{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
-#[case::foreign_in_a_second_array(r#"{"_embedded":{"a":[],"b":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
+#[case::foreign_in_a_second_array(
+    r#"{"_embedded":{"a":[],"b":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#,
+    Breach::Foreign
+)]
 #[case::no_id(r#"{"_embedded":{"a":[{"amount":1}]}}"#, Breach::Unmarked)]
-#[case::another_spelling(r#"{"_embedded":{"a":[{"Account_Id":"5ea75fe7aa224700012eae40"}]}}"#, Breach::Unmarked)]
+#[case::another_spelling(
+    r#"{"_embedded":{"a":[{"Account_Id":"5ea75fe7aa224700012eae40"}]}}"#,
+    Breach::Unmarked
+)]
 #[case::twice(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","account_id":"5ea75fe7aa224700012eae40"}]}}"#, Breach::Unmarked)]
 #[case::own_and_foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","account_id":"5ea75fe7aa224700012eae41"}]}}"#, Breach::Foreign)]
 #[case::not_a_string(r#"{"_embedded":{"a":[{"account_id":5}]}}"#, Breach::Unmarked)]
-#[case::an_object_for_an_id(r#"{"_embedded":{"a":[{"account_id":{"id":"5ea75fe7aa224700012eae40"}}]}}"#, Breach::Unmarked)]
-#[case::only_a_nested_one(r#"{"_embedded":{"a":[{"x":{"account_id":"5ea75fe7aa224700012eae40"}}]}}"#, Breach::Unmarked)]
+#[case::an_object_for_an_id(
+    r#"{"_embedded":{"a":[{"account_id":{"id":"5ea75fe7aa224700012eae40"}}]}}"#,
+    Breach::Unmarked
+)]
+#[case::only_a_nested_one(
+    r#"{"_embedded":{"a":[{"x":{"account_id":"5ea75fe7aa224700012eae40"}}]}}"#,
+    Breach::Unmarked
+)]
 #[case::nested_foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","x":{"account_id":"5ea75fe7aa224700012eae41"}}]}}"#, Breach::Foreign)]
 #[case::a_record_that_is_none(r#"{"_embedded":{"a":["text"]}}"#, Breach::Unmarked)]
-#[case::records_in_an_object(r#"{"_embedded":{"a":{"b":{"account_id":"5ea75fe7aa224700012eae40"}}}}"#, Breach::Elsewhere)]
-#[case::embedded_as_an_array(r#"{"_embedded":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, Breach::Elsewhere)]
+#[case::records_in_an_object(
+    r#"{"_embedded":{"a":{"b":{"account_id":"5ea75fe7aa224700012eae40"}}}}"#,
+    Breach::Elsewhere
+)]
+#[case::embedded_as_an_array(
+    r#"{"_embedded":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#,
+    Breach::Elsewhere
+)]
 #[case::embedded_twice(r#"{"_embedded":{"a":[]},"_embedded":{"a":[]}}"#, Breach::Elsewhere)]
 #[case::records_at_the_top(r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, Breach::Elsewhere)]
 #[case::records_among_links(r#"{"_links":{"data":[{"a":1}]}}"#, Breach::Elsewhere)]

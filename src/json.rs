@@ -191,7 +191,9 @@ impl Reader {
             State::Text { key } => self.step_text(byte, key, tell),
             State::Escape { key } => self.step_escape(byte, key),
             State::Unicode { key, digits, value, high } => self.step_unicode(byte, key, digits, value, high),
-            State::LowSurrogate { key, high, backslash } => self.step_low_surrogate(byte, key, high, backslash),
+            State::LowSurrogate { key, high, backslash } => {
+                self.step_low_surrogate(byte, key, high, backslash)
+            }
             State::Number(number) => match number.next(byte) {
                 Some(next) => {
                     self.state = State::Number(next);
@@ -320,12 +322,8 @@ impl Reader {
             return;
         }
         self.text_told = true;
-        let text = Text {
-            decoded: &self.text,
-            complete,
-            start: self.text_start,
-            raw_lengths: &self.raw_lengths,
-        };
+        let text =
+            Text { decoded: &self.text, complete, start: self.text_start, raw_lengths: &self.raw_lengths };
         tell(if key { Event::Key(text) } else { Event::String(text) });
     }
 
@@ -337,7 +335,8 @@ impl Reader {
         let taken = run.len().min(LONGEST_TEXT - self.text.len());
         if !self.raw_lengths.is_empty() {
             let before = self.raw_before(self.offset);
-            self.raw_lengths.extend((1..=taken).map(|count| before + u32::try_from(count).unwrap_or(u32::MAX)));
+            self.raw_lengths
+                .extend((1..=taken).map(|count| before + u32::try_from(count).unwrap_or(u32::MAX)));
         }
         self.text.extend_from_slice(&run[..taken]);
         if taken < run.len()
@@ -353,7 +352,8 @@ impl Reader {
             return;
         }
         if self.raw_lengths.is_empty() {
-            self.raw_lengths.extend((1..=self.text.len()).map(|count| u32::try_from(count).unwrap_or(u32::MAX)));
+            self.raw_lengths
+                .extend((1..=self.text.len()).map(|count| u32::try_from(count).unwrap_or(u32::MAX)));
         }
         let raw_length = self.raw_before(self.offset + 1);
         self.raw_lengths.extend(std::iter::repeat_n(raw_length, character.len_utf8()));

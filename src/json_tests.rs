@@ -9,7 +9,12 @@ fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
             Event::Key(text) => format!("key {} @{}", String::from_utf8_lossy(text.decoded), text.start),
             Event::String(text) => {
                 let raw = text.raw_length(text.decoded.len());
-                format!("string {} @{}+{raw} {}", String::from_utf8_lossy(text.decoded), text.start, text.complete)
+                format!(
+                    "string {} @{}+{raw} {}",
+                    String::from_utf8_lossy(text.decoded),
+                    text.start,
+                    text.complete
+                )
             }
             other => format!("{other:?}"),
         });
@@ -27,7 +32,16 @@ fn keys_and_strings_are_told_with_their_place() {
     let told = events(&[br#"{"a":["x",1.10,null]}"#]).expect("JSON");
     assert_eq!(
         told,
-        ["ObjectStart", "key a @2", "ArrayStart", "string x @7+1 true", "Scalar", "Scalar", "ArrayEnd", "ObjectEnd"]
+        [
+            "ObjectStart",
+            "key a @2",
+            "ArrayStart",
+            "string x @7+1 true",
+            "Scalar",
+            "Scalar",
+            "ArrayEnd",
+            "ObjectEnd"
+        ]
     );
 }
 
@@ -48,8 +62,33 @@ fn a_long_string_is_told_of_as_incomplete_and_once() {
 #[test]
 fn what_is_not_json_is_refused() {
     for text in [
-        "", " ", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "[1 2]", "01", "1.", "-", "1e", "tru", "nul", "\"a", "\"\\x\"",
-        "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\n\"", "\"\\udc00\"", "\"\n\"", "{}{}", "]", "{]", "{1:2}", "NaN", "+1", "'a'",
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{\"a\"}",
+        "{\"a\":1,}",
+        "[1 2]",
+        "01",
+        "1.",
+        "-",
+        "1e",
+        "tru",
+        "nul",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\n\"",
+        "\"\\udc00\"",
+        "\"\n\"",
+        "{}{}",
+        "]",
+        "{]",
+        "{1:2}",
+        "NaN",
+        "+1",
+        "'a'",
         "\u{feff}1",
     ] {
         assert!(events(&[text.as_bytes()]).is_err(), "{text:?}");

@@ -113,7 +113,10 @@ pub fn rewritten_field(value: &[u8], origin: &Origin, base: &Base) -> Option<Vec
     while position < value.len() {
         // A URL begins the value, or follows the `<` of a link (RFC 8288, section 3).
         let at_url = position == 0 || value[position - 1] == b'<';
-        let end = value[position..].iter().position(|byte| matches!(byte, b'>' | b',' | b' ')).unwrap_or(value.len() - position);
+        let end = value[position..]
+            .iter()
+            .position(|byte| matches!(byte, b'>' | b',' | b' '))
+            .unwrap_or(value.len() - position);
         if at_url && let Some(length) = origin.length_in(&value[position..position + end]) {
             rewritten.extend_from_slice(&base.0);
             position += length;

@@ -32,7 +32,9 @@ fn a_host_that_only_begins_like_it_is_another() {
 
 #[test]
 fn a_spliced_body_has_the_length_that_was_told() {
-    let body = Bytes::from_static(br#"{"href":"https://api.example.com/a","b":{"href":"https://api.example.com/c"}}"#);
+    let body = Bytes::from_static(
+        br#"{"href":"https://api.example.com/a","b":{"href":"https://api.example.com/c"}}"#,
+    );
     let splices = [Splice { start: 9, length: 23 }, Splice { start: 49, length: 23 }];
     let joined = spliced(&body, &splices, &base()).concat();
     assert_eq!(
@@ -45,15 +47,19 @@ fn a_spliced_body_has_the_length_that_was_told() {
 #[test]
 fn fields_with_links_are_rewritten_and_others_are_not() {
     let rewritten = |value: &str| {
-        rewritten_field(value.as_bytes(), &origin(), &base()).map(|value| String::from_utf8(value).expect("text"))
+        rewritten_field(value.as_bytes(), &origin(), &base())
+            .map(|value| String::from_utf8(value).expect("text"))
     };
     assert_eq!(
         rewritten("https://api.example.com/express/x").as_deref(),
         Some("http://localhost:8080/organizations/acme/express/x")
     );
     assert_eq!(
-        rewritten(r#"<https://api.example.com/a?page=2>; rel="next", <https://api.example.com/b>; rel=last"#).as_deref(),
-        Some(r#"<http://localhost:8080/organizations/acme/a?page=2>; rel="next", <http://localhost:8080/organizations/acme/b>; rel=last"#)
+        rewritten(r#"<https://api.example.com/a?page=2>; rel="next", <https://api.example.com/b>; rel=last"#)
+            .as_deref(),
+        Some(
+            r#"<http://localhost:8080/organizations/acme/a?page=2>; rel="next", <http://localhost:8080/organizations/acme/b>; rel=last"#
+        )
     );
     assert_eq!(rewritten("https://elsewhere.example.com/"), None);
     assert_eq!(rewritten("/express/x"), None);

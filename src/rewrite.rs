@@ -79,7 +79,8 @@ mod tests {
 
     fn rewrite(body: &str, cuts: &[usize]) -> Result<String, NotJson> {
         let origin = Origin::new("https://api.example.com".into());
-        let mut rewriter = Rewriter::new(origin, Base::new("http://localhost:8080", Some("organizations/acme")));
+        let mut rewriter =
+            Rewriter::new(origin, Base::new("http://localhost:8080", Some("organizations/acme")));
         let body = Bytes::copy_from_slice(body.as_bytes());
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
         cuts.extend([0, body.len()]);

@@ -99,7 +99,8 @@ where
 impl<K: Hash + Eq, V> Lead<K, V> {
     fn forget(&self) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = flights.get(&self.key).is_some_and(|landing| landing.as_ptr() == Arc::as_ptr(&self.landing));
+        let own =
+            flights.get(&self.key).is_some_and(|landing| landing.as_ptr() == Arc::as_ptr(&self.landing));
         if own {
             flights.remove(&self.key);
         }

@@ -195,7 +195,9 @@ fn credential_for<'a>(
             let credential = organization.credential.as_ref().ok_or_else(missing)?;
             Ok((credential, instance.account_id.map_or(Reach::Unknown, Reach::Walled)))
         }
-        Seller::Reseller(organization) => Err(Denial::ResellerSold { organization: Arc::clone(organization) }),
+        Seller::Reseller(organization) => {
+            Err(Denial::ResellerSold { organization: Arc::clone(organization) })
+        }
         Seller::Talkdesk(_) => {
             let credential =
                 instance.credential.as_ref().ok_or(Denial::NoOauthClient { organization: None })?;

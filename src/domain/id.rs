@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn what_is_not_24_hexadecimal_digits_is_no_account_id() {
-        for text in ["", "5ea75fe7aa224700012eae4", "5ea75fe7aa224700012eae400", "5ea75fe7aa224700012eae4g", "é"] {
+        for text in
+            ["", "5ea75fe7aa224700012eae4", "5ea75fe7aa224700012eae400", "5ea75fe7aa224700012eae4g", "é"]
+        {
             assert!(text.parse::<AccountId>().is_err(), "{text}");
         }
     }

@@ -141,7 +141,8 @@ impl Learned {
             }
             for (id, name) in &list.accounts {
                 let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
-                let tenant = if disputed(&lists, &organization.id, name) { LearnedTenant::Disputed } else { tenant };
+                let tenant =
+                    if disputed(&lists, &organization.id, name) { LearnedTenant::Disputed } else { tenant };
                 tenants.insert(name.clone(), tenant);
             }
             Accounts { lists, tenants }
@@ -164,8 +165,11 @@ impl Learned {
     pub fn learn_denial(&self, request: &DeniedRequest, denial: LearnedDenial, now: Instant) {
         let denial = Arc::new(denial);
         self.denials.rcu(|known| {
-            let mut known: HashMap<_, _> =
-                known.iter().filter(|(_, denial)| now < denial.until).map(|(key, denial)| (key.clone(), denial.clone())).collect();
+            let mut known: HashMap<_, _> = known
+                .iter()
+                .filter(|(_, denial)| now < denial.until)
+                .map(|(key, denial)| (key.clone(), denial.clone()))
+                .collect();
             if known.len() < MOST_DENIALS {
                 known.insert(request.clone(), Arc::clone(&denial));
             }
@@ -189,7 +193,9 @@ fn disputed(
     organization: &OrganizationId,
     name: &AccountName,
 ) -> bool {
-    lists.iter().any(|(other, list)| other != organization && list.accounts.values().any(|listed| listed == name))
+    lists
+        .iter()
+        .any(|(other, list)| other != organization && list.accounts.values().any(|listed| listed == name))
 }
 
 #[cfg(test)]
@@ -211,8 +217,10 @@ mod tests {
     }
 
     fn list(now: Instant, accounts: &[(&str, &str)]) -> AccountList {
-        let accounts =
-            accounts.iter().map(|(id, name)| (id.parse().expect("id"), name.parse().expect("name"))).collect();
+        let accounts = accounts
+            .iter()
+            .map(|(id, name)| (id.parse().expect("id"), name.parse().expect("name")))
+            .collect();
         AccountList { accounts, read_at: now }
     }
 
@@ -240,8 +248,7 @@ mod tests {
     #[test]
     fn a_denial_ends_with_its_time_and_the_table_is_bounded() {
         let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
-        let credential =
-            CredentialKey::new("t", "a", &"c".parse().expect("client id"), None, None);
+        let credential = CredentialKey::new("t", "a", &"c".parse().expect("client id"), None, None);
         let request = |number: usize| DeniedRequest {
             credential: credential.clone(),
             request: format!("GET /{number}").into(),

@@ -3,12 +3,12 @@
 //! Pure data and functions. No serialization, no runtime, no sockets, no clock: time and what was
 //! learned from Talkdesk come in as arguments, so that every rule can be tested as a table.
 
-pub mod id;
-pub mod region;
-pub mod endpoint;
 pub mod credential;
-pub mod tenant;
-pub mod target;
-pub mod query;
-pub mod learned;
+pub mod endpoint;
 pub mod entitlement;
+pub mod id;
+pub mod learned;
+pub mod query;
+pub mod region;
+pub mod target;
+pub mod tenant;

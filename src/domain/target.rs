@@ -44,7 +44,8 @@ pub fn probably_meant(raw: &str, endpoints: &[Arc<Endpoint>]) -> Option<String> 
         single.push('/');
         single.push_str(segment);
     }
-    let leads_somewhere = single != raw && read(&single, endpoints).is_ok_and(|target| target.endpoint.is_some());
+    let leads_somewhere =
+        single != raw && read(&single, endpoints).is_ok_and(|target| target.endpoint.is_some());
     leads_somewhere.then_some(single)
 }
 
@@ -87,7 +88,8 @@ fn refuse_structural_escape(escape: &[u8]) -> Result<(), Ambiguous> {
     let [b'%', high, low, ..] = escape else {
         return Err(Ambiguous("the path has an incomplete percent-encoding"));
     };
-    let decoded = std::str::from_utf8(&[*high, *low]).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let decoded =
+        std::str::from_utf8(&[*high, *low]).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
     match decoded {
         None => Err(Ambiguous("the path has an incomplete percent-encoding")),
         Some(b'.' | b'/' | b'\\' | b';' | b'%') => {
@@ -155,7 +157,9 @@ mod tests {
     #[test]
     fn a_path_that_leads_nowhere_has_no_endpoint() {
         let endpoints = endpoints();
-        for raw in ["/", "/express", "/express/invoices/", "/express/invoicesx", "/organizations/acme", "/reports/"] {
+        for raw in
+            ["/", "/express", "/express/invoices/", "/express/invoicesx", "/organizations/acme", "/reports/"]
+        {
             let target = read(raw, &endpoints).expect("a clear path");
             assert!(target.endpoint.is_none(), "{raw}");
         }

@@ -184,7 +184,9 @@ impl Tenant {
     pub fn organization(&self) -> Option<&Arc<Organization>> {
         match &self.kind {
             TenantKind::Organization(organization)
-            | TenantKind::Instance(Instance { seller: Seller::Configured(organization), .. }) => Some(organization),
+            | TenantKind::Instance(Instance { seller: Seller::Configured(organization), .. }) => {
+                Some(organization)
+            }
             TenantKind::Instance(_) => None,
         }
     }
@@ -281,7 +283,9 @@ mod tests {
 
     #[test]
     fn an_encoding_of_a_name_is_an_unknown_one() {
-        for text in ["organizations/ac%6de", "organizations/Acme", "organization/acme", "organizations//acme", "acme"] {
+        for text in
+            ["organizations/ac%6de", "organizations/Acme", "organization/acme", "organizations//acme", "acme"]
+        {
             let naming = Naming { field: Some(text.as_bytes()), ..Naming::default() };
             assert_eq!(naming.resolve(), Err(Unnamed::Unknown(text.to_owned())));
         }

@@ -30,7 +30,8 @@ pub enum ClientKey {
 
 /// The limits of all clients.
 pub struct ClientLimiter {
-    limiter: RateLimiter<ClientKey, DefaultKeyedStateStore<ClientKey>, Clock, NoOpMiddleware<std::time::Instant>>,
+    limiter:
+        RateLimiter<ClientKey, DefaultKeyedStateStore<ClientKey>, Clock, NoOpMiddleware<std::time::Instant>>,
     clock: Clock,
     checks: AtomicU64,
 }

@@ -91,8 +91,8 @@ impl Gate {
     /// The gate for this limit.
     #[must_use]
     pub fn new(limit: UpstreamLimit, clock: Clock) -> Arc<Self> {
-        let limiter =
-            RateLimiter::direct_with_clock(quota(limit.rate), clock.clone()).with_middleware::<StateInformationMiddleware>();
+        let limiter = RateLimiter::direct_with_clock(quota(limit.rate), clock.clone())
+            .with_middleware::<StateInformationMiddleware>();
         Arc::new(Self { limiter, limit, clock, state: Mutex::default(), changed: Notify::new() })
     }
 
@@ -132,7 +132,9 @@ impl Gate {
                 let refused = self.state().paused(now);
                 Err(refused.unwrap_or(Refused::Limited { retry_in: self.limit.rate.interval }))
             }
-            Err(_) => Err(Refused::Limited { retry_in: self.limit.rate.interval.max(Duration::from_secs(1)) }),
+            Err(_) => {
+                Err(Refused::Limited { retry_in: self.limit.rate.interval.max(Duration::from_secs(1)) })
+            }
         }
     }
 

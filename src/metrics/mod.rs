@@ -64,7 +64,8 @@ const REQUEST_SECONDS: [f64; 14] =
 const UPSTREAM_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The states of a credential, as `/api/credentials` and `credential_state` name them.
-pub const CREDENTIAL_STATES: [&str; 6] = ["absent", "fetching", "valid", "refreshing", "backing_off", "rejected"];
+pub const CREDENTIAL_STATES: [&str; 6] =
+    ["absent", "fetching", "valid", "refreshing", "backing_off", "rejected"];
 
 impl Metrics {
     /// A fresh set of series, with `build_info` for this version.
@@ -85,7 +86,8 @@ impl Metrics {
                 &["endpoint", "cache"],
                 &REQUEST_SECONDS,
             ),
-            http_requests_in_flight: register.gauge("http_requests_in_flight", "Requests being answered now."),
+            http_requests_in_flight: register
+                .gauge("http_requests_in_flight", "Requests being answered now."),
             tenant_requests: register.counters(
                 "tenant_requests_total",
                 "Requests by tenant and how they ended.",

@@ -115,7 +115,10 @@ impl Grant {
     /// [`GrantError`]
     pub async fn exchange(&self, outbound: Outbound, now: SystemTime) -> Result<Granted, GrantError> {
         let request = self.request(now)?;
-        let answer = outbound.oneshot(request).await.map_err(|failure| GrantError::Unavailable(failure.to_string()))?;
+        let answer = outbound
+            .oneshot(request)
+            .await
+            .map_err(|failure| GrantError::Unavailable(failure.to_string()))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;
         let body = body.map_err(|_| GrantError::Malformed("its body is cut off or too large"))?.to_bytes();
@@ -128,7 +131,8 @@ impl Grant {
     }
 
     fn request(&self, now: SystemTime) -> Result<Request<Full<Bytes>>, GrantError> {
-        let proof = self.proof.as_ref().map_err(|reason| GrantError::SecretUnavailable(Arc::clone(reason)))?;
+        let proof =
+            self.proof.as_ref().map_err(|reason| GrantError::SecretUnavailable(Arc::clone(reason)))?;
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         if let Some(scopes) = &self.credential.scopes {
@@ -141,8 +145,9 @@ impl Grant {
                 authorization = Some(basic(self.credential.client_id.as_str(), secret, *encoding)?);
             }
             Proof::Assertion(signer) => {
-                let assertion =
-                    signer.sign(now).map_err(|error| GrantError::SecretUnavailable(error.to_string().into()))?;
+                let assertion = signer
+                    .sign(now)
+                    .map_err(|error| GrantError::SecretUnavailable(error.to_string().into()))?;
                 form.append_pair(
                     "client_assertion_type",
                     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
@@ -165,8 +170,8 @@ impl Grant {
     }
 
     fn granted(&self, body: &[u8]) -> Result<Granted, GrantError> {
-        let answer: TokenAnswer =
-            serde_json::from_slice(body).map_err(|_| GrantError::Malformed("its body is not the JSON of a token"))?;
+        let answer: TokenAnswer = serde_json::from_slice(body)
+            .map_err(|_| GrantError::Malformed("its body is not the JSON of a token"))?;
         let token = answer.access_token.filter(|token| !token.is_empty());
         let token = token.ok_or(GrantError::Malformed("it has no access_token"))?;
         let token = zeroize::Zeroizing::new(token);
@@ -179,7 +184,9 @@ impl Grant {
         authorization.set_sensitive(true);
         let lifetime = match &answer.expires_in {
             None | Some(serde_json::Value::Null) => self.default_lifetime,
-            Some(value) => lifetime(value).ok_or(GrantError::Malformed("its expires_in is no time that lies ahead"))?,
+            Some(value) => {
+                lifetime(value).ok_or(GrantError::Malformed("its expires_in is no time that lies ahead"))?
+            }
         };
         Ok(Granted { authorization, lifetime, scopes: scopes(answer.scope.as_deref().unwrap_or_default()) })
     }
@@ -207,7 +214,8 @@ fn basic(client_id: &str, secret: &Secret, encoding: BasicEncoding) -> Result<He
         }
     });
     let field = zeroize::Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-    let mut field = HeaderValue::from_str(&field).map_err(|error| GrantError::Unavailable(error.to_string()))?;
+    let mut field =
+        HeaderValue::from_str(&field).map_err(|error| GrantError::Unavailable(error.to_string()))?;
     field.set_sensitive(true);
     Ok(field)
 }
@@ -222,14 +230,18 @@ fn lifetime(value: &serde_json::Value) -> Option<Duration> {
         | serde_json::Value::Array(_)
         | serde_json::Value::Object(_) => return None,
     };
-    (seconds > 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFETIME).min(LONGEST_LIFETIME))
+    (seconds > 0.0)
+        .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFETIME).min(LONGEST_LIFETIME))
 }
 
 /// Scopes are separated by spaces; some servers percent-encode the value, spaces and all.
 fn scopes(text: &str) -> BTreeSet<String> {
     let decoded = if text.contains('%') || (text.contains('+') && !text.contains(' ')) {
         let form = format!("scope={text}");
-        form_urlencoded::parse(form.as_bytes()).next().map(|(_, scope)| scope.into_owned()).unwrap_or_default()
+        form_urlencoded::parse(form.as_bytes())
+            .next()
+            .map(|(_, scope)| scope.into_owned())
+            .unwrap_or_default()
     } else {
         text.to_owned()
     };
@@ -245,7 +257,8 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Gr
     }
     let answer: Option<ErrorAnswer> = serde_json::from_slice(body).ok();
     let code = answer.as_ref().map_or("no error code", |answer| &answer.error);
-    let description = answer.as_ref().and_then(|answer| answer.error_description.as_deref()).unwrap_or_default();
+    let description =
+        answer.as_ref().and_then(|answer| answer.error_description.as_deref()).unwrap_or_default();
     let told = printable(&format!("{code} {description}"));
     match code {
         "invalid_client" | "unauthorized_client" => GrantError::Rejected(told),

@@ -14,14 +14,14 @@ use arc_swap::ArcSwapOption;
 use governor::RateLimiter;
 use http::HeaderValue;
 
-use crate::backoff::{OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use super::grant::{Grant, GrantError, Granted};
+use crate::backoff::{OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
 use crate::clock::{Clock, Now};
 use crate::config::Rate;
-use crate::limit::quota;
 use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
+use crate::limit::quota;
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 
@@ -123,7 +123,13 @@ const SCOPES_SETTLE: Duration = Duration::from_mins(10);
 impl Tokens {
     /// The (as yet absent) token of a credential.
     #[must_use]
-    pub fn new(credential: Arc<Credential>, grant: Grant, rate: Rate, request_timeout: Duration, services: Services) -> Self {
+    pub fn new(
+        credential: Arc<Credential>,
+        grant: Grant,
+        rate: Rate,
+        request_timeout: Duration,
+        services: Services,
+    ) -> Self {
         let owner: Arc<str> = credential.owner.to_string().into();
         services.metrics.credential_is(&owner, "absent");
         for result in ["ok", "rejected", "unavailable", "malformed", "limited", "scope_not_effective"] {
@@ -187,7 +193,8 @@ impl Tokens {
     pub fn rejected(&self, token: &Token) -> Result<(), NoToken> {
         let now = self.services.clock.now();
         let mut progress = self.progress();
-        let still_in_hand = self.current.load().as_ref().is_some_and(|current| current.number == token.number);
+        let still_in_hand =
+            self.current.load().as_ref().is_some_and(|current| current.number == token.number);
         if !still_in_hand {
             return progress.may_attempt(now);
         }
@@ -244,7 +251,9 @@ impl Tokens {
             state,
             usable_until: token.as_ref().map(|token| token.usable_until),
             scopes: token.as_ref().map(|token| token.scopes.clone()).unwrap_or_default(),
-            error: failure.map(|(error, _)| error.clone()).or_else(|| self.grant.usable().err().map(Into::into)),
+            error: failure
+                .map(|(error, _)| error.clone())
+                .or_else(|| self.grant.usable().err().map(Into::into)),
             next_attempt: failure.map(|(_, until)| *until).filter(|until| *until > now.monotonic),
             tokens: progress.issued,
         }
@@ -297,8 +306,8 @@ impl Tokens {
     }
 
     fn limited(&self, now: Now) -> Result<(), GrantError> {
-        let decision = self.limiter.check().map_err(|not_until| {
-            GrantError::Limited { retry_after: Some(not_until.wait_time_from(now.monotonic)) }
+        let decision = self.limiter.check().map_err(|not_until| GrantError::Limited {
+            retry_after: Some(not_until.wait_time_from(now.monotonic)),
         });
         self.services.metrics.limit("token", if decision.is_ok() { "allowed" } else { "refused" });
         decision
@@ -327,7 +336,8 @@ impl Tokens {
         drop(progress);
         learned.learn_scopes(&self.credential.key, granted.scopes, usable_until);
         learned.forget_denials(|denied| denied.credential == self.credential.key);
-        let expiry = asked.wall_at(usable_until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let expiry =
+            asked.wall_at(usable_until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.token_expiry_timestamp.with_label_values(&[&*self.owner]).set(expiry.as_secs_f64());
         tracing::debug!(tenant = %self.owner, number = token.number, "token fetched");
         token

@@ -126,7 +126,10 @@ fn stricter(directive: &mut Option<Qualified>, argument: Option<&[u8]>) {
 }
 
 fn field_names(argument: &[u8]) -> Vec<HeaderName> {
-    argument.split(|byte| *byte == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+    argument
+        .split(|byte| *byte == b',')
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
 }
 
 /// A time that is there twice counts with the shorter, and a malformed one is none at all (section 4.2.1).

@@ -85,7 +85,9 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     if directives.private == Some(Qualified::Whole) {
         return Err(NotStored::Private);
     }
-    if response.authorized && !(directives.public || directives.must_revalidate || directives.s_maxage.is_some()) {
+    if response.authorized
+        && !(directives.public || directives.must_revalidate || directives.s_maxage.is_some())
+    {
         return Err(NotStored::Authorization);
     }
     if vary_any(fields) {
@@ -102,7 +104,8 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
 /// Whether `Vary` has a `*` in it.
 #[must_use]
 pub fn vary_any(fields: &HeaderMap) -> bool {
-    let members = fields.get_all(VARY).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let members =
+        fields.get_all(VARY).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     members.map(<[u8]>::trim_ascii).any(|member| member == b"*")
 }
 
@@ -110,15 +113,20 @@ pub fn vary_any(fields: &HeaderMap) -> bool {
 #[must_use]
 pub fn freshness(response: &Response<'_>) -> Freshness {
     let Response { directives, fields, .. } = *response;
-    let lifetime = directives.s_maxage.or(directives.max_age).or_else(|| expires_lifetime(response)).unwrap_or_else(|| {
-        if is_heuristically_cacheable(response.status) || directives.public {
-            heuristic_lifetime(fields, response.received)
-        } else {
-            Duration::ZERO
-        }
-    });
-    let never_stale = directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some();
-    let stale = |allowed: Option<Duration>| if never_stale { Duration::ZERO } else { allowed.unwrap_or_default() };
+    let lifetime =
+        directives.s_maxage.or(directives.max_age).or_else(|| expires_lifetime(response)).unwrap_or_else(
+            || {
+                if is_heuristically_cacheable(response.status) || directives.public {
+                    heuristic_lifetime(fields, response.received)
+                } else {
+                    Duration::ZERO
+                }
+            },
+        );
+    let never_stale =
+        directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some();
+    let stale =
+        |allowed: Option<Duration>| if never_stale { Duration::ZERO } else { allowed.unwrap_or_default() };
     Freshness {
         lifetime,
         stale_while_revalidate: stale(directives.stale_while_revalidate),
@@ -154,7 +162,11 @@ pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
 /// receiving.
 #[must_use]
 pub fn initial_age(fields: &HeaderMap, received: SystemTime, delay: Duration) -> Duration {
-    let apparent = fields.get(DATE).and_then(date).and_then(|date| received.duration_since(date).ok()).unwrap_or_default();
+    let apparent = fields
+        .get(DATE)
+        .and_then(date)
+        .and_then(|date| received.duration_since(date).ok())
+        .unwrap_or_default();
     let corrected = age(fields).unwrap_or_default().saturating_add(delay);
     apparent.max(corrected)
 }

@@ -53,7 +53,13 @@ impl Variant {
             .collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
-        Self(names.into_iter().map(|name| (normalised(request, &name), name)).map(|(value, name)| (name, value)).collect())
+        Self(
+            names
+                .into_iter()
+                .map(|name| (normalised(request, &name), name))
+                .map(|(value, name)| (name, value))
+                .collect(),
+        )
     }
 
     /// Whether a request would have been answered the same.
@@ -93,7 +99,10 @@ mod tests {
     fn fields(lines: &[(&str, &str)]) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
-            fields.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
+            fields.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                value.parse().expect("a value"),
+            );
         }
         fields
     }

@@ -4,8 +4,8 @@
 use std::time::SystemTime;
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 
 use super::freshness::date;
@@ -64,7 +64,11 @@ fn describes_body(name: &http::HeaderName) -> bool {
 /// Whether the client already has what it asks for (RFC 9110, section 13.2.2): `If-None-Match` decides where it
 /// is there, else `If-Modified-Since`.
 #[must_use]
-pub fn client_has_it(request: &HeaderMap, etag: Option<&HeaderValue>, modified: Option<&HeaderValue>) -> bool {
+pub fn client_has_it(
+    request: &HeaderMap,
+    etag: Option<&HeaderValue>,
+    modified: Option<&HeaderValue>,
+) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         return request
             .get_all(IF_NONE_MATCH)
@@ -119,7 +123,10 @@ mod tests {
     use http::HeaderName;
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value")))
+            .collect()
     }
 
     #[test]
@@ -130,7 +137,8 @@ mod tests {
         assert!(has(&[("if-none-match", "*")]));
         assert!(!has(&[("if-none-match", "\"a\"")]));
         let old = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
-        let request = fields(&[("if-none-match", "\"x\""), ("if-modified-since", "Tue, 02 Jan 2024 00:00:00 GMT")]);
+        let request =
+            fields(&[("if-none-match", "\"x\""), ("if-modified-since", "Tue, 02 Jan 2024 00:00:00 GMT")]);
         assert!(!client_has_it(&request, Some(&etag), Some(&old)));
     }
 
@@ -149,7 +157,16 @@ mod tests {
         let new = fields(&[("etag", "W/\"a\""), ("content-length", "0"), ("date", "new"), ("x-added", "2")]);
         assert!(is_about(&new, &stored));
         let merged = merged(&stored, &new);
-        assert_eq!(merged, fields(&[("etag", "\"a\""), ("content-length", "10"), ("date", "new"), ("x-kept", "1"), ("x-added", "2")]));
+        assert_eq!(
+            merged,
+            fields(&[
+                ("etag", "\"a\""),
+                ("content-length", "10"),
+                ("date", "new"),
+                ("x-kept", "1"),
+                ("x-added", "2")
+            ])
+        );
     }
 
     #[test]
