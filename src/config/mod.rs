@@ -1,8 +1,9 @@
 //! The configuration: one YAML file, checked as a whole.
 //!
-//! Reading has two steps. `shape` walks the file and turns every value into a type, noting each fault with
-//! line, column and the path of its key instead of stopping at the first. `check` then holds the values
-//! against each other. What comes out is a [`Config`]: nothing downstream checks any of it again.
+//! Reading has two steps. The files of the sections (`server`, `upstream`, ...) walk the tree of `node` with
+//! the `reader` and turn every value into a type, noting each fault with line, column and the path of its
+//! key instead of stopping at the first. `check` and `tenants` then hold the values against each other. What
+//! comes out is a [`Config`]: nothing downstream checks any of it again.
 //!
 //! Secrets are read here too, because a tenant's missing secret is that tenant's trouble and not the
 //! file's: such a credential is there without one, and says why.
@@ -10,7 +11,31 @@
 //! Deliberately absent: includes, templates, environment variables inside values (secrets have `env:`), and
 //! any second format.
 
+mod address;
+mod cache;
+mod check;
+mod credential;
+mod endpoints;
+pub mod environment;
+pub mod fault;
+pub mod forwarding;
+mod limits;
+mod load;
+mod node;
+mod output;
+mod policy;
+mod reader;
 pub mod secret;
+mod seller;
+mod server;
+mod spelling;
+mod tenant_entry;
+mod tenants;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +48,10 @@ use crate::domain::credential::Credential;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::Policy;
 use crate::domain::tenant::{TenantName, Tenants};
+
+pub use environment::Environment;
+pub use fault::{Fault, Faults, Severity};
+pub use load::{load, parse};
 
 /// A configuration that can be served.
 #[derive(Debug)]
@@ -50,7 +79,7 @@ pub struct Config {
     /// What is counted per tenant.
     pub metrics: Metrics,
     /// What is no fault but should be known: shown by `check` and logged at start.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Fault>,
 }
 
 /// The listeners, and who may speak to them.

@@ -1,20 +1,147 @@
-//! stub
-#[derive(Clone)]
-pub struct Secret(secrecy::SecretString);
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
+//! Secrets and private keys: where they come from, and the wrapping that keeps them out of logs.
+//!
+//! A secret that can't be had is its tenant's trouble and no fault of the file, so it is a value here:
+//! [`SecretUnavailable`]. Left out: what a private key's text means, and any other source than files and
+//! environment variables.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::environment::Environment;
+
+/// More than any key takes.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file; a relative name is looked up in `$CREDENTIALS_DIRECTORY`, else beside the configuration.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
 }
+
+/// A secret. It is shown by nothing, and its memory is overwritten when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+/// A secret can't be had; says where it was looked for and why it is not there, and nothing of its content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source_description}: {reason}")]
+pub struct SecretUnavailable {
+    /// Where it was looked for: `file /run/secrets/acme-client-secret`.
+    pub source_description: Arc<str>,
+    /// Why it is not there, and what to do.
+    pub reason: Arc<str>,
+}
+
 impl Secret {
+    /// A secret of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(SecretString::from(text))
+    }
+
+    /// The secret itself, for the one place that sends or signs with it.
+    #[must_use]
     pub fn expose(&self) -> &str {
-        use secrecy::ExposeSecret;
         self.0.expose_secret()
     }
 }
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("x")]
-pub struct SecretUnavailable {
-    pub from: String,
-    pub reason: String,
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(redacted)")
+    }
 }
+
+impl SecretSource {
+    /// Reads the secret as it is now.
+    ///
+    /// # Errors
+    /// [`SecretUnavailable`] where it is missing, empty, too large or not text.
+    pub fn read(&self, directory: &Path, environment: &Environment) -> Result<Secret, SecretUnavailable> {
+        let read = match self {
+            Self::File(path) => read_file(&located(path, directory, environment)),
+            Self::Environment(name) => {
+                match environment.variable(name).map(std::ffi::OsString::into_string) {
+                    Some(Ok(value)) => Ok(Zeroizing::new(value.into_bytes())),
+                    Some(Err(_)) => Err("it is not UTF-8 text".to_owned()),
+                    None => Err("the variable is not set; set it and restart".to_owned()),
+                }
+            }
+        };
+        read.and_then(|bytes| text_of(&bytes)).map_err(|reason| SecretUnavailable {
+            source_description: self.description(directory, environment).into(),
+            reason: reason.into(),
+        })
+    }
+
+    /// The file that is read, where it is one.
+    #[must_use]
+    pub fn file(&self, directory: &Path, environment: &Environment) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(located(path, directory, environment)),
+            Self::Environment(_) => None,
+        }
+    }
+
+    fn description(&self, directory: &Path, environment: &Environment) -> String {
+        match self {
+            Self::File(path) => format!("file {}", located(path, directory, environment).display()),
+            Self::Environment(name) => format!("environment variable {name}"),
+        }
+    }
+}
+
+fn located(path: &Path, directory: &Path, environment: &Environment) -> PathBuf {
+    let of_systemd = environment.credentials_directory().map(|credentials| credentials.join(path));
+    match of_systemd {
+        Some(file) if path.is_relative() && file.is_file() => file,
+        _ => directory.join(path),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(|error| reason_of(&error))?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    // Of full size from the start, so that growing leaves no copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 2));
+    let limit = u64::try_from(MAX_BYTES + 2).unwrap_or(u64::MAX);
+    let file = File::open(path).map_err(|error| reason_of(&error))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason_of(&error))?;
+    Ok(bytes)
+}
+
+fn reason_of(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+        "this process may not read it".to_owned()
+    } else {
+        format!("it can't be read ({error})")
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Result<Secret, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    match text.len() {
+        0 => Err("it is empty".to_owned()),
+        length if length > MAX_BYTES => Err("it is larger than 64 KiB, so it is no secret or key".to_owned()),
+        _ => Ok(Secret::new(text)),
+    }
+}
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

@@ -35,9 +35,9 @@ pub struct LearnedScopes {
 /// The accounts under an Organization, as `/express/accounts` listed them.
 #[derive(Debug)]
 pub struct AccountList {
-    /// The ids and names.
-    pub accounts: HashMap<AccountId, AccountName>,
-    /// When the list was read to its end. A list that was not is never kept.
+    /// The ids, with the names of those whose name can be an Instance's.
+    pub accounts: HashMap<AccountId, Option<AccountName>>,
+    /// When Talkdesk said so. A list that was not read to its end is never kept.
     pub read_at: Instant,
 }
 
@@ -140,6 +140,7 @@ impl Learned {
                 }
             }
             for (id, name) in &list.accounts {
+                let Some(name) = name else { continue };
                 let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
                 let tenant =
                     if disputed(&lists, &organization.id, name) { LearnedTenant::Disputed } else { tenant };
@@ -193,9 +194,9 @@ fn disputed(
     organization: &OrganizationId,
     name: &AccountName,
 ) -> bool {
-    lists
-        .iter()
-        .any(|(other, list)| other != organization && list.accounts.values().any(|listed| listed == name))
+    lists.iter().any(|(other, list)| {
+        other != organization && list.accounts.values().flatten().any(|listed| listed == name)
+    })
 }
 
 #[cfg(test)]

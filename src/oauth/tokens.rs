@@ -84,6 +84,8 @@ pub struct Tokens {
     limiter: Limiter,
     request_timeout: Duration,
     current: ArcSwapOption<Token>,
+    /// Since when Talkdesk has refused the credential.
+    refused_since: ArcSwapOption<Instant>,
     progress: Mutex<Progress>,
     flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
 }
@@ -144,6 +146,7 @@ impl Tokens {
             limiter,
             request_timeout,
             current: ArcSwapOption::empty(),
+            refused_since: ArcSwapOption::empty(),
             progress: Mutex::default(),
             flight: SingleFlight::default(),
         }
@@ -208,6 +211,7 @@ impl Tokens {
         };
         if let Some(wait) = wait {
             progress.failure = Some((TokenError::TokenRejected, now.after(wait)));
+            self.note_refusal(now);
             drop(progress);
             self.show_state();
             return Err(NoToken { error: TokenError::TokenRejected, retry_in: wait });
@@ -220,16 +224,14 @@ impl Tokens {
 
     /// The API took the token.
     pub fn accepted(&self) {
-        let mut progress = self.progress();
-        progress.rejected_in_a_row = 0;
+        self.refused_since.store(None);
+        self.progress().rejected_in_a_row = 0;
     }
 
-    /// Whether the credential is refused now, by the token endpoint or the API.
+    /// For how long Talkdesk has refused the credential, at its token endpoint or its API; none where it does not.
     #[must_use]
-    pub fn is_rejected(&self) -> bool {
-        let now = self.services.clock.now();
-        let progress = self.progress();
-        progress.failure.as_ref().is_some_and(|(error, until)| error.is_rejection() && now.monotonic < *until)
+    pub fn refused_for(&self, now: Now) -> Option<Duration> {
+        self.refused_since.load().as_ref().map(|since| now.since(**since))
     }
 
     /// How the credential stands.
@@ -321,6 +323,10 @@ impl Tokens {
         // 80 % of its life, a little earlier or later.
         let refresh_at = asked.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
         let mut progress = self.progress();
+        // A token that the API has yet to take does not end a refusal by the API.
+        if !matches!(progress.failure, Some((TokenError::TokenRejected, _))) {
+            self.refused_since.store(None);
+        }
         progress.issued += 1;
         progress.failures = 0;
         progress.failure = None;
@@ -362,9 +368,18 @@ impl Tokens {
             _ => backoff.wait(progress.failures, fastrand::f64()),
         };
         let error = TokenError::Grant(error);
+        if error.is_rejection() {
+            self.note_refusal(now);
+        }
         tracing::warn!(tenant = %self.owner, %error, retry_in_seconds = wait.as_secs_f64(), "no token");
         progress.failure = Some((error.clone(), now.after(wait)));
         NoToken { error, retry_in: wait }
+    }
+
+    fn note_refusal(&self, now: Now) {
+        if self.refused_since.load().is_none() {
+            self.refused_since.store(Some(Arc::new(now.monotonic)));
+        }
     }
 
     fn show_state(&self) {

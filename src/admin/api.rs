@@ -1,0 +1,230 @@
+//! What the proxy knows, as JSON: tenants, credentials, cache. Never a secret, never a token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Reply;
+use crate::access_log::timestamp;
+use crate::cache::PlaceLabel;
+use crate::clock::Now;
+use crate::domain::credential::CredentialKey;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::entitlement::{self, Ask, Denial};
+use crate::domain::id::AccountId;
+use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
+use crate::proxy::Proxy;
+use crate::proxy::rejection::Rejection;
+use crate::proxy::snapshot::Snapshot;
+
+/// Every tenant, and what each may ask for.
+pub(super) fn tenants(proxy: &Proxy) -> Reply {
+    let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
+    let tenants: Vec<_> = known_tenants(proxy, &snapshot)
+        .iter()
+        .map(|tenant| describe(tenant, proxy, &snapshot, now))
+        .collect();
+    Reply::json(StatusCode::OK, &json!({ "tenants": tenants }))
+}
+
+/// The tenants of the configuration, then those that were learned.
+pub(super) fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenant>> {
+    let mut tenants: Vec<_> = snapshot.config.tenants.iter().cloned().collect();
+    let mut learned = proxy.learned.instances();
+    learned.retain(|tenant| snapshot.config.tenants.find(&tenant.name).is_none());
+    learned.sort_by(|one, other| one.name.cmp(&other.name));
+    tenants.extend(learned);
+    tenants
+}
+
+fn describe(tenant: &Arc<Tenant>, proxy: &Proxy, snapshot: &Snapshot, now: Now) -> Value {
+    let endpoints: BTreeMap<_, _> = snapshot
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.name.to_string(), verdict(tenant, endpoint, proxy, snapshot, now)))
+        .collect();
+    let (kind, organization, account_id, plan) = match &tenant.kind {
+        TenantKind::Organization(organization) => {
+            ("organization", Some(organization.name.to_string()), None, None)
+        }
+        TenantKind::Instance(instance) => {
+            let organization = match &instance.seller {
+                Seller::Configured(organization) => format!("organizations/{}", organization.id),
+                Seller::Talkdesk(direct) => direct.as_str().to_owned(),
+                Seller::Reseller(name) => name.to_string(),
+            };
+            ("instance", Some(organization), instance.account_id, instance.plan.as_deref())
+        }
+    };
+    json!({
+        "tenant": &*tenant.label,
+        "kind": kind,
+        "organization": organization,
+        "account_id": account_id.map(|id| id.to_string()),
+        "plan": plan,
+        "learned": snapshot.config.tenants.find(&tenant.name).is_none(),
+        "endpoints": endpoints,
+    })
+}
+
+/// Whether the tenant may ask an endpoint; with which credential, or why not.
+fn verdict(
+    tenant: &Arc<Tenant>,
+    endpoint: &Arc<Endpoint>,
+    proxy: &Proxy,
+    snapshot: &Snapshot,
+    now: Now,
+) -> Value {
+    match decide(tenant, endpoint, proxy, snapshot, now) {
+        Ok(owner) => json!({ "entitled": true, "credential": owner.to_string() }),
+        Err(denial) => {
+            let told =
+                Rejection::Denied(denial).told(Some(&tenant.label), snapshot.config.server.denial_status);
+            json!({ "entitled": false, "reason": told.code, "message": told.what, "remedy": told.remedy })
+        }
+    }
+}
+
+/// The owner of the credential with which the tenant may ask an endpoint.
+pub(super) fn decide(
+    tenant: &Arc<Tenant>,
+    endpoint: &Arc<Endpoint>,
+    proxy: &Proxy,
+    snapshot: &Snapshot,
+    now: Now,
+) -> Result<TenantName, Denial> {
+    let method = endpoint.methods.first().cloned().unwrap_or_default();
+    let path = endpoint.path.display();
+    let ask = Ask { endpoint, method: &method, path: &path, query: None, plain: false };
+    entitlement::authorize(tenant, &ask, &snapshot.config.policy, &proxy.learned, now.monotonic)
+        .map(|permit| permit.credential().owner.clone())
+}
+
+/// The state of every credential.
+pub(super) fn credentials(proxy: &Proxy) -> Reply {
+    let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
+    let time = |instant| timestamp(now.wall_at(instant));
+    let credentials: Vec<_> = snapshot
+        .origins()
+        .map(|origin| {
+            let (credential, status) = (origin.tokens.credential(), origin.tokens.status());
+            let paused = origin.gate.paused().is_some();
+            json!({
+                "credential": credential.owner.to_string(),
+                "client_id": credential.client_id.as_str(),
+                "token_url": &*credential.token_url,
+                "api_url": &*credential.api_origin,
+                "state": status.state,
+                "token_number": status.tokens,
+                "token_usable_until": status.usable_until.map(time),
+                "scopes": status.scopes,
+                "last_error": status.error.map(|error| error.to_string()),
+                "next_attempt": status.next_attempt.map(time),
+                "paused": paused,
+                "waiting": origin.gate.waiting(),
+            })
+        })
+        .collect();
+    Reply::json(StatusCode::OK, &json!({ "credentials": credentials }))
+}
+
+/// The credentials without a token that could not get one.
+pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
+    let snapshot = proxy.snapshot();
+    let failing = snapshot.origins().filter(|origin| {
+        let status = origin.tokens.status();
+        status.error.is_some() && status.usable_until.is_none()
+    });
+    failing.map(|origin| origin.tokens.credential().owner.to_string()).collect()
+}
+
+/// How full the cache is, and of what.
+pub(super) fn cache(proxy: &Proxy) -> Reply {
+    proxy.shelf.tidy();
+    let snapshot = proxy.snapshot();
+    let (entries, bytes) = proxy.shelf.fill();
+    let mut by_endpoint: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for place in proxy.shelf.places() {
+        let sums = by_endpoint.entry(place.label.endpoint.to_string()).or_default();
+        sums.0 += place.variants.len() as u64;
+        sums.1 += place.variants.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+    }
+    let endpoints: BTreeMap<_, _> = by_endpoint
+        .into_iter()
+        .map(|(name, (entries, bytes))| (name, json!({ "entries": entries, "bytes": bytes })))
+        .collect();
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "entries": entries,
+            "bytes": bytes,
+            "max_bytes": snapshot.config.cache.max_bytes,
+            "endpoints": endpoints,
+        }),
+    )
+}
+
+/// Whose entries a purge takes.
+struct Purge {
+    credential: Option<CredentialKey>,
+    account: Option<AccountId>,
+    path_prefix: String,
+}
+
+/// Takes entries from the cache: of a tenant, below a path, or all.
+pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
+    match read_purge(proxy, query.unwrap_or_default()) {
+        Err(message) => Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
+        Ok(purge) => {
+            let purged = proxy.shelf.purge(|label| purge.picks(label));
+            proxy.learned.forget_denials(|_| true);
+            tracing::info!(purged, "cache purged");
+            Reply::json(StatusCode::OK, &json!({ "purged": purged }))
+        }
+    }
+}
+
+fn read_purge(proxy: &Proxy, query: &str) -> Result<Purge, String> {
+    let mut purge = Purge { credential: None, account: None, path_prefix: String::new() };
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "path_prefix" => purge.path_prefix = value.into_owned(),
+            "tenant" => {
+                let snapshot = proxy.snapshot();
+                let name = value.parse().map_err(|_| format!("`{value}` is no tenant's name"))?;
+                let tenant = snapshot
+                    .tenant(&name, &proxy.learned)
+                    .ok_or_else(|| format!("there is no tenant `{name}`"))?;
+                purge.of_tenant(&tenant)?;
+            }
+            other => {
+                return Err(format!("`{other}` is not a parameter of a purge: use tenant and path_prefix"));
+            }
+        }
+    }
+    Ok(purge)
+}
+
+impl Purge {
+    fn of_tenant(&mut self, tenant: &Tenant) -> Result<(), String> {
+        let nothing = || format!("{} has no credential, so nothing of it is stored", tenant.label);
+        let credential = match (&tenant.kind, tenant.organization()) {
+            (_, Some(organization)) => organization.credential.as_ref(),
+            (TenantKind::Instance(instance), None) => instance.credential.as_ref(),
+            (TenantKind::Organization(organization), None) => organization.credential.as_ref(),
+        };
+        self.credential = Some(credential.ok_or_else(nothing)?.key.clone());
+        if let (TenantKind::Instance(instance), Some(_)) = (&tenant.kind, tenant.organization()) {
+            self.account = instance.account_id;
+        }
+        Ok(())
+    }
+
+    fn picks(&self, label: &PlaceLabel) -> bool {
+        self.credential.as_ref().is_none_or(|credential| *credential == label.credential)
+            && self.account.is_none_or(|account| label.account == Some(account))
+            && label.path_and_query.starts_with(&self.path_prefix)
+    }
+}

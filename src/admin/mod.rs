@@ -1,0 +1,217 @@
+//! The admin plane: metrics, health, and what the proxy knows, for the operator.
+//!
+//! It has a listener of its own, so that what may be scraped or looked at is not what clients reach. A third
+//! listener, for a network that may scrape but not look, serves metrics and health alone.
+//!
+//! Health is the process's own: a Talkdesk that is down makes nobody restart a healthy proxy.
+
+mod api;
+mod page;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower::Service;
+
+use crate::body::Body;
+use crate::guard::{Blocked, Connection};
+use crate::proxy::Proxy;
+use crate::proxy::rejection::Rejection;
+
+/// What the admin plane answers from.
+#[derive(Clone)]
+pub struct Admin {
+    proxy: Arc<Proxy>,
+    stopping: Arc<AtomicBool>,
+    connection: Connection,
+    scope: Scope,
+}
+
+/// How much of it a listener shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Whole,
+    /// Metrics and health.
+    MetricsAlone,
+}
+
+/// An answer, before it is a response.
+struct Reply {
+    status: StatusCode,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Admin {
+    /// The service of a connection. `stopping` is set once the process is about to end.
+    #[must_use]
+    pub fn new(proxy: Arc<Proxy>, stopping: Arc<AtomicBool>, connection: Connection, scope: Scope) -> Self {
+        Self { proxy, stopping, connection, scope }
+    }
+
+    fn handle(&self, head: &Parts) -> Response<Body> {
+        let path = head.uri.path();
+        // What orchestrators ask by address, with whatever Host.
+        let is_health = matches!(path, "/livez" | "/readyz");
+        let snapshot = self.proxy.snapshot();
+        let admitted = if is_health {
+            snapshot.guard.peer(self.connection)
+        } else {
+            snapshot.guard.admit(head, self.connection, path == "/")
+        };
+        if let Err(blocked) = admitted {
+            return self.blocked(blocked).into_response(&head.method);
+        }
+        let reply = match self.scope {
+            Scope::MetricsAlone if !is_health && path != "/metrics" => Reply::not_found(),
+            Scope::MetricsAlone | Scope::Whole => self.route(head, path),
+        };
+        match reply {
+            Ok(reply) => reply.into_response(&head.method),
+            Err(allow) => {
+                let message = format!("this path answers {allow}");
+                let mut response =
+                    Reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
+                        .into_response(&head.method);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+                response
+            }
+        }
+    }
+
+    /// The answer; or, for a method that the path does not know, those that it does.
+    fn route(&self, head: &Parts, path: &str) -> Result<Reply, &'static str> {
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        if path == "/api/cache" && head.method == Method::DELETE {
+            return Ok(api::purge(&self.proxy, head.uri.query()));
+        }
+        let reply = match path {
+            "/" => Reply::html(page::status(&self.proxy)),
+            "/livez" => Reply::text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            "/api/tenants" => api::tenants(&self.proxy),
+            "/api/credentials" => api::credentials(&self.proxy),
+            "/api/cache" if is_read => api::cache(&self.proxy),
+            "/api/cache" => return Err("GET, HEAD, DELETE"),
+            _ => return Reply::not_found(),
+        };
+        if is_read { Ok(reply) } else { Err("GET, HEAD") }
+    }
+
+    /// Ready until the process is about to end. Whether Talkdesk is, is told but does not count.
+    fn ready(&self) -> Reply {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        let failing = api::failing_credentials(&self.proxy);
+        if failing.is_empty() {
+            Reply::text(StatusCode::OK, "ready\n")
+        } else {
+            Reply::text(StatusCode::OK, &format!("ready, degraded: no token for {}\n", failing.join(", ")))
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        self.proxy.shelf.tidy();
+        Reply {
+            status: StatusCode::OK,
+            kind: "text/plain; version=0.0.4; charset=utf-8",
+            body: self.proxy.metrics.text().into_bytes(),
+        }
+    }
+
+    fn blocked(&self, blocked: Blocked) -> Reply {
+        let told = Rejection::from(blocked).told(None, StatusCode::FORBIDDEN);
+        self.proxy.metrics.denied(told.code);
+        Reply::error(told.status, told.code, &format!("{} {}", told.what, told.remedy))
+    }
+}
+
+impl Service<Request<Incoming>> for Admin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        let (head, _) = request.into_parts();
+        Box::pin(async move { Ok(this.handle(&head)) })
+    }
+}
+
+impl Reply {
+    fn json(status: StatusCode, value: &serde_json::Value) -> Self {
+        let mut body = serde_json::to_vec_pretty(value).unwrap_or_default();
+        body.push(b'\n');
+        Self { status, kind: "application/json", body }
+    }
+
+    fn error(status: StatusCode, code: &str, message: &str) -> Self {
+        let problem = serde_json::json!({
+            "type": format!("urn:billing-insights-proxy:problem:{code}"),
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": message,
+        });
+        Self { kind: "application/problem+json", ..Self::json(status, &problem) }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "one arm of a match whose others can fail")]
+    fn not_found() -> Result<Self, &'static str> {
+        Ok(Self::error(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials and /api/cache",
+        ))
+    }
+
+    fn text(status: StatusCode, text: &str) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+    }
+
+    fn html(page: String) -> Self {
+        Self { status: StatusCode::OK, kind: "text/html; charset=utf-8", body: page.into_bytes() }
+    }
+
+    fn into_response(self, method: &Method) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = self.status;
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        fields.insert(CONTENT_LENGTH, self.body.len().into());
+        for (name, value) in OWN_FIELDS {
+            fields.insert(name, HeaderValue::from_static(value));
+        }
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if *method != Method::HEAD {
+            *response.body_mut() = Body::Full(self.body.into());
+        }
+        response
+    }
+}
+
+/// What keeps browsers from making something else of an answer.
+const OWN_FIELDS: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("x-frame-options", "DENY"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+];

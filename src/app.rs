@@ -1,0 +1,216 @@
+//! The composition root: the only place that constructs everything and starts it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::access_log::AccessLog;
+use crate::admin::{Admin, Scope};
+use crate::client::{NoTrust, outbound};
+use crate::clock::Clock;
+use crate::config::{Config, Server};
+use crate::domain::learned::Learned;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::proxy::envelope::Envelope;
+use crate::proxy::snapshot::Shared;
+use crate::server::{Bounds, CantListen, Listener, Stopping};
+
+/// A running proxy.
+pub struct App {
+    proxy: Arc<Proxy>,
+    addresses: Addresses,
+    stopping: Stopping,
+    announced: Arc<AtomicBool>,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+    listening: Vec<JoinHandle<()>>,
+    background: CancellationToken,
+}
+
+/// Where a proxy listens.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The data plane.
+    pub data: String,
+    /// The admin plane.
+    pub admin: String,
+    /// Metrics and health alone, where configured.
+    pub metrics: Option<String>,
+}
+
+/// The bound listeners of a proxy.
+#[derive(Debug)]
+pub struct Listeners {
+    data: Listener,
+    admin: Listener,
+    metrics: Option<Listener>,
+}
+
+/// Why a proxy can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened at.
+    #[error(transparent)]
+    Listen(#[from] CantListen),
+    /// No certificate authority.
+    #[error(transparent)]
+    Trust(#[from] NoTrust),
+    /// No thread for the access log.
+    #[error("the access log can't be started: {0}")]
+    AccessLog(std::io::Error),
+}
+
+/// How often the cache is tidied and its gauges are set.
+const TIDY: Duration = Duration::from_secs(1);
+
+impl Listeners {
+    /// Binds every address of the configuration.
+    ///
+    /// # Errors
+    /// [`CantListen`] for the first that can't be.
+    pub async fn bind(server: &Server) -> Result<Self, CantListen> {
+        let metrics = match &server.metrics {
+            Some(listen) => Some(Listener::bind(listen, "server.metrics").await?),
+            None => None,
+        };
+        Ok(Self {
+            data: Listener::bind(&server.listen, "server.listen").await?,
+            admin: Listener::bind(&server.admin, "server.admin").await?,
+            metrics,
+        })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            data: self.data.address(),
+            admin: self.admin.address(),
+            metrics: self.metrics.as_ref().map(Listener::address),
+        }
+    }
+}
+
+impl App {
+    /// Starts a proxy. What is behind it may be down: it starts all the same, and serves once that is back.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&config.server).await?;
+        Self::start_on(config, clock, listeners)
+    }
+
+    /// Starts a proxy on listeners that are bound already.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start_on(config: Config, clock: Clock, listeners: Listeners) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        let shared = Shared {
+            outbound: outbound(&config.upstream, &clock)?,
+            clock,
+            metrics: Arc::clone(&metrics),
+            learned: Arc::new(Learned::default()),
+        };
+        let access_log = if config.log.access {
+            let log = AccessLog::start(config.log.format, std::io::stdout(), metrics);
+            Some(log.map_err(StartError::AccessLog)?)
+        } else {
+            None
+        };
+        let server = config.server.clone();
+        let mut app = Self {
+            proxy: Proxy::new(config, &shared),
+            addresses: listeners.addresses(),
+            stopping: Stopping::default(),
+            announced: Arc::default(),
+            drain_delay: server.drain_delay,
+            drain_timeout: server.drain_timeout,
+            listening: Vec::new(),
+            background: CancellationToken::new(),
+        };
+        app.listen(listeners, &server, access_log);
+        app.start_background();
+        Ok(app)
+    }
+
+    fn listen(&mut self, listeners: Listeners, server: &Server, access_log: Option<AccessLog>) {
+        let bounds = Bounds {
+            connections: Arc::new(Semaphore::new(server.max_connections)),
+            header_timeout: server.header_timeout,
+        };
+        // Whoever floods the data plane must not shut the operator out.
+        let admin_bounds =
+            Bounds { connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)), ..bounds.clone() };
+        let proxy = Arc::clone(&self.proxy);
+        self.listening.push(tokio::spawn(listeners.data.serve(
+            bounds,
+            self.stopping.clone(),
+            move |connection| Some(Envelope::new(Arc::clone(&proxy), connection, access_log.clone())),
+        )));
+        let planes = [(Some(listeners.admin), Scope::Whole), (listeners.metrics, Scope::MetricsAlone)];
+        for (listener, scope) in planes {
+            let Some(listener) = listener else { continue };
+            let (proxy, announced) = (Arc::clone(&self.proxy), Arc::clone(&self.announced));
+            let serving = listener.serve(admin_bounds.clone(), self.stopping.clone(), move |connection| {
+                Some(Admin::new(Arc::clone(&proxy), Arc::clone(&announced), connection, scope))
+            });
+            self.listening.push(tokio::spawn(serving));
+        }
+    }
+
+    fn start_background(&self) {
+        let ended = self.background.clone();
+        let discovering = Arc::clone(&self.proxy).keep_discovering();
+        tokio::spawn(async move { ended.run_until_cancelled(discovering).await });
+        let (ended, proxy) = (self.background.clone(), Arc::clone(&self.proxy));
+        let tidying = async move {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                proxy.shelf.tidy();
+            }
+        };
+        tokio::spawn(async move { ended.run_until_cancelled(tidying).await });
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The proxy itself.
+    #[must_use]
+    pub fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// Ends well: readiness is given up at once, accepting goes on for the drain delay, and what is in flight then
+    /// has the drain timeout. `at_once` ends it earlier.
+    pub async fn stop(self, at_once: impl Future<Output = ()>) {
+        let Self { stopping, announced, drain_delay, drain_timeout, listening, background, .. } = self;
+        announced.store(true, Ordering::Relaxed);
+        let drained = async {
+            tokio::time::sleep(drain_delay).await;
+            stopping.accepting.cancel();
+            let ended = tokio::time::timeout(drain_timeout, futures_util::future::join_all(listening)).await;
+            if ended.is_err() {
+                tracing::warn!("requests were still in flight when the drain timeout ended");
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            () = at_once => {}
+        }
+        background.cancel();
+        stopping.accepting.cancel();
+        stopping.serving.cancel();
+    }
+}
+
+/// Connections of the admin plane at once.
+const ADMIN_CONNECTIONS: usize = 256;

@@ -1,0 +1,202 @@
+//! An answer as it stands on the shelf, with everything prepared that does not depend on who asks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PRAGMA};
+
+use super::judge::Verdict;
+use crate::clock::Now;
+use crate::links::Splice;
+use crate::rfc9111::freshness::{Freshness, initial_age};
+use crate::rfc9111::key::Variant;
+use crate::rfc9111::validation::{can_be_validated, weakened};
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Entry {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields as the origin sent them, less those of the connection.
+    pub origin_fields: HeaderMap,
+    /// The fields that every client gets.
+    pub client_fields: HeaderMap,
+    /// The entity tag that clients get.
+    pub etag: Option<HeaderValue>,
+    /// The body, decoded.
+    pub body: Bytes,
+    /// Where links to the API stand in it.
+    pub links: Vec<Splice>,
+    /// For how long it may be used, and who decided.
+    pub verdict: Verdict,
+    /// The request fields that select it.
+    pub variant: Variant,
+    /// When it arrived.
+    pub received: Instant,
+    /// How old it was then.
+    initial_age: Duration,
+    /// Talkdesk's id of the request.
+    pub upstream_request_id: Option<Arc<str>>,
+}
+
+/// What an entry is made of.
+pub struct Ingredients {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields, less those of the connection.
+    pub fields: HeaderMap,
+    /// The body, decoded.
+    pub body: Bytes,
+    /// Where links to the API stand in it.
+    pub links: Vec<Splice>,
+    /// For how long it may be used, and who decided.
+    pub verdict: Verdict,
+    /// The request fields that select it.
+    pub variant: Variant,
+    /// When it arrived.
+    pub received: Now,
+    /// The time from asking to receiving.
+    pub delay: Duration,
+}
+
+/// Talkdesk's own name for a request, for a ticket.
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Where an entry has a validator, it is worth keeping for so long after it can be served.
+const WORTH_VALIDATING: Duration = Duration::from_hours(1);
+
+impl Entry {
+    /// Makes an entry, and prepares what clients get of it.
+    #[must_use]
+    pub fn new(ingredients: Ingredients) -> Self {
+        let Ingredients { status, fields, body, links, verdict, variant, received, delay } = ingredients;
+        let origin_fields = detached(&fields);
+        let etag = (status == StatusCode::OK).then(|| client_etag(&origin_fields, &body, &links));
+        let mut client_fields = origin_fields.clone();
+        for name in [ETAG, http::header::AGE, http::header::CONTENT_LENGTH, UPSTREAM_REQUEST_ID] {
+            client_fields.remove(name);
+        }
+        if verdict.ours {
+            for name in [EXPIRES, PRAGMA] {
+                client_fields.remove(name);
+            }
+            client_fields.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        }
+        let upstream_request_id = origin_fields.get(UPSTREAM_REQUEST_ID);
+        Self {
+            status,
+            etag,
+            client_fields,
+            body,
+            links,
+            verdict,
+            variant,
+            received: received.monotonic,
+            initial_age: initial_age(&origin_fields, received.wall, delay),
+            upstream_request_id: upstream_request_id
+                .and_then(|value| value.to_str().ok())
+                .map(|value| crate::oauth::grant::printable(value).into()),
+            origin_fields,
+        }
+    }
+
+    /// How old the answer is (RFC 9111, section 4.2.3).
+    #[must_use]
+    pub fn age(&self, now: Now) -> Duration {
+        self.initial_age.saturating_add(now.since(self.received))
+    }
+
+    /// The age that freshness is held against. Our `ttl` counts from arrival: what the origin's clock says
+    /// is not known to be right.
+    #[must_use]
+    pub fn counted_age(&self, now: Now) -> Duration {
+        if self.verdict.from_arrival { now.since(self.received) } else { self.age(now) }
+    }
+
+    /// How long it stays fresh yet; negative once it is stale, in whole seconds.
+    #[must_use]
+    pub fn remaining(&self, now: Now) -> i64 {
+        let (lifetime, age) = (self.verdict.freshness.lifetime.as_secs(), self.counted_age(now).as_secs());
+        i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age)
+    }
+
+    /// Whether it may still be served because a fresh one can't be had.
+    #[must_use]
+    pub fn serves_on_error(&self, now: Now) -> bool {
+        !self.verdict.freshness.never_stale
+            && self.counted_age(now)
+                < self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_if_error)
+    }
+
+    /// Whether it may still be served while a fresh one is fetched.
+    #[must_use]
+    pub fn serves_while_revalidating(&self, now: Now) -> bool {
+        let limit =
+            self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_while_revalidate);
+        !self.verdict.freshness.never_stale
+            && !self.verdict.freshness.always_validate
+            && self.counted_age(now) < limit
+    }
+
+    /// For how long, from its arrival, it can be of use.
+    #[must_use]
+    pub fn useful_for(&self) -> Duration {
+        let Freshness { lifetime, stale_while_revalidate, stale_if_error, .. } = self.verdict.freshness;
+        let stale = stale_while_revalidate.max(stale_if_error);
+        let validate = if can_be_validated(&self.origin_fields) { WORTH_VALIDATING } else { Duration::ZERO };
+        lifetime.saturating_add(stale).saturating_add(validate)
+    }
+
+    /// The memory that it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let fields = |fields: &HeaderMap| -> usize {
+            fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 112).sum()
+        };
+        size_of::<Self>()
+            + self.body.len()
+            + self.links.len() * size_of::<Splice>()
+            + fields(&self.origin_fields)
+            + fields(&self.client_fields)
+            + self.variant.length()
+    }
+}
+
+/// Fields as hyper reads them are slices of the whole head; a copy does not pin that.
+fn detached(fields: &HeaderMap) -> HeaderMap {
+    let copy =
+        |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    fields.iter().map(|(name, value)| (name.clone(), copy(value))).fold(
+        HeaderMap::new(),
+        |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        },
+    )
+}
+
+/// The origin's tag; weak where the body is given out with other links than the origin's, since the bytes then
+/// differ from client to client. Where the origin has none, one is made from the body.
+fn client_etag(fields: &HeaderMap, body: &Bytes, links: &[Splice]) -> HeaderValue {
+    match fields.get(ETAG) {
+        Some(etag) if links.is_empty() => etag.clone(),
+        Some(etag) => weakened(etag),
+        None => {
+            let hash = URL_SAFE_NO_PAD.encode(&digest(&SHA256, body).as_ref()[..15]);
+            let weak = if links.is_empty() { "" } else { "W/" };
+            HeaderValue::try_from(format!("{weak}\"{hash}\""))
+                .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+        }
+    }
+}
+
+/// Whether an entry has what a client's `If-Modified-Since` is held against.
+#[must_use]
+pub fn last_modified(entry: &Entry) -> Option<&HeaderValue> {
+    entry.origin_fields.get(LAST_MODIFIED)
+}

@@ -1,0 +1,182 @@
+//! May an answer be kept, and for how long: the endpoint's rule, and RFC 9111 for what it leaves open.
+//!
+//! On the five endpoints the origin's caching fields are not known and may forbid caching altogether, so our
+//! rule can take their place, directive by directive. A plain rule is RFC 9111 alone.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{EXPIRES, HeaderMap, PRAGMA, VARY};
+use http::{Method, StatusCode};
+
+use crate::clock::Now;
+use crate::config::{OriginDirective, OurRule, Overrides, Rule};
+use crate::rfc9111::directives::ResponseDirectives;
+use crate::rfc9111::freshness::{Freshness, NotStored, Response, freshness, may_store};
+
+/// Why an answer was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bypass {
+    /// RFC 9111 does not let it be.
+    Rfc(NotStored),
+    /// The rule's `ttl` is zero.
+    TtlZero,
+    /// The rule does not list its status.
+    StatusNotListed,
+    /// It is larger than `cache.max_entry_bytes`.
+    TooLarge,
+}
+
+/// For how long an answer may be used, and who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// For how long.
+    pub freshness: Freshness,
+    /// Whether our rule had a part in it, so that the origin's `Cache-Control` is not true any more.
+    pub ours: bool,
+    /// Whether the lifetime counts from arrival (our `ttl`), and not by the origin's clock.
+    pub from_arrival: bool,
+}
+
+impl Bypass {
+    /// The reason's name, in metrics and `Cache-Status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rfc(NotStored::Method) => "method",
+            Self::Rfc(NotStored::Status) => "status",
+            Self::Rfc(NotStored::Partial) => "partial",
+            Self::Rfc(NotStored::NoStore) => "no_store",
+            Self::Rfc(NotStored::Private) => "private",
+            Self::Rfc(NotStored::Authorization) => "authorization",
+            Self::Rfc(NotStored::VaryAny) => "vary_any",
+            Self::Rfc(NotStored::NoFreshness) => "no_freshness",
+            Self::TtlZero => "ttl_zero",
+            Self::StatusNotListed => "status_not_listed",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Decides about an answer to a `GET`.
+///
+/// # Errors
+/// [`Bypass`] where it may not be kept.
+pub fn judge(rule: &Rule, status: StatusCode, fields: &HeaderMap, received: Now) -> Result<Verdict, Bypass> {
+    let directives = ResponseDirectives::read(fields);
+    match rule {
+        Rule::Plain => {
+            let response = Response {
+                method: &Method::GET,
+                status,
+                fields,
+                directives: &directives,
+                authorized: false,
+                received: received.wall,
+            };
+            may_store(&response).map_err(Bypass::Rfc)?;
+            Ok(Verdict { freshness: freshness(&response), ours: false, from_arrival: false })
+        }
+        Rule::Ours(ours) => by_our_rule(ours, status, fields, directives, received),
+    }
+}
+
+fn by_our_rule(
+    rule: &OurRule,
+    status: StatusCode,
+    fields: &HeaderMap,
+    origin: ResponseDirectives,
+    received: Now,
+) -> Result<Verdict, Bypass> {
+    if !rule.statuses.contains(&status) {
+        return Err(Bypass::StatusNotListed);
+    }
+    if rule.ttl == Some(Duration::ZERO) {
+        return Err(Bypass::TtlZero);
+    }
+    let (directives, fields) = left_to_the_origin(rule, origin, fields);
+    let response = Response {
+        method: &Method::GET,
+        status,
+        fields: &fields,
+        directives: &directives,
+        authorized: false,
+        received: received.wall,
+    };
+    may_store(&response).map_err(Bypass::Rfc)?;
+    let origin_decides = directives.s_maxage.is_some()
+        || directives.max_age.is_some()
+        || fields.contains_key(EXPIRES)
+        || rule.ttl.is_none();
+    let mut freshness = freshness(&response);
+    if !origin_decides {
+        freshness.lifetime = rule.ttl.unwrap_or_default();
+    }
+    if !freshness.never_stale {
+        let origins = (directives.stale_while_revalidate, directives.stale_if_error);
+        let origins = if rule.overrides == Overrides::All { (None, None) } else { origins };
+        freshness.stale_while_revalidate = origins.0.unwrap_or(rule.stale_while_revalidate);
+        freshness.stale_if_error = origins.1.unwrap_or(rule.stale_if_error);
+    }
+    let ours = !origin_decides || rule.overrides != Overrides::Listed(Vec::new());
+    Ok(Verdict { freshness, ours, from_arrival: !origin_decides })
+}
+
+/// What of the origin's statements the rule does not take the place of.
+fn left_to_the_origin<'a>(
+    rule: &OurRule,
+    mut directives: ResponseDirectives,
+    fields: &'a HeaderMap,
+) -> (ResponseDirectives, Cow<'a, HeaderMap>) {
+    let mut fields = Cow::Borrowed(fields);
+    for directive in rule.overrides.directives() {
+        match directive {
+            OriginDirective::NoStore => directives.no_store = false,
+            OriginDirective::NoCache => directives.no_cache = None,
+            OriginDirective::Private => directives.private = None,
+            OriginDirective::MustRevalidate => directives.must_revalidate = false,
+            OriginDirective::ProxyRevalidate => directives.proxy_revalidate = false,
+            OriginDirective::MaxAge => directives.max_age = None,
+            OriginDirective::SMaxage => directives.s_maxage = None,
+            OriginDirective::Expires => drop(fields.to_mut().remove(EXPIRES)),
+            OriginDirective::Pragma => drop(fields.to_mut().remove(PRAGMA)),
+            OriginDirective::VaryAny => {
+                if crate::rfc9111::freshness::vary_any(&fields) {
+                    fields.to_mut().remove(VARY);
+                }
+            }
+        }
+    }
+    (directives, fields)
+}
+
+impl Overrides {
+    /// The directives that give way.
+    #[must_use]
+    pub fn directives(&self) -> &[OriginDirective] {
+        match self {
+            Self::All => &OriginDirective::ALL,
+            Self::Listed(listed) => listed,
+        }
+    }
+}
+
+impl OriginDirective {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NoStore,
+        Self::NoCache,
+        Self::Private,
+        Self::MustRevalidate,
+        Self::ProxyRevalidate,
+        Self::MaxAge,
+        Self::SMaxage,
+        Self::Expires,
+        Self::Pragma,
+        Self::VaryAny,
+    ];
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! From a file to a configuration, or to everything that is wrong with it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::fault::{Fault, Faults};
+use super::reader::{Ledger, Value};
+use super::tenants::Surroundings;
+use super::{
+    Config, Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry,
+    tenants, upstream,
+};
+
+/// Larger than any configuration; a file of this size was meant for something else.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads a configuration from its file.
+///
+/// # Errors
+/// [`Faults`] with every fault of the file, or the one why it can't be read.
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, Faults> {
+    let file_name = path.display().to_string();
+    let source = read(path).map_err(|message| Faults::new(&file_name, vec![Fault::of_file(message)]))?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    parse(&source, &file_name, directory, environment)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            "there is no such file; begin with a copy of config.example.yaml, or name another".to_owned()
+        } else {
+            format!("the file can't be opened ({error})")
+        }
+    })?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("the file can't be read ({error})"))?;
+    String::from_utf8(bytes).or_else(|error| {
+        // A character that the limit cut in two is no fault of its own.
+        if error.as_bytes().len() as u64 > MAX_BYTES {
+            return Ok(String::from_utf8_lossy(error.as_bytes()).into_owned());
+        }
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
+        Err(format!("the file is not UTF-8 text (in line {line}); write YAML in UTF-8"))
+    })
+}
+
+/// Reads a configuration from its text. Relative names are meant in `directory`.
+///
+/// # Errors
+/// [`Faults`] with every fault of the text; a syntax error is the only one.
+pub fn parse(
+    source: &str,
+    file_name: &str,
+    directory: &Path,
+    environment: &Environment,
+) -> Result<Config, Faults> {
+    let single = |fault| Faults::new(file_name, vec![fault]);
+    if source.len() as u64 > MAX_BYTES {
+        return Err(single(Fault::of_file("the file is larger than 4 MiB, so it is no configuration")));
+    }
+    let tree = node::read(source).map_err(single)?;
+    let ledger = Ledger::default();
+    let config = assemble(&Value::root(&tree, &ledger), directory, environment, &ledger);
+    let (errors, warnings) = ledger.close();
+    match config {
+        Some(config) if errors.is_empty() => {
+            Ok(Config { warnings: Faults::new(file_name, warnings).into_vec(), ..config })
+        }
+        _ => Err(Faults::new(file_name, errors)),
+    }
+}
+
+/// The whole configuration, to be used only if the ledger has no error. None where the top is no mapping.
+fn assemble(
+    root: &Value<'_>,
+    directory: &Path,
+    environment: &Environment,
+    ledger: &Ledger,
+) -> Option<Config> {
+    if root.is_null() {
+        ledger.error(
+            &root.place,
+            "the file is empty; write at least one tenant, under `organizations` or `instances`",
+        );
+        return None;
+    }
+    let mut top = root.object()?;
+    let server = server::read(top.section("server"), ledger);
+    let upstream = upstream::read(top.section("upstream"), directory, ledger);
+    let (policy, rejected_grace) =
+        policy::read(top.section("entitlement"), &upstream.account, upstream.instance_query_parameters);
+    let endpoints = endpoints::read(upstream.endpoints.as_ref(), &upstream.account, ledger);
+    let organizations = top.value("organizations");
+    let instances = top.value("instances");
+    let is_empty = |list: &Option<Value<'_>>| list.as_ref().is_none_or(Value::is_empty);
+    if is_empty(&organizations) && is_empty(&instances) {
+        top.missing("organizations", "write at least one tenant, there or under `instances`");
+    }
+    let organizations = tenant_entry::organizations(organizations.as_ref(), ledger);
+    let instances = tenant_entry::instances(instances.as_ref(), ledger);
+    let surroundings =
+        Surroundings { addresses: &upstream.addresses, policy: &policy, directory, environment, ledger };
+    let built = tenants::build(&organizations, &instances, &surroundings);
+    if let Some(default_tenant) = &server.default_tenant {
+        check::default_tenant(default_tenant, &built.tenants, &instances, ledger);
+    }
+    let limits = limits::read(top.section("limits"));
+    let max_response_bytes = upstream.upstream.max_response_bytes;
+    let (cache, endpoints) = cache::read(top.section("cache"), endpoints, max_response_bytes, ledger);
+    let log = output::read_log(top.section("log"));
+    let metrics = output::read_metrics(top.section("metrics"));
+    top.finish();
+    Some(Config {
+        server: server.server,
+        upstream: upstream.upstream,
+        policy,
+        rejected_grace,
+        endpoints,
+        tenants: built.tenants,
+        credentials: built.credentials,
+        limits,
+        cache,
+        log,
+        metrics,
+        warnings: Vec::new(),
+    })
+}

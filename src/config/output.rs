@@ -1,0 +1,64 @@
+//! The sections `log` and `metrics`: what is written about requests, and what is counted.
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+use super::reader::Object;
+use super::{Log, LogFormat, Metrics, value};
+
+/// Reads the section `log`.
+pub(super) fn read_log(mut section: Object<'_>) -> Log {
+    let log = Log {
+        format: section.parsed("format", format).unwrap_or(LogFormat::Json),
+        level: section.parsed("level", level).unwrap_or("info".into()),
+        access: section.boolean("access").unwrap_or(true),
+    };
+    section.finish();
+    log
+}
+
+/// Reads the section `metrics`.
+pub(super) fn read_metrics(mut section: Object<'_>) -> Metrics {
+    let metrics = Metrics {
+        tenants: section.boolean("tenants").unwrap_or(true),
+        max_tenants: section.parsed("max_tenants", value::size_count).unwrap_or(500),
+    };
+    section.finish();
+    metrics
+}
+
+fn format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err("write `json` or `text`".to_owned()),
+    }
+}
+
+fn level(text: &str) -> Result<String, String> {
+    const ADVICE: &str =
+        "write `error`, `warn`, `info`, `debug` or `trace`, or a filter as `info,hyper=debug`";
+    // The filter's own parser panics on some texts beyond ASCII; spans and fields are not for this file.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:=,-".contains(&byte));
+    // A lone word that is no level would be taken for the name of a module, and silence all others.
+    let lone_word = !text.contains(['=', ',']);
+    let is_level = text.parse::<LevelFilter>().is_ok();
+    if text.is_empty() || !is_plain || (lone_word && !is_level) || EnvFilter::builder().parse(text).is_err() {
+        return Err(ADVICE.to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_plain_filter() {
+        for text in ["info", "WARN", "off", "info,hyper=debug", "warn,billing_insights_proxy::cache=trace"] {
+            assert_eq!(level(text).as_deref(), Ok(text));
+        }
+        for text in ["", "loud", "hyper=loud", " \u{b9}=", "[span{field=1}]=info", "info hyper=debug"] {
+            assert!(level(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The section `server`: the listeners, and who may speak to them.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::reader::{Ledger, Located, Object};
+use super::{Listen, Server, address, value};
+use crate::domain::tenant::TenantName;
+
+/// The section, with the places of what is checked against other sections.
+pub(super) struct ServerSection {
+    pub(super) server: Server,
+    pub(super) default_tenant: Option<Located<TenantName>>,
+}
+
+/// Reads the section.
+pub(super) fn read(mut section: Object<'_>, ledger: &Ledger) -> ServerSection {
+    let listen = section.located("listen", address::listen);
+    let admin = section.located("admin", address::listen);
+    let metrics = section.located("metrics", address::listen);
+    let allow_non_loopback = section.boolean("allow_non_loopback").unwrap_or(false);
+    check_listeners([&listen, &admin, &metrics], allow_non_loopback, ledger);
+    let default_tenant = section.located("default_tenant", value::domain::<TenantName>);
+    let server = Server {
+        listen: listen.map_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()), |listen| listen.value),
+        admin: admin.map_or(Listen::Tcp(([127, 0, 0, 1], 9090).into()), |admin| admin.value),
+        metrics: metrics.map(|metrics| metrics.value),
+        denial_status: section.parsed("denial_status", denial_status).unwrap_or(StatusCode::FORBIDDEN),
+        public_url: section.parsed("public_url", address::public_url),
+        allowed_hosts: section
+            .list("allowed_hosts", address::host)
+            .map_or_else(|| ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(), values),
+        allowed_origins: section.list("allowed_origins", address::web_origin).map_or_else(Vec::new, values),
+        allowed_peers: section.list("allowed_peers", address::network).map_or_else(Vec::new, values),
+        default_tenant: default_tenant.as_ref().map(|tenant| tenant.value.clone()),
+        drain_delay: section.parsed("drain_delay", value::duration).unwrap_or(Duration::from_secs(5)),
+        drain_timeout: section.parsed("drain_timeout", value::timeout).unwrap_or(Duration::from_secs(20)),
+        max_connections: section.parsed("max_connections", value::size_count).unwrap_or(10_000),
+        max_requests_in_flight: section.parsed("max_requests_in_flight", value::size_count).unwrap_or(4096),
+        header_timeout: section.parsed("header_timeout", value::timeout).unwrap_or(Duration::from_secs(10)),
+    };
+    check_defaults(&server, ledger, &section);
+    section.finish();
+    ServerSection { server, default_tenant }
+}
+
+fn values<T>(list: Vec<Located<T>>) -> Vec<T> {
+    list.into_iter().map(|item| item.value).collect()
+}
+
+fn denial_status(text: &str) -> Result<StatusCode, String> {
+    const ADVICE: &str = "write a status from 400 to 499 that says no, as `403` or `422`";
+    match text.parse::<u16>() {
+        Ok(401) => {
+            Err("write `403` or `422`: a 401 asks a client for a login that it does not have".to_owned())
+        }
+        Ok(404) => {
+            Err("write `403` or `422`: a 404 says that there is nothing, as for unknown tenants".to_owned())
+        }
+        Ok(status @ (405 | 407 | 408 | 421 | 425 | 426 | 429 | 431)) => {
+            Err(format!("write `403` or `422`: a {status} makes clients do something else, as trying again"))
+        }
+        Ok(status @ 400..=499) => StatusCode::from_u16(status).map_err(|_| ADVICE.to_owned()),
+        _ => Err(ADVICE.to_owned()),
+    }
+}
+
+fn check_listeners(listeners: [&Option<Located<Listen>>; 3], allow_non_loopback: bool, ledger: &Ledger) {
+    for listen in listeners.into_iter().flatten() {
+        if let Listen::Tcp(address) = &listen.value
+            && !address.ip().to_canonical().is_loopback()
+            && !allow_non_loopback
+        {
+            ledger.error(
+                &listen.place,
+                format!(
+                    "found `{address}`, which other machines can reach; write `127.0.0.1:{}`, or also \
+                     `allow_non_loopback: true` in `server`",
+                    address.port()
+                ),
+            );
+        }
+    }
+}
+
+/// No two listeners at one address, the defaults counted.
+fn check_defaults(server: &Server, ledger: &Ledger, section: &Object<'_>) {
+    let named = [
+        ("listen", Some(&server.listen)),
+        ("admin", Some(&server.admin)),
+        ("metrics", server.metrics.as_ref()),
+    ];
+    for (index, (name, listen)) in named.iter().enumerate() {
+        for (earlier_name, earlier) in &named[..index] {
+            let (Some(listen), Some(earlier)) = (listen, earlier) else { continue };
+            if collide(listen, earlier) {
+                let place = section.place_of(name).or_else(|| section.place_of(earlier_name));
+                let place = place.unwrap_or_else(|| section.place.clone());
+                ledger.error(
+                    &place,
+                    format!(
+                        "found the same address for `{earlier_name}` and `{name}`; write another port for one"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn collide(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Tcp(one), Listen::Tcp(other)) => {
+            let (here, there) = (one.ip().to_canonical(), other.ip().to_canonical());
+            let same_ip = here == there || here.is_unspecified() || there.is_unspecified();
+            one.port() != 0 && one.port() == other.port() && same_ip
+        }
+        (Listen::Unix(one), Listen::Unix(other)) => one == other,
+        (Listen::Tcp(_), Listen::Unix(_)) | (Listen::Unix(_), Listen::Tcp(_)) => false,
+    }
+}

@@ -1,0 +1,114 @@
+//! The sections: endpoints, cache rules, listeners, limits.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::{accepted, only_fault, with_acme};
+use crate::config::{Listen, OriginDirective, Overrides, Rule};
+use crate::domain::endpoint::{Content, ForwardedFields, PathPattern};
+
+fn with_endpoint(endpoint: &str) -> String {
+    with_acme(&format!("upstream:\n  endpoints:\n    reports: {endpoint}\n"))
+}
+
+#[test]
+fn an_added_endpoint_stands_behind_the_five_with_a_plain_rule() {
+    let config =
+        accepted(&with_endpoint("{ path: /reports/*, methods: [GET], forward_request_fields: all }"));
+    let added = &config.endpoints[5];
+    assert_eq!((added.endpoint.position, &*added.endpoint.name), (5, "reports"));
+    assert_eq!(added.endpoint.path, PathPattern::Prefix("/reports/".into()));
+    assert_eq!(added.endpoint.methods, [Method::GET]);
+    assert_eq!(added.endpoint.content, Content::Opaque);
+    assert_eq!(added.endpoint.forward_request_fields, ForwardedFields::All);
+    assert_eq!(added.rule, Rule::Plain);
+    let records = accepted(&with_endpoint("{ path: /r, account_parameter: a, account_field: b }"));
+    assert!(matches!(records.endpoints[5].endpoint.content, Content::Records(_)));
+}
+
+#[test]
+fn an_added_endpoint_leaves_every_other_path_what_it_is() {
+    for (path, fragment) in [
+        ("/express/invoices", "`invoices`"),
+        ("/express/invoices/more", "`invoices`"),
+        ("/express/usage/month/*", "`monthly_usage`"),
+        ("/organizations/x", "names a tenant"),
+        ("/instances/*", "names a tenant"),
+        ("/a/../b", "write a path"),
+        ("/a%2fb", "write a path"),
+        ("//a", "write a path"),
+        ("/*", "write a path"),
+        ("/", "write a path"),
+        ("/a*", "write a path"),
+        ("reports", "write a path"),
+        ("/a;b", "write a path"),
+    ] {
+        let fault = only_fault(&with_endpoint(&format!("{{ path: \"{path}\" }}")));
+        assert_eq!(fault.path, "upstream.endpoints.reports.path");
+        assert!(fault.message.contains(fragment), "{path}: {fault}");
+    }
+    assert!(super::refused(&with_endpoint("{ path: /express/* }")).len() >= 5);
+    let two = with_acme("upstream: { endpoints: { a: { path: /x/* }, b: { path: /x/y } } }\n");
+    assert!(only_fault(&two).message.contains("endpoint `a`"));
+}
+
+#[test]
+fn an_added_endpoint_is_refused_what_this_version_does_not_do() {
+    for (endpoint, path, fragment) in [
+        ("{ path: /r, methods: [POST] }", "methods[0]", "write `GET` or `HEAD`"),
+        ("{ path: /r, methods: [] }", "methods", "write `[GET]`"),
+        ("{ path: /r, forward_request_fields: [Authorization] }", "forward_request_fields[0]", "take it out"),
+        (
+            "{ path: /r, forward_request_fields: [X-Forwarded-For] }",
+            "forward_request_fields[0]",
+            "take it out",
+        ),
+        ("{ path: /r, forward_request_fields: [If-Match] }", "forward_request_fields[0]", "take it out"),
+        ("{ path: /r, forward_request_fields: [a b] }", "forward_request_fields[0]", "request field"),
+        ("{ path: /r, forward_request_fields: some }", "forward_request_fields", "write `all`"),
+        ("{ path: /r, account_parameter: a }", "account_field", "both, or neither"),
+        ("{ methods: [GET] }", "path", "found no `path`"),
+    ] {
+        let fault = only_fault(&with_endpoint(endpoint));
+        assert_eq!(fault.path, format!("upstream.endpoints.reports.{path}"));
+        assert!(fault.message.contains(fragment), "{fault}");
+    }
+    let own = with_acme("upstream: { endpoints: { invoices: { path: /x } } }\n");
+    assert!(only_fault(&own).message.contains("API's own"));
+}
+
+#[test]
+fn a_rule_keeps_the_defaults_of_what_it_leaves_out() {
+    let config = accepted(&with_acme(
+        "cache: { endpoints: { invoices: { ttl: 0, override: [private, vary-any] }, products: {} } }\n",
+    ));
+    let Rule::Ours(rule) = &config.endpoints[3].rule else { panic!("a rule of ours") };
+    assert_eq!(rule.ttl, Some(Duration::ZERO));
+    assert_eq!(rule.stale_if_error, Duration::from_hours(6));
+    let listed = Overrides::Listed(vec![OriginDirective::Private, OriginDirective::VaryAny]);
+    assert_eq!(rule.overrides, listed);
+    assert_eq!(config.endpoints[1].rule, Rule::Plain);
+    assert!(matches!(&config.endpoints[0].rule, Rule::Ours(rule) if rule.overrides == Overrides::All));
+}
+
+#[test]
+fn a_listener_may_be_reached_from_elsewhere_only_if_that_is_said() {
+    let config = accepted(&with_acme("server: { listen: '0.0.0.0:80', allow_non_loopback: true }\n"));
+    assert_eq!(config.server.listen, Listen::Tcp(([0, 0, 0, 0], 80).into()));
+    accepted(&with_acme(
+        "server: { listen: '[::1]:80', admin: 'unix:/run/a.sock', metrics: '127.0.0.1:0' }\n",
+    ));
+    accepted(&with_acme("server: { listen: '127.0.0.1:0', admin: '127.0.0.1:0' }\n"));
+    let same = with_acme("server: { listen: '0.0.0.0:9090', allow_non_loopback: true }\n");
+    assert!(only_fault(&same).message.contains("the same address"));
+}
+
+#[test]
+fn a_client_limit_is_off_unless_it_is_there() {
+    assert!(accepted(&with_acme("")).limits.client.is_none());
+    let config = accepted(&with_acme("limits: { client: { rate: 600/m, key: { field: X-Client-Name } } }\n"));
+    let client = config.limits.client.expect("a limit");
+    assert_eq!(client.rate.interval, Duration::from_millis(100));
+    assert_eq!(client.key_field.expect("a field").as_str(), "x-client-name");
+}

@@ -1,0 +1,86 @@
+//! The section `upstream`: the API behind the proxy, as far as it is the same for all tenants.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reader::{Ledger, Object, Value};
+use super::{Upstream, address, value};
+use crate::domain::endpoint::AccountScope;
+use crate::domain::region::Region;
+
+/// The section, with what goes elsewhere in the configuration.
+pub(super) struct UpstreamSection<'a> {
+    pub(super) upstream: Upstream,
+    pub(super) addresses: Addresses,
+    pub(super) account: AccountScope,
+    pub(super) instance_query_parameters: Vec<Arc<str>>,
+    pub(super) endpoints: Option<Value<'a>>,
+}
+
+/// Where tenants' requests go, by region.
+pub(super) struct Addresses {
+    pub(super) region: Region,
+    pub(super) api_url: Option<Arc<str>>,
+    pub(super) token_url: Option<Arc<str>>,
+}
+
+impl Addresses {
+    /// The API's origin for a tenant of that region: what is configured is the own region's.
+    pub(super) fn api_origin(&self, region: Region) -> Arc<str> {
+        let configured = self.api_url.as_ref().filter(|_| region == self.region);
+        configured.cloned().unwrap_or_else(|| region.api_url().into())
+    }
+
+    /// The token endpoint for a tenant of that region, with `{account}` still in it.
+    pub(super) fn token_url(&self, region: Region) -> Arc<str> {
+        let configured = self.token_url.as_ref().filter(|_| region == self.region);
+        configured.cloned().unwrap_or_else(|| region.token_url().into())
+    }
+}
+
+/// Reads the section.
+pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledger) -> UpstreamSection<'a> {
+    let addresses = Addresses {
+        region: section.parsed("region", value::domain).unwrap_or_default(),
+        api_url: section.parsed("api_url", address::api_origin),
+        token_url: section.parsed("token_url", address::token_url),
+    };
+    let account = AccountScope {
+        parameter: section
+            .parsed("account_parameter", value::parameter)
+            .unwrap_or("account_id".into())
+            .into(),
+        field: section.parsed("account_field", value::parameter).unwrap_or("account_id".into()).into(),
+    };
+    let parameters = section.list("instance_query_parameters", value::parameter);
+    for parameter in parameters.iter().flatten() {
+        if *parameter.value == *account.parameter {
+            ledger.error(
+                &parameter.place,
+                format!(
+                    "found the account parameter `{}`; take it out: an Instance must not choose its account",
+                    account.parameter
+                ),
+            );
+        }
+    }
+    let instance_query_parameters = parameters.map_or_else(
+        || ["page", "per_page", "from", "to"].map(Arc::from).to_vec(),
+        |list| list.into_iter().map(|parameter| parameter.value.into()).collect(),
+    );
+    let upstream = Upstream {
+        connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
+        request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
+        stale_wait: section.parsed("stale_wait", value::duration).unwrap_or(Duration::from_secs(2)),
+        max_response_bytes: section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20),
+        ca_file: section.parsed("ca_file", |text| address::path(text, directory)),
+        proxy: section.parsed("proxy", address::forward_proxy),
+        default_token_lifetime: section
+            .parsed("default_token_lifetime", value::timeout)
+            .unwrap_or(Duration::from_mins(5)),
+    };
+    let endpoints = section.value("endpoints");
+    section.finish();
+    UpstreamSection { upstream, addresses, account, instance_query_parameters, endpoints }
+}

@@ -1,0 +1,222 @@
+//! What wraps every request, whoever asks and whatever for: its name, the number of requests at once, and what
+//! is counted and written about it. A tower service, because none of this needs to know what is inside.
+//!
+//! It is one layer and not four: between them they would clone the request's name and read the clock several
+//! times, on the path that a hit takes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY,
+};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use tower::Service;
+
+use super::Proxy;
+use super::headers::{CACHE_STATUS, NAME, PROXY_STATUS, X_REQUEST_ID, X_TENANT, proxy_status, retry_after};
+use super::rejection::Rejection;
+use super::reuse::text;
+use super::snapshot::Snapshot;
+use super::visit::Visit;
+use crate::access_log::{AccessLog, Record};
+use crate::body::Body;
+use crate::clock::Now;
+use crate::guard::Connection;
+use crate::metrics::{CacheResult, TenantOutcome};
+
+/// The service of one connection.
+#[derive(Clone)]
+pub struct Envelope {
+    proxy: Arc<Proxy>,
+    connection: Connection,
+    access_log: Option<AccessLog>,
+}
+
+/// What is kept of a request's head to be written down.
+struct Asked {
+    at: Now,
+    method: Method,
+    path: String,
+    traceparent: Option<String>,
+}
+
+impl Envelope {
+    /// The service of a connection.
+    #[must_use]
+    pub fn new(proxy: Arc<Proxy>, connection: Connection, access_log: Option<AccessLog>) -> Self {
+        Self { proxy, connection, access_log }
+    }
+
+    async fn handle(self, request: Request<Incoming>) -> Response<Body> {
+        let snapshot = self.proxy.snapshot();
+        let in_flight = InFlight::enter(&self.proxy);
+        let asked = Asked {
+            at: self.proxy.clock.now(),
+            method: request.method().clone(),
+            path: self.access_log.as_ref().map(|_| request.uri().path().to_owned()).unwrap_or_default(),
+            traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
+        };
+        let mut visit = Visit::new(request_id(request.headers()));
+        let outcome = if in_flight.count > snapshot.config.server.max_requests_in_flight {
+            Err(Rejection::Overloaded)
+        } else {
+            self.proxy.answer(&mut visit, request, self.connection).await
+        };
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),
+        };
+        add_own_fields(response.headers_mut(), &visit);
+        self.observe(&asked, &visit, &response, &snapshot);
+        response
+    }
+
+    fn refuse(
+        &self,
+        rejection: &Rejection,
+        visit: &mut Visit,
+        method: &Method,
+        snapshot: &Snapshot,
+    ) -> Response<Body> {
+        let tenant = visit.tenant.as_ref().map(|tenant| &*tenant.label);
+        let told = rejection.told(tenant, snapshot.config.server.denial_status);
+        let body = rejection.body(&told, &visit.request_id, tenant);
+        visit.reason = Some(told.code);
+        visit.outcome = if rejection.is_denial() { TenantOutcome::Denied } else { TenantOutcome::Error };
+        if rejection.is_denial() {
+            self.proxy.metrics.denied(told.code);
+        }
+        if *rejection == Rejection::Internal {
+            tracing::error!(request_id = %visit.request_id, "an unforeseen failure");
+        }
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = told.status;
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        fields.insert(CONTENT_LENGTH, body.len().into());
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields.insert(PROXY_STATUS, proxy_status(told.proxy_error, told.code));
+        if let Some(wait) = told.retry_in {
+            fields.insert(RETRY_AFTER, retry_after(wait));
+        }
+        if let Rejection::MethodNotAllowed { allow } = rejection
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            fields.insert(ALLOW, allow);
+        }
+        if *rejection == Rejection::BodyNotAllowed {
+            // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
+            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if visit.bare {
+            fields.append(VARY, HeaderValue::from_static("X-Tenant"));
+        }
+        if *method != Method::HEAD {
+            *response.body_mut() = Body::Full(body.into());
+        }
+        response
+    }
+
+    fn observe(&self, asked: &Asked, visit: &Visit, response: &Response<Body>, snapshot: &Snapshot) {
+        let duration = self.proxy.clock.now().since(asked.at.monotonic);
+        let status = response.status();
+        let endpoint = snapshot.endpoint_metrics(visit.endpoint);
+        endpoint.answered(status, visit.result, duration.as_secs_f64());
+        if let Some(tenant) = &visit.tenant {
+            snapshot.tenant_metrics(&tenant.name).ended(visit.outcome);
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.write(Record {
+                time: asked.at.wall,
+                request_id: Arc::clone(&visit.request_id),
+                client: match self.connection {
+                    Connection::Tcp { peer, .. } => Some(peer.ip()),
+                    Connection::Unix { .. } => None,
+                },
+                method: asked.method.clone(),
+                path: asked.path.clone(),
+                tenant: visit.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
+                endpoint: visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name)),
+                status,
+                cache: visit.result.as_str(),
+                reason: visit.reason,
+                duration,
+                upstream: visit.upstream,
+                waited: visit.waited,
+                traceparent: asked.traceparent.clone(),
+                upstream_request_id: visit.upstream_request_id.clone(),
+            });
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Envelope {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.handle(request).await) })
+    }
+}
+
+/// The fields that every answer carries.
+fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
+    if let Ok(request_id) = HeaderValue::from_str(&visit.request_id) {
+        fields.insert(X_REQUEST_ID, request_id);
+    }
+    if let Some(tenant) = &visit.tenant
+        && let Ok(label) = HeaderValue::from_str(&tenant.label)
+    {
+        fields.insert(X_TENANT, label);
+    }
+    let status = visit.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
+    fields.insert(CACHE_STATUS, status);
+    if let Some(rate) = visit.rate.filter(|_| visit.result != CacheResult::Collapsed) {
+        rate.add_to(fields);
+    }
+    super::headers::add_via(fields, http::Version::HTTP_11);
+    fields.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+}
+
+/// The client's name for its request, if it is a sane one, else one of ours.
+fn request_id(fields: &HeaderMap) -> Arc<str> {
+    let sent = fields.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sane = sent.filter(|id| {
+        (1..=128).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/'))
+    });
+    sane.map_or_else(|| uuid::Uuid::new_v4().to_string().into(), Into::into)
+}
+
+/// Counts a request for as long as it is being answered.
+struct InFlight {
+    proxy: Arc<Proxy>,
+    count: usize,
+}
+
+impl InFlight {
+    fn enter(proxy: &Arc<Proxy>) -> Self {
+        let count = proxy.enter();
+        Self { proxy: Arc::clone(proxy), count }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.proxy.leave();
+    }
+}

@@ -1,0 +1,268 @@
+//! Fields that belong to a connection, to the proxy, or to nobody else: what passes in which direction, and
+//! what the proxy adds (RFC 9110, section 7.6; RFC 9209; RFC 9211; draft-ietf-httpapi-ratelimit-headers).
+
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, WWW_AUTHENTICATE,
+};
+
+use crate::cache::lookup::Forward;
+use crate::config::forwarding::is_forbidden;
+use crate::domain::endpoint::ForwardedFields;
+
+/// The proxy's name in `Via`, `Cache-Status` and `Proxy-Status`.
+pub const NAME: &str = "billing-insights-proxy";
+
+/// Who a request is for.
+pub const X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
+/// The request's own name.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What the cache did (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What went wrong between here and upstream (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// What is left of the limit.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// What the limit is.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What every endpoint lets through.
+const ALWAYS_FORWARDED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, TRACEPARENT, TRACESTATE];
+
+/// Whether a field names the connection, and not the message (RFC 9110, section 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
+        .contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+/// The client's fields that go upstream: those of the allow-list, without what `Connection` names.
+#[must_use]
+pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields) -> HeaderMap {
+    let of_connection = named_by_connection(request);
+    let passes = |name: &HeaderName| {
+        let allowed = match allowed {
+            ForwardedFields::Listed(listed) => ALWAYS_FORWARDED.contains(name) || listed.contains(name),
+            ForwardedFields::All => true,
+        };
+        allowed && !is_forbidden(name) && name != USER_AGENT && !of_connection.contains(name)
+    };
+    copy(request, passes)
+}
+
+/// The fields of an answer, without those of the connection and those that no client may have.
+#[must_use]
+pub fn sanitised(response: &HeaderMap) -> HeaderMap {
+    let of_connection = named_by_connection(response);
+    copy(response, |name| {
+        !is_hop_by_hop(name)
+            && !of_connection.contains(name)
+            && ![SET_COOKIE, WWW_AUTHENTICATE, X_TENANT, CACHE_STATUS, PROXY_STATUS].contains(name)
+            && !name.as_str().starts_with("access-control-")
+            && name != http::header::STRICT_TRANSPORT_SECURITY
+            && name != http::header::ALT_SVC
+    })
+}
+
+fn copy(fields: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut copied = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        if passes(name) {
+            copied.append(name, value.clone());
+        }
+    }
+    copied
+}
+
+fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
+    let values = fields.get_all(CONNECTION).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
+
+/// Adds this proxy to `Via`.
+pub fn add_via(fields: &mut HeaderMap, version: http::Version) {
+    let version = match version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    if let Ok(via) = HeaderValue::try_from(format!("{version} {NAME}")) {
+        fields.append(http::header::VIA, via);
+    }
+}
+
+/// The members of `Cache-Status` (RFC 9211, section 2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheStatus {
+    /// Answered from the cache.
+    pub hit: bool,
+    /// Why the request went upstream.
+    pub forward: Option<Forward>,
+    /// What upstream answered.
+    pub forward_status: Option<u16>,
+    /// The answer was stored.
+    pub stored: bool,
+    /// Another request's fetch answered.
+    pub collapsed: bool,
+    /// Seconds that the answer stays fresh; negative if it is stale.
+    pub ttl: Option<i64>,
+    /// The name of a reason.
+    pub detail: Option<&'static str>,
+}
+
+impl CacheStatus {
+    /// The field's value.
+    #[must_use]
+    pub fn value(&self) -> HeaderValue {
+        let mut value = String::with_capacity(64);
+        value.push_str(NAME);
+        if self.hit {
+            value.push_str("; hit");
+        }
+        if let Some(forward) = self.forward {
+            let _ = write!(value, "; fwd={}", forward.as_str());
+        }
+        if let Some(status) = self.forward_status {
+            let _ = write!(value, "; fwd-status={status}");
+        }
+        if let Some(ttl) = self.ttl {
+            let _ = write!(value, "; ttl={ttl}");
+        }
+        if self.stored {
+            value.push_str("; stored");
+        }
+        if self.collapsed {
+            value.push_str("; collapsed");
+        }
+        if let Some(detail) = self.detail {
+            let _ = write!(value, "; detail={detail}");
+        }
+        HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static(NAME))
+    }
+}
+
+/// The value of `Proxy-Status` for an error.
+#[must_use]
+pub fn proxy_status(error: &str, code: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("{NAME}; error={error}; details=\"{code}\""))
+        .unwrap_or_else(|_| HeaderValue::from_static(NAME))
+}
+
+/// How a credential stands towards its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateState {
+    /// Requests that may come at once.
+    pub burst: NonZeroU32,
+    /// The time in which a used up burst fills again.
+    pub window: Duration,
+    /// What is left of the burst.
+    pub remaining: u32,
+}
+
+impl RateState {
+    /// Adds `RateLimit` and `RateLimit-Policy`.
+    pub fn add_to(self, fields: &mut HeaderMap) {
+        let window = self.window.as_secs().max(1);
+        let policy = format!("\"upstream\";q={};w={window}", self.burst);
+        let state = format!("\"upstream\";r={}", self.remaining);
+        if let (Ok(policy), Ok(state)) = (HeaderValue::try_from(policy), HeaderValue::try_from(state)) {
+            fields.insert(RATE_LIMIT_POLICY, policy);
+            fields.insert(RATE_LIMIT, state);
+        }
+    }
+}
+
+/// Whole seconds for `Retry-After`, never less than one.
+#[must_use]
+pub fn retry_after(wait: Duration) -> HeaderValue {
+    let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    HeaderValue::from(whole.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                value.parse().expect("a value"),
+            );
+        }
+        fields
+    }
+
+    #[test]
+    fn only_the_allow_list_goes_upstream() {
+        let request = fields(&[
+            ("accept", "application/json"),
+            ("traceparent", "00-1-2-01"),
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x_tenant", "a"),
+            ("user-agent", "curl"),
+            ("if-none-match", "\"x\""),
+            ("accept-encoding", "br"),
+        ]);
+        let listed = forwarded(&request, &ForwardedFields::Listed(Vec::new()));
+        assert_eq!(listed, fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01")]));
+        let all = forwarded(&request, &ForwardedFields::All);
+        assert_eq!(
+            all,
+            fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01"), ("x_tenant", "a")])
+        );
+    }
+
+    #[test]
+    fn what_connection_names_is_dropped_in_both_directions() {
+        let message = fields(&[
+            ("connection", "close, Accept , x-a"),
+            ("accept", "a"),
+            ("x-a", "1"),
+            ("etag", "\"e\""),
+        ]);
+        assert!(forwarded(&message, &ForwardedFields::All).get("accept").is_none());
+        assert_eq!(sanitised(&message), fields(&[("etag", "\"e\"")]));
+    }
+
+    #[test]
+    fn cookies_and_challenges_never_reach_a_client() {
+        let response =
+            fields(&[("set-cookie", "a=b"), ("www-authenticate", "Bearer"), ("content-type", "a/b")]);
+        assert_eq!(sanitised(&response), fields(&[("content-type", "a/b")]));
+    }
+
+    #[test]
+    fn cache_status_is_a_structured_field() {
+        let status = CacheStatus {
+            forward: Some(Forward::UriMiss),
+            forward_status: Some(200),
+            stored: true,
+            ttl: Some(3600),
+            ..CacheStatus::default()
+        };
+        let value = status.value();
+        assert_eq!(value, "billing-insights-proxy; fwd=uri-miss; fwd-status=200; ttl=3600; stored");
+        let parsed: Result<sfv::List, _> = sfv::Parser::new(value.as_bytes()).parse();
+        assert!(parsed.is_ok());
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_rounded_up() {
+        assert_eq!(retry_after(Duration::from_millis(1001)), "2");
+        assert_eq!(retry_after(Duration::ZERO), "1");
+    }
+}

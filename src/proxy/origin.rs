@@ -1,0 +1,218 @@
+//! The way to the API with a credential: limit, token, send, and once more after a 401.
+//!
+//! This is the one seam that requests, background refreshes and discovery all pass, so every send is counted
+//! against the credential's limit, and no send is made with a token that has ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+use super::headers::RateState;
+use super::rejection::{Limit, Rejection};
+use crate::client::{Failure, FailureKind, Outbound};
+use crate::clock::{Clock, Now};
+use crate::domain::entitlement::Permit;
+use crate::limit::gate::{Gate, Pass, Refused, Waiter};
+use crate::links;
+use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
+use crate::oauth::grant::{AGENT, retry_after};
+use crate::oauth::tokens::{NoToken, Token, TokenError, Tokens};
+
+/// One credential's way to the API.
+pub struct Origin {
+    /// Its token.
+    pub tokens: Arc<Tokens>,
+    /// Its limit.
+    pub gate: Arc<Gate>,
+    /// The way out.
+    pub outbound: Outbound,
+    /// The time.
+    pub clock: Clock,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// The API's origin, to be recognised in links.
+    pub links: links::Origin,
+}
+
+/// One request to be sent.
+pub struct Errand<'a> {
+    /// The proof that it may be.
+    pub permit: &'a Permit,
+    /// The client's fields that go upstream, and the conditions.
+    pub fields: &'a HeaderMap,
+    /// Who waits for it.
+    pub waiter: Waiter,
+    /// When it must be over.
+    pub deadline: Instant,
+    /// Set once it is on its way: from then on it is finished, whoever waits.
+    pub sent: &'a AtomicBool,
+    /// Where it counts, by endpoint.
+    pub endpoint_metrics: &'a EndpointMetrics,
+    /// Where it counts, by tenant.
+    pub tenant_metrics: &'a TenantMetrics,
+}
+
+/// The head of an answer, its body still to be read.
+pub struct Sent {
+    /// The answer.
+    pub response: Response<Incoming>,
+    /// To be kept until the body is read: it is a place among the requests in flight.
+    pub pass: Pass,
+    /// How the credential stands towards its limit.
+    pub rate: RateState,
+    /// When it was asked for, for the last time.
+    pub asked: Now,
+    /// How long it waited for the limit.
+    pub waited: Duration,
+}
+
+impl Origin {
+    /// Sends a request, with a valid token and within the limit.
+    ///
+    /// # Errors
+    /// A [`Rejection`] that says what stood in the way.
+    pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let pass = self.pass(errand).await?;
+            waited += pass.waited;
+            let token = self.token(errand).await?;
+            let asked = self.clock.now();
+            let response = self.exchange(errand, &token).await?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
+                self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
+                self.metrics.upstream_retry("token_rejected");
+                continue;
+            }
+            self.tokens.accepted();
+            self.heed_pause(&response, asked)?;
+            let (burst, window) = self.gate.policy();
+            let rate = RateState { burst, window, remaining: pass.remaining };
+            return Ok(Sent { response, pass, rate, asked, waited });
+        }
+    }
+
+    async fn pass(&self, errand: &Errand<'_>) -> Result<Pass, Rejection> {
+        let passing = self.gate.pass(errand.waiter.clone());
+        let outcome =
+            self.clock.timeout_at(errand.deadline, passing).await.map_err(|_| Rejection::UpstreamTimeout)?;
+        let decision = match &outcome {
+            Ok(pass) if pass.waited.is_zero() => "allowed",
+            Ok(_) => "waited",
+            Err(_) => "refused",
+        };
+        self.metrics.limit("upstream", decision);
+        match outcome {
+            Ok(pass) => {
+                self.metrics.rate_limit_wait.observe(pass.waited.as_secs_f64());
+                Ok(pass)
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn token(&self, errand: &Errand<'_>) -> Result<Arc<Token>, Rejection> {
+        let token = self.clock.timeout_at(errand.deadline, self.tokens.get()).await;
+        let late = || NoToken {
+            error: TokenError::Grant(crate::oauth::grant::GrantError::Unavailable(
+                "it did not answer in time".into(),
+            )),
+            retry_in: Duration::from_secs(1),
+        };
+        token.unwrap_or_else(|_| Err(late())).map_err(Rejection::NoToken)
+    }
+
+    async fn exchange(&self, errand: &Errand<'_>, token: &Token) -> Result<Response<Incoming>, Rejection> {
+        let request = request(errand.permit, errand.fields, token)?;
+        errand.sent.store(true, Ordering::Relaxed);
+        errand.tenant_metrics.upstream_requests.inc();
+        let sending = self.outbound.clone().oneshot(request);
+        let outcome = self.clock.timeout_at(errand.deadline, sending).await;
+        match outcome {
+            Ok(Ok(response)) => {
+                errand.endpoint_metrics.upstream_answered(response.status());
+                Ok(response)
+            }
+            Ok(Err(failure)) => {
+                errand.endpoint_metrics.upstream_failed();
+                self.metrics.upstream_error(failure.kind.as_str());
+                tracing::warn!(tenant = %errand.permit.tenant().label, error = %failure, "no answer from upstream");
+                Err(unanswered(failure))
+            }
+            Err(_) => {
+                errand.endpoint_metrics.upstream_failed();
+                self.metrics.upstream_error(FailureKind::Timeout.as_str());
+                Err(Rejection::UpstreamTimeout)
+            }
+        }
+    }
+
+    /// A 429, or a 503 that says for how long, pauses the credential for everybody.
+    fn heed_pause(&self, response: &Response<Incoming>, now: Now) -> Result<(), Rejection> {
+        let told = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now.wall));
+        let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        if limited || (response.status() == StatusCode::SERVICE_UNAVAILABLE && told.is_some()) {
+            let until = self.gate.pause(told);
+            let owner = self.tokens.credential().owner.to_string();
+            let until_unix =
+                now.wall_at(until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.metrics
+                .upstream_paused_until_timestamp
+                .with_label_values(&[owner.as_str()])
+                .set(until_unix.as_secs_f64());
+            tracing::warn!(tenant = %owner, pause_seconds = now.until(until).as_secs_f64(), "upstream asks for a pause");
+            if limited {
+                let retry_in = told.is_some().then(|| now.until(until));
+                return Err(Rejection::UpstreamRateLimited { retry_in });
+            }
+        } else if response.status().is_success() {
+            self.gate.took_one();
+        }
+        Ok(())
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Limited { retry_in } => Self::RateLimited { limit: Limit::Upstream, retry_in },
+            Refused::Paused { rest, told } => Self::UpstreamRateLimited { retry_in: told.then_some(rest) },
+        }
+    }
+}
+
+fn unanswered(failure: Failure) -> Rejection {
+    match failure.kind {
+        FailureKind::Timeout => Rejection::UpstreamTimeout,
+        FailureKind::Protocol => Rejection::UpstreamProtocolError("it is not HTTP".into()),
+        FailureKind::Connect | FailureKind::Tls | FailureKind::Reset => {
+            Rejection::UpstreamUnreachable(failure)
+        }
+    }
+}
+
+/// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
+/// the proxy's own.
+fn request(permit: &Permit, fields: &HeaderMap, token: &Token) -> Result<Request<Full<Bytes>>, Rejection> {
+    let target = format!("{}{}", permit.credential().api_origin, permit.path_and_query());
+    // A HEAD is fetched as a GET, so that its answer can be kept and its length be known.
+    let method = if permit.method() == Method::HEAD { Method::GET } else { permit.method().clone() };
+    let mut request =
+        Request::builder().method(method).uri(target).body(Full::default()).map_err(|_| {
+            Rejection::InvalidTarget("the query has a character that must not stand in a URL")
+        })?;
+    let own = request.headers_mut();
+    own.extend(fields.clone());
+    own.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    own.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    own.insert(AUTHORIZATION, token.authorization.clone());
+    Ok(request)
+}

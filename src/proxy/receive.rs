@@ -1,0 +1,154 @@
+//! Reading an answer of the API: decoded, bounded, and whole, or known not to be.
+//!
+//! A body is read to its end before a word of it is given out, up to `cache.max_entry_bytes`; so it can still be
+//! refused when it turns out to be cut off, to be no JSON, or to hold another account's records. A larger one
+//! goes on as a stream. Inflated size counts, so a small body can't become a large one unnoticed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::StreamReader;
+
+use super::rejection::Rejection;
+
+/// The body of an answer, decoded as it comes.
+pub struct Receiving {
+    source: Source,
+    received: u64,
+    limit: u64,
+}
+
+/// What was read.
+pub enum Received {
+    /// All of it.
+    Whole(Bytes),
+    /// This much, and there is more.
+    Part(Bytes),
+}
+
+enum Source {
+    Identity(Incoming),
+    Gzip(Box<GzipDecoder<StreamReader<DataStream, Bytes>>>, BytesMut),
+}
+
+/// How much is inflated at a time.
+const INFLATE_AT_ONCE: usize = 64 * 1024;
+
+impl Receiving {
+    /// Prepares to read a body, of `limit` bytes at most.
+    ///
+    /// # Errors
+    /// [`Rejection::UpstreamProtocolError`] for an encoding that was not asked for,
+    /// [`Rejection::UpstreamResponseTooLarge`] where its length says so.
+    pub fn new(fields: &HeaderMap, body: Incoming, limit: u64) -> Result<Self, Rejection> {
+        let declared = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(Rejection::UpstreamResponseTooLarge { limit });
+        }
+        let source = match fields.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
+            None => Source::Identity(body),
+            Some(encoding) if encoding == b"identity" => Source::Identity(body),
+            Some(encoding) if encoding == b"gzip" || encoding == b"x-gzip" => {
+                let mut decoder = GzipDecoder::new(StreamReader::new(DataStream(body)));
+                decoder.multiple_members(true);
+                Source::Gzip(Box::new(decoder), BytesMut::new())
+            }
+            Some(_) => {
+                return Err(Rejection::UpstreamProtocolError("its content coding was not asked for".into()));
+            }
+        };
+        Ok(Self { source, received: 0, limit })
+    }
+
+    /// Reads to the end, or until there is more than `most`.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn read(&mut self, most: u64) -> Result<Received, Rejection> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            whole.extend_from_slice(&piece);
+            if whole.len() as u64 > most {
+                return Ok(Received::Part(whole.freeze()));
+            }
+        }
+        // A copy of the right size, since the entry that keeps it is weighed by its length.
+        Ok(Received::Whole(Bytes::copy_from_slice(&whole)))
+    }
+
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// [`Rejection::UpstreamProtocolError`] where the body is cut off or malformed,
+    /// [`Rejection::UpstreamResponseTooLarge`] where it passes the limit.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Rejection> {
+        let piece = match &mut self.source {
+            Source::Identity(body) => next_data(body).await.transpose(),
+            Source::Gzip(decoder, buffer) => inflate(decoder, buffer).await,
+        };
+        let piece = piece.map_err(|error| Rejection::UpstreamProtocolError(cut_off(&error)))?;
+        self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        if self.received > self.limit {
+            return Err(Rejection::UpstreamResponseTooLarge { limit: self.limit });
+        }
+        Ok(piece)
+    }
+}
+
+fn cut_off(error: &io::Error) -> String {
+    format!("its body is cut off or malformed ({error})")
+}
+
+async fn next_data(body: &mut Incoming) -> Option<io::Result<Bytes>> {
+    std::future::poll_fn(|context| poll_data(body, context)).await
+}
+
+async fn inflate(
+    decoder: &mut GzipDecoder<StreamReader<DataStream, Bytes>>,
+    buffer: &mut BytesMut,
+) -> io::Result<Option<Bytes>> {
+    buffer.resize(INFLATE_AT_ONCE, 0);
+    let read = std::future::poll_fn(|context| {
+        let mut window = ReadBuf::new(buffer);
+        match Pin::new(&mut *decoder).poll_read(context, &mut window) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(window.filled().len())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok((read > 0).then(|| buffer.split_to(read).freeze()))
+}
+
+/// The data frames of a body; trailers are passed over.
+struct DataStream(Incoming);
+
+fn poll_data(body: &mut Incoming, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    loop {
+        return match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(io::Error::other(error)))),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => Poll::Ready(Some(Ok(data))),
+                Err(_) => continue,
+            },
+        };
+    }
+}
+
+impl futures_util::Stream for DataStream {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        poll_data(&mut self.0, context)
+    }
+}

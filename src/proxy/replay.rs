@@ -1,0 +1,161 @@
+//! Fits an answer to the one who asked: links, conditions, `HEAD`, age.
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK,
+    LOCATION, VARY,
+};
+use http::{Method, Response, StatusCode};
+use tokio::sync::mpsc;
+
+use super::reuse::Content;
+use super::store::Streaming;
+use crate::body::{Body, CutOff};
+use crate::cache::Entry;
+use crate::cache::entry::last_modified;
+use crate::clock::Now;
+use crate::links::{Base, Origin, rewritten_field, spliced, spliced_length};
+use crate::rewrite::Rewriter;
+use crate::rfc9111::validation::client_has_it;
+
+/// The one who asked, as far as the answer depends on it.
+pub struct Recipient<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The fields of the request.
+    pub fields: &'a HeaderMap,
+    /// What links begin with.
+    pub base: Base,
+    /// Whether the path named no tenant, so that the answer depends on `X-Tenant`.
+    pub bare: bool,
+}
+
+/// Pieces of a stream that may wait for a slow client.
+const PIECES_IN_WAIT: usize = 4;
+
+impl Recipient<'_> {
+    /// The answer to send. `from_cache` is true where it was not fetched just now.
+    #[must_use]
+    pub fn answer(&self, content: Content, origin: &Origin, from_cache: bool, now: Now) -> Response<Body> {
+        let mut response = match content {
+            Content::Entry(entry) => self.entry(&entry, from_cache, now),
+            Content::Stream(stream) => self.stream(*stream, origin),
+        };
+        self.rewrite_fields(response.headers_mut(), origin);
+        self.add_vary(response.headers_mut());
+        response
+    }
+
+    /// Says that the answer depends on the field that names the tenant, where it does.
+    pub fn add_vary(&self, fields: &mut HeaderMap) {
+        if self.bare {
+            fields.append(VARY, HeaderValue::from_static("X-Tenant"));
+        }
+    }
+
+    fn entry(&self, entry: &Entry, from_cache: bool, now: Now) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = entry.status;
+        *response.headers_mut() = entry.client_fields.clone();
+        let fields = response.headers_mut();
+        if let Some(etag) = &entry.etag {
+            fields.insert(ETAG, etag.clone());
+        }
+        if from_cache {
+            fields.insert(AGE, entry.age(now).as_secs().into());
+        }
+        if entry.status == StatusCode::OK
+            && client_has_it(self.fields, entry.etag.as_ref(), last_modified(entry))
+        {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(CONTENT_TYPE);
+            return response;
+        }
+        if *self.method == Method::HEAD {
+            let length = spliced_length(&entry.body, &entry.links, &self.base);
+            fields.insert(CONTENT_LENGTH, length.into());
+        } else {
+            *response.body_mut() = if entry.links.is_empty() {
+                entry.body.clone().into()
+            } else {
+                Body::pieces(spliced(&entry.body, &entry.links, &self.base))
+            };
+        }
+        response
+    }
+
+    fn stream(&self, stream: Streaming, origin: &Origin) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = stream.status;
+        response.headers_mut().clone_from(&stream.fields);
+        if *self.method != Method::HEAD {
+            let (pieces, receiver) = mpsc::channel(PIECES_IN_WAIT);
+            let rewriter = stream.json.then(|| Rewriter::new(origin.clone(), self.base.clone()));
+            tokio::spawn(pump(stream, rewriter, pieces));
+            *response.body_mut() = Body::Stream(receiver);
+        }
+        response
+    }
+
+    fn rewrite_fields(&self, fields: &mut HeaderMap, origin: &Origin) {
+        for name in [LINK, LOCATION, CONTENT_LOCATION] {
+            rewrite_field(fields, &name, origin, &self.base);
+        }
+    }
+}
+
+fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, base: &Base) {
+    if !fields.contains_key(name) {
+        return;
+    }
+    let values: Vec<HeaderValue> = fields
+        .get_all(name)
+        .iter()
+        .map(|value| {
+            let rewritten = rewritten_field(value.as_bytes(), origin, base);
+            rewritten.and_then(|value| HeaderValue::from_bytes(&value).ok()).unwrap_or_else(|| value.clone())
+        })
+        .collect();
+    fields.remove(name);
+    for value in values {
+        fields.append(name, value);
+    }
+}
+
+/// Passes a body on, piece by piece, at the client's pace. It ends when the client leaves.
+async fn pump(
+    stream: Streaming,
+    mut rewriter: Option<Rewriter>,
+    pieces: mpsc::Sender<Result<Bytes, CutOff>>,
+) {
+    let Streaming { first, mut rest, pass, .. } = stream;
+    let mut next = Ok(Some(first));
+    loop {
+        let out = match next {
+            Ok(Some(piece)) => match &mut rewriter {
+                Some(rewriter) => rewriter.feed(&piece).map_err(|error| CutOff(error.to_string())),
+                None => Ok(vec![piece]),
+            },
+            Ok(None) => match rewriter.take().map(Rewriter::finish) {
+                Some(Err(error)) => Err(CutOff(error.to_string())),
+                Some(Ok(())) | None => break,
+            },
+            Err(rejection) => Err(CutOff(format!("{rejection:?}"))),
+        };
+        let ended = out.is_err();
+        let out = match out {
+            Ok(out) => out.into_iter().map(Ok).collect(),
+            Err(cut_off) => vec![Err(cut_off)],
+        };
+        for piece in out {
+            if pieces.send(piece).await.is_err() {
+                return;
+            }
+        }
+        if ended {
+            return;
+        }
+        next = rest.next().await;
+    }
+    drop(pass);
+}

@@ -1,0 +1,356 @@
+//! From what the cache has to an answer: fresh, stale while a fresh one is fetched, stale because none can be
+//! had, validated, or fetched; and one fetch for all who ask at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::HeaderMap;
+use http::{HeaderName, HeaderValue};
+
+use super::Proxy;
+use super::headers::{CacheStatus, RateState};
+use super::origin::Origin;
+use super::rejection::{Limit, Rejection};
+use super::snapshot::Snapshot;
+use super::store::{self, Landed, Streaming};
+use crate::cache::lookup::{Forward, Reuse, judge};
+use crate::cache::{Entry, Shelved};
+use crate::clock::Now;
+use crate::config::Rule;
+use crate::domain::entitlement::Permit;
+use crate::limit::client::ClientKey;
+use crate::limit::gate::Waiter;
+use crate::metrics::CacheResult;
+use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::key::PrimaryKey;
+use crate::single_flight::{Interest, Joined};
+
+/// A permitted request, as far as the cache and upstream are concerned.
+pub struct Ask {
+    /// The proof that it may be made.
+    pub permit: Permit,
+    /// The configuration that it began with.
+    pub snapshot: Arc<Snapshot>,
+    /// The way upstream.
+    pub origin: Arc<Origin>,
+    /// The client's fields that go upstream.
+    pub fields: HeaderMap,
+    /// What the client accepts.
+    pub directives: RequestDirectives,
+    /// Where its answer stands in the cache.
+    pub key: PrimaryKey,
+    /// Who asks; none for the proxy itself.
+    pub client: Option<ClientKey>,
+}
+
+/// What answers a request, before it is fitted to the one who asked.
+pub struct Answer {
+    /// The answer.
+    pub content: Content,
+    /// What to say of the cache.
+    pub status: CacheStatus,
+    /// What to count.
+    pub result: CacheResult,
+    /// How the credential stands; known where something was sent.
+    pub rate: Option<RateState>,
+    /// How long it took upstream.
+    pub upstream: Duration,
+    /// How long it waited for the limit.
+    pub waited: Duration,
+}
+
+/// An answer in memory, or one that is too large for it.
+pub enum Content {
+    /// In memory.
+    Entry(Arc<Entry>),
+    /// As it comes.
+    Stream(Box<Streaming>),
+}
+
+/// Requests that may share one fetch: those for one URL with equal fields.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct FlightKey {
+    key: PrimaryKey,
+    fields: Vec<(HeaderName, Vec<u8>)>,
+}
+
+/// What all who wait for a fetch are told.
+pub type Outcome = Result<Arc<Fetched>, Rejection>;
+
+/// A fetch that came to an end.
+pub struct Fetched {
+    landed: Landed,
+    /// The body of a stream can be taken by one only.
+    stream: Mutex<Option<Box<Streaming>>>,
+}
+
+/// A flight whose leaders keep panicking is given up after so many.
+const MOST_LEADERS: usize = 4;
+
+impl Ask {
+    /// The rule of its endpoint.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        self.snapshot.rule(self.permit.endpoint())
+    }
+
+    fn flight_key(&self) -> FlightKey {
+        let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
+        let fields = self.fields.iter().filter(|(name, _)| !traces(name));
+        FlightKey {
+            key: self.key.clone(),
+            fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
+        }
+    }
+
+    fn waiter(&self) -> Waiter {
+        self.client.clone().map_or(Waiter::Background, Waiter::Client)
+    }
+}
+
+impl Proxy {
+    /// What the cache has for a request.
+    #[must_use]
+    pub fn lookup(&self, ask: &Ask, now: Now) -> Reuse {
+        judge(self.shelf.find(&ask.key, &ask.fields), &ask.directives, ask.rule(), now)
+    }
+
+    /// Answers from what was found, going upstream where need be.
+    ///
+    /// # Errors
+    /// A [`Rejection`] where there is neither an answer nor a stale one that may take its place.
+    pub async fn obtain(
+        self: &Arc<Self>,
+        found: Reuse,
+        ask: Arc<Ask>,
+        now: Now,
+    ) -> Result<Answer, Rejection> {
+        if self.is_long_refused(&ask, now) {
+            return self.fetch(&ask, None, Forward::Stale).await;
+        }
+        match found {
+            Reuse::Fresh(entry) => Ok(Answer::hit(entry, now)),
+            Reuse::WhileRevalidating(entry) => {
+                self.refresh_in_background(&ask, &entry);
+                Ok(self.stale(entry, "while_revalidate", now))
+            }
+            Reuse::Validate(_, _) | Reuse::Nothing(_) if ask.directives.only_if_cached => {
+                Err(Rejection::OnlyIfCached)
+            }
+            Reuse::Validate(entry, why) if entry.serves_on_error(now) => {
+                self.fetch_or_stale(&ask, entry, why).await
+            }
+            Reuse::Validate(entry, why) => self.fetch(&ask, Some(entry), why).await,
+            Reuse::Nothing(why) => self.fetch(&ask, None, why).await,
+        }
+    }
+
+    /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
+    /// whoever lost the right to see the data has lost it here as well.
+    fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
+        let refused = ask.origin.tokens.refused_for(now);
+        let beyond_grace = refused.is_some_and(|refused| refused > ask.snapshot.config.rejected_grace);
+        if beyond_grace {
+            let key = &ask.permit.credential().key;
+            self.shelf.purge(|label| label.credential == *key);
+        }
+        beyond_grace
+    }
+
+    /// Nobody waits long for upstream while a stale answer is in hand; the fetch goes on without them.
+    async fn fetch_or_stale(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        entry: Arc<Entry>,
+        why: Forward,
+    ) -> Result<Answer, Rejection> {
+        let fetching = self.fetch(ask, Some(Arc::clone(&entry)), why);
+        let patience = ask.snapshot.config.upstream.stale_wait;
+        let outcome = self.clock.timeout(patience, fetching).await;
+        let now = self.clock.now();
+        match outcome {
+            Err(_) => Ok(self.stale(entry, "slow", now)),
+            Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => {
+                Ok(self.stale(entry, "error", now))
+            }
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(rejection)) => match rejection.excuses_stale() {
+                Some(reason) if entry.serves_on_error(now) => Ok(self.stale(entry, reason, now)),
+                _ => Err(rejection),
+            },
+        }
+    }
+
+    fn stale(&self, entry: Arc<Entry>, reason: &'static str, now: Now) -> Answer {
+        self.metrics.stale_served(reason);
+        let mut answer = Answer::hit(entry, now);
+        answer.result = CacheResult::Stale;
+        answer.status.detail = Some(reason);
+        answer
+    }
+
+    fn refresh_in_background(self: &Arc<Self>, ask: &Arc<Ask>, entry: &Arc<Entry>) {
+        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key()) {
+            let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), Arc::clone(entry));
+            drop(lead.start(|_| async move {
+                Some(
+                    proxy
+                        .fly(&ask, Some(entry), Waiter::Background, None)
+                        .await
+                        .unwrap_or(Err(Rejection::Internal)),
+                )
+            }));
+        }
+    }
+
+    /// Fetches, together with everybody who asks for the same.
+    async fn fetch(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        entry: Option<Arc<Entry>>,
+        why: Forward,
+    ) -> Result<Answer, Rejection> {
+        let key = ask.flight_key();
+        if !ask.snapshot.config.cache.collapse || self.uncollapsed.contains_key(&key) {
+            return self.fetch_alone(ask, entry, why).await;
+        }
+        for _ in 0..MOST_LEADERS {
+            let (waiting, led) = match self.flights.join(&key) {
+                Joined::Wait(waiting) => (waiting, false),
+                Joined::Lead(lead) => {
+                    // Between looking and leading another fetch may have ended.
+                    if let Some(landed) = self.landed_meanwhile(ask, entry.as_ref()) {
+                        return Ok(landed);
+                    }
+                    self.client_may(ask)?;
+                    let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), entry.clone());
+                    let work =
+                        |interest| async move { proxy.fly(&ask, entry, ask.waiter(), Some(interest)).await };
+                    (lead.start(work), true)
+                }
+            };
+            // Abandoned: the leader panicked or was given up, and somebody else has to lead.
+            let Ok(outcome) = waiting.outcome().await else { continue };
+            let fetched = outcome?;
+            if let Some(answer) = self.shared_answer(&fetched, ask, why, led) {
+                return Ok(answer);
+            }
+            self.uncollapsed.insert(key, ());
+            return self.fetch_alone(ask, entry, why).await;
+        }
+        Err(Rejection::Internal)
+    }
+
+    /// Fetches for one alone.
+    async fn fetch_alone(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        entry: Option<Arc<Entry>>,
+        why: Forward,
+    ) -> Result<Answer, Rejection> {
+        self.client_may(ask)?;
+        let fetched = self.fly(ask, entry, ask.waiter(), None).await.unwrap_or(Err(Rejection::Internal))?;
+        self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
+    }
+
+    fn client_may(&self, ask: &Ask) -> Result<(), Rejection> {
+        let (Some(limiter), Some(client)) = (&ask.snapshot.client_limiter, &ask.client) else {
+            return Ok(());
+        };
+        let decision = limiter.check(client);
+        self.metrics.limit("client", if decision.is_ok() { "allowed" } else { "refused" });
+        decision.map_err(|retry_in| Rejection::RateLimited { limit: Limit::Client, retry_in })
+    }
+
+    fn landed_meanwhile(&self, ask: &Ask, known: Option<&Arc<Entry>>) -> Option<Answer> {
+        let Shelved::Entry(entry) = self.shelf.find(&ask.key, &ask.fields) else { return None };
+        if known.is_some_and(|known| Arc::ptr_eq(known, &entry)) {
+            return None;
+        }
+        let now = self.clock.now();
+        match judge(Shelved::Entry(entry), &ask.directives, ask.rule(), now) {
+            Reuse::Fresh(entry) => {
+                let mut answer = Answer::hit(entry, now);
+                answer.result = CacheResult::Collapsed;
+                answer.status.collapsed = true;
+                Some(answer)
+            }
+            Reuse::WhileRevalidating(_) | Reuse::Validate(..) | Reuse::Nothing(_) => None,
+        }
+    }
+
+    /// The fetch itself. None where it was given up because nobody waits any more.
+    async fn fly(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        entry: Option<Arc<Entry>>,
+        waiter: Waiter,
+        interest: Option<Interest<Outcome>>,
+    ) -> Option<Outcome> {
+        let outcome = store::fetch(self, ask, entry, waiter, interest).await?;
+        Some(
+            outcome.map(|(landed, stream)| {
+                Arc::new(Fetched { landed, stream: Mutex::new(stream.map(Box::new)) })
+            }),
+        )
+    }
+
+    /// The answer of a fetch for one who took part in it; none where it can't be shared.
+    fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
+        let Landed { entry, stored, revalidated, rate, upstream, waited, status } = &fetched.landed;
+        let content = if let Some(entry) = entry {
+            // An answer that may not be stored is the leader's alone, unless our rule says otherwise.
+            if !led && stored.is_err() && *ask.rule() == Rule::Plain {
+                return None;
+            }
+            Content::Entry(Arc::clone(entry))
+        } else {
+            let mut stream = fetched.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            Content::Stream(stream.take()?)
+        };
+        let now = self.clock.now();
+        let result = match (led, revalidated, stored) {
+            (false, ..) => CacheResult::Collapsed,
+            (true, true, _) => CacheResult::Revalidated,
+            (true, false, Ok(())) => CacheResult::Miss,
+            (true, false, Err(_)) => CacheResult::Bypass,
+        };
+        let status = CacheStatus {
+            hit: *revalidated,
+            forward: Some(why),
+            forward_status: Some(*status),
+            stored: stored.is_ok(),
+            collapsed: !led,
+            ttl: entry.as_ref().filter(|_| stored.is_ok()).map(|entry| entry.remaining(now)),
+            detail: stored.as_ref().err().map(|bypass| bypass.as_str()),
+        };
+        Some(Answer { content, status, result, rate: *rate, upstream: *upstream, waited: *waited })
+    }
+}
+
+impl Answer {
+    fn hit(entry: Arc<Entry>, now: Now) -> Self {
+        let status = CacheStatus { hit: true, ttl: Some(entry.remaining(now)), ..CacheStatus::default() };
+        Self {
+            content: Content::Entry(entry),
+            status,
+            result: CacheResult::Hit,
+            rate: None,
+            upstream: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+
+    fn is_server_error(&self) -> bool {
+        match &self.content {
+            Content::Entry(entry) => entry.status.is_server_error(),
+            Content::Stream(_) => false,
+        }
+    }
+}
+
+/// The value of a field, for a log line.
+#[must_use]
+pub fn text(value: Option<&HeaderValue>) -> Option<String> {
+    value.and_then(|value| value.to_str().ok()).map(crate::oauth::grant::printable)
+}

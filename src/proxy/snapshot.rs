@@ -1,0 +1,146 @@
+//! What one request sees of the configuration. It is taken once, at the beginning, and is replaced as a whole,
+//! so no request sees half of one configuration and half of another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::origin::Origin;
+use crate::client::Outbound;
+use crate::clock::Clock;
+use crate::config::{Config, ConfiguredEndpoint, Rule};
+use crate::domain::credential::CredentialKey;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::learned::Learned;
+use crate::domain::tenant::{Tenant, TenantName};
+use crate::guard::Guard;
+use crate::limit::client::ClientLimiter;
+use crate::limit::gate::Gate;
+use crate::links;
+use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
+use crate::oauth::grant::Grant;
+use crate::oauth::tokens::{Services, Tokens};
+
+/// The configuration, with what was made of it.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Config,
+    /// The closed list of endpoints.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Who may speak to the listeners.
+    pub guard: Guard,
+    /// The limit of each client, where configured.
+    pub client_limiter: Option<ClientLimiter>,
+    origins: HashMap<CredentialKey, Arc<Origin>>,
+    endpoint_metrics: Vec<EndpointMetrics>,
+    nowhere_metrics: EndpointMetrics,
+    tenant_metrics: HashMap<TenantName, TenantMetrics>,
+    other_tenants: TenantMetrics,
+}
+
+/// What is shared by all snapshots of a proxy.
+#[derive(Clone)]
+pub struct Shared {
+    /// The way out.
+    pub outbound: Outbound,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What was learned.
+    pub learned: Arc<Learned>,
+}
+
+impl Snapshot {
+    /// Makes of a configuration what requests need.
+    #[must_use]
+    pub fn new(config: Config, shared: &Shared) -> Self {
+        let Shared { outbound, clock, metrics, learned } = shared;
+        let origins = config.credentials.iter().map(|configured| {
+            let services = Services {
+                outbound: outbound.clone(),
+                clock: clock.clone(),
+                metrics: Arc::clone(metrics),
+                learned: Arc::clone(learned),
+            };
+            let credential = Arc::clone(&configured.credential);
+            let grant = Grant::new(configured, config.upstream.default_token_lifetime);
+            let timeout = config.upstream.request_timeout;
+            let tokens = Tokens::new(Arc::clone(&credential), grant, config.limits.token, timeout, services);
+            let owner = credential.owner.to_string();
+            metrics.upstream_paused_until_timestamp.with_label_values(&[owner.as_str()]).set(0.0);
+            let origin = Origin {
+                tokens: Arc::new(tokens),
+                gate: Gate::new(config.limits.upstream.clone(), clock.clone()),
+                outbound: outbound.clone(),
+                clock: clock.clone(),
+                metrics: Arc::clone(metrics),
+                links: links::Origin::new(Arc::clone(&credential.api_origin)),
+            };
+            (credential.key.clone(), Arc::new(origin))
+        });
+        let counted = if config.metrics.tenants { config.metrics.max_tenants } else { 0 };
+        let tenants = config.tenants.iter().take(counted);
+        Self {
+            origins: origins.collect(),
+            endpoints: config.endpoints.iter().map(|configured| Arc::clone(&configured.endpoint)).collect(),
+            endpoint_metrics: config
+                .endpoints
+                .iter()
+                .map(|one| metrics.endpoint(&one.endpoint.name))
+                .collect(),
+            nowhere_metrics: metrics.endpoint("other"),
+            tenant_metrics: tenants.map(|one| (one.name.clone(), metrics.tenant(&one.label))).collect(),
+            other_tenants: metrics.tenant("other"),
+            guard: Guard::new(&config.server),
+            client_limiter: config
+                .limits
+                .client
+                .as_ref()
+                .map(|limit| ClientLimiter::new(limit, clock.clone())),
+            config,
+        }
+    }
+
+    /// The tenant of that name: of the configuration, or learned.
+    #[must_use]
+    pub fn tenant(&self, name: &TenantName, learned: &Learned) -> Option<Arc<Tenant>> {
+        let configured = self.config.tenants.find(name).cloned();
+        configured.or_else(|| match name {
+            TenantName::Instance(account) => learned.instance(account),
+            TenantName::Organization(_) => None,
+        })
+    }
+
+    /// The cache rule of an endpoint.
+    ///
+    /// # Panics
+    /// Never for an endpoint of this snapshot.
+    #[must_use]
+    pub fn rule(&self, endpoint: &Endpoint) -> &Rule {
+        let ConfiguredEndpoint { rule, .. } = &self.config.endpoints[endpoint.position];
+        rule
+    }
+
+    /// The way to the API with a credential.
+    #[must_use]
+    pub fn origin(&self, credential: &CredentialKey) -> Option<&Arc<Origin>> {
+        self.origins.get(credential)
+    }
+
+    /// All of them.
+    pub fn origins(&self) -> impl Iterator<Item = &Arc<Origin>> {
+        self.config.credentials.iter().filter_map(|configured| self.origins.get(&configured.credential.key))
+    }
+
+    /// The series of an endpoint; of `other` for a request that leads to none.
+    #[must_use]
+    pub fn endpoint_metrics(&self, position: Option<usize>) -> &EndpointMetrics {
+        position.and_then(|position| self.endpoint_metrics.get(position)).unwrap_or(&self.nowhere_metrics)
+    }
+
+    /// The series of a tenant; of `other` for one without series of its own.
+    #[must_use]
+    pub fn tenant_metrics(&self, name: &TenantName) -> &TenantMetrics {
+        self.tenant_metrics.get(name).unwrap_or(&self.other_tenants)
+    }
+}

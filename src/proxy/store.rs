@@ -1,0 +1,415 @@
+//! One fetch, from asking to what is kept of the answer.
+//!
+//! This is where an answer is judged: whole or cut off, JSON or not, the account's own or not, to be kept or
+//! not. What fails a check is never given out and never kept.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, VARY};
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use super::Proxy;
+use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
+use super::origin::{Errand, Sent};
+use super::receive::{Received, Receiving};
+use super::rejection::Rejection;
+use super::reuse::Ask;
+use crate::cache::entry::Ingredients;
+use crate::cache::judge::{Bypass, Verdict, judge};
+use crate::cache::{Entry, label};
+use crate::clock::Now;
+use crate::config::Rule;
+use crate::domain::endpoint::Content;
+use crate::domain::learned::LearnedDenial;
+use crate::inspect::{Inspection, Unfit, inspect};
+use crate::limit::gate::{Pass, Waiter};
+use crate::oauth::grant::printable;
+use crate::rfc9111::freshness::Freshness;
+use crate::rfc9111::key::Variant;
+use crate::rfc9111::validation::{is_about, make_conditional, merged};
+
+/// What a fetch brought.
+pub struct Landed {
+    /// The answer; none where it is too large for memory and comes as a stream.
+    pub entry: Option<Arc<Entry>>,
+    /// Whether it is kept, and why not.
+    pub stored: Result<(), Bypass>,
+    /// Whether it is the entry that was there, confirmed.
+    pub revalidated: bool,
+    /// How the credential stands.
+    pub rate: Option<RateState>,
+    /// How long upstream took.
+    pub upstream: Duration,
+    /// How long the limit was waited for.
+    pub waited: Duration,
+    /// The status of upstream's answer.
+    pub status: u16,
+}
+
+/// An answer that is too large for memory.
+pub struct Streaming {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields that may be passed on.
+    pub fields: HeaderMap,
+    /// What was read of the body so far.
+    pub first: Bytes,
+    /// The rest of it.
+    pub rest: Receiving,
+    /// Whether its links are rewritten, and its being JSON is checked.
+    pub json: bool,
+    /// A place among the requests in flight.
+    pub pass: Pass,
+}
+
+/// Talkdesk's error shape, as far as it says why.
+#[derive(Deserialize)]
+struct TalkdeskError {
+    code: serde_json::Value,
+    message: String,
+}
+
+/// A body that says why something failed is small.
+const LARGEST_ERROR: u64 = 64 * 1024;
+
+/// Whether anybody still waits for the fetch.
+pub type Interest = crate::single_flight::Interest<super::reuse::Outcome>;
+
+/// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
+///
+/// None where nobody waited any more before anything was sent.
+pub async fn fetch(
+    proxy: &Proxy,
+    ask: &Ask,
+    entry: Option<Arc<Entry>>,
+    waiter: Waiter,
+    interest: Option<Interest>,
+) -> Option<Result<(Landed, Option<Streaming>), Rejection>> {
+    let sent = AtomicBool::new(false);
+    let given_up = async {
+        match &interest {
+            Some(interest) => interest.lost().await,
+            None => pending().await,
+        }
+        if sent.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    };
+    let fetch = Fetch { proxy, ask, waiter, sent: &sent };
+    let outcome = tokio::select! {
+        outcome = fetch.run(entry) => outcome,
+        () = given_up => return None,
+    };
+    if let Err(rejection) = &outcome {
+        fetch.count(rejection);
+    }
+    Some(outcome)
+}
+
+struct Fetch<'a> {
+    proxy: &'a Proxy,
+    ask: &'a Ask,
+    waiter: Waiter,
+    sent: &'a AtomicBool,
+}
+
+/// An answer's head, and what is known about it.
+struct Head {
+    status: StatusCode,
+    fields: HeaderMap,
+    asked: Now,
+    received: Now,
+    rate: RateState,
+    waited: Duration,
+}
+
+impl Fetch<'_> {
+    async fn run(&self, entry: Option<Arc<Entry>>) -> Result<(Landed, Option<Streaming>), Rejection> {
+        let started = self.proxy.clock.now();
+        let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
+        let mut fields = self.ask.fields.clone();
+        if let Some(entry) = &entry {
+            make_conditional(&mut fields, &entry.origin_fields);
+        }
+        let mut answer = self.send(&fields, deadline).await?;
+        if answer.response.status() == StatusCode::NOT_MODIFIED {
+            if let Some(entry) =
+                entry.filter(|entry| is_about(answer.response.headers(), &entry.origin_fields))
+            {
+                let head = self.head(&answer);
+                return Ok((self.confirm(&entry, &head), None));
+            }
+            // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
+            answer = self.send(&self.ask.fields, deadline).await?;
+        }
+        let head = self.head(&answer);
+        if head.status == StatusCode::NOT_MODIFIED {
+            return Err(Rejection::UpstreamProtocolError(
+                "it is a 304 to a request without conditions".into(),
+            ));
+        }
+        let Sent { response, pass, .. } = answer;
+        let receive = self.receive(head, response, pass);
+        let landed = self.proxy.clock.timeout_at(deadline, receive).await;
+        landed.unwrap_or(Err(Rejection::UpstreamTimeout))
+    }
+
+    async fn send(&self, fields: &HeaderMap, deadline: std::time::Instant) -> Result<Sent, Rejection> {
+        let Ask { permit, snapshot, origin, .. } = self.ask;
+        let errand = Errand {
+            permit,
+            fields,
+            waiter: self.waiter.clone(),
+            deadline,
+            sent: self.sent,
+            endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
+            tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
+        };
+        origin.send(&errand).await
+    }
+
+    fn head(&self, answer: &Sent) -> Head {
+        let mut fields = sanitised(answer.response.headers());
+        add_via(&mut fields, answer.response.version());
+        Head {
+            status: answer.response.status(),
+            fields,
+            asked: answer.asked,
+            received: self.proxy.clock.now(),
+            rate: answer.rate,
+            waited: answer.waited,
+        }
+    }
+
+    async fn receive(
+        &self,
+        head: Head,
+        response: http::Response<hyper::body::Incoming>,
+        pass: Pass,
+    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+        let config = &self.ask.snapshot.config;
+        let fields = response.headers().clone();
+        if head.status == StatusCode::FORBIDDEN && *self.ask.rule() != Rule::Plain {
+            return Err(self.forbidden(&head, &fields, response.into_body()).await);
+        }
+        let mut receiving =
+            Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes)?;
+        let body = match receiving.read(config.cache.max_entry_bytes).await? {
+            Received::Whole(body) => body,
+            Received::Part(first) => return self.stream(head, first, receiving, pass),
+        };
+        drop(pass);
+        let links = self.check(&head, &body)?.links;
+        let verdict = judge(self.ask.rule(), head.status, &head.fields, head.received);
+        Ok((self.keep(head, body, links, verdict), None))
+    }
+
+    /// Looks the body through. What is not fit is not given out.
+    fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
+        let must_be_json = self.must_be_json(head.status);
+        if !must_be_json && !(head.status.is_success() && says_json(&head.fields)) {
+            return Ok(Inspection::default());
+        }
+        match inspect(body, &self.ask.origin.links, self.ask.permit.wall()) {
+            Ok(inspection) => Ok(inspection),
+            Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
+            Err(Unfit::NotJson(not_json)) => {
+                Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
+            }
+            Err(Unfit::Breach(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
+        }
+    }
+
+    /// The five endpoints answer a success with JSON, or not at all.
+    fn must_be_json(&self, status: StatusCode) -> bool {
+        status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
+    }
+
+    fn stream(
+        &self,
+        head: Head,
+        first: Bytes,
+        rest: Receiving,
+        pass: Pass,
+    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+        if self.ask.permit.wall().is_some() {
+            let limit = self.ask.snapshot.config.cache.max_entry_bytes;
+            return Err(Rejection::UpstreamResponseTooLarge { limit });
+        }
+        self.proxy.metrics.not_stored(Bypass::TooLarge.as_str());
+        let json = self.must_be_json(head.status);
+        let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
+        let mut fields = head.fields;
+        for name in [CONTENT_LENGTH, CONTENT_ENCODING, X_REQUEST_ID] {
+            fields.remove(name);
+        }
+        Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, pass })))
+    }
+
+    /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
+    fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
+        let fields = merged(&entry.origin_fields, &head.fields);
+        let verdict = judge(self.ask.rule(), entry.status, &fields, head.received);
+        let head = Head { status: entry.status, fields, ..*head };
+        let mut landed = self.keep(head, entry.body.clone(), entry.links.clone(), verdict);
+        landed.revalidated = true;
+        landed.status = StatusCode::NOT_MODIFIED.as_u16();
+        landed
+    }
+
+    /// Makes an entry, and puts it on the shelf if it may be kept.
+    fn keep(
+        &self,
+        mut head: Head,
+        body: Bytes,
+        links: Vec<crate::links::Splice>,
+        verdict: Result<Verdict, Bypass>,
+    ) -> Landed {
+        let Ask { permit, key, fields: request, .. } = self.ask;
+        for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+            head.fields.remove(name);
+        }
+        // The encoding is undone, so it selects nothing any more.
+        let variant = Variant::of(&head.fields, request);
+        drop_from_vary(&mut head.fields);
+        let ingredients = Ingredients {
+            status: head.status,
+            fields: std::mem::take(&mut head.fields),
+            body,
+            links,
+            verdict: verdict.unwrap_or(NOT_KEPT),
+            variant,
+            received: head.received,
+            delay: head.received.since(head.asked.monotonic),
+        };
+        let entry = Arc::new(Entry::new(ingredients));
+        let stored = verdict.map(|_| self.proxy.shelf.put(key, label(permit), Arc::clone(&entry)));
+        if let Err(bypass) = stored {
+            self.proxy.metrics.not_stored(bypass.as_str());
+        }
+        if matches!(entry.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
+            && stored.is_err()
+        {
+            self.proxy.shelf.remove(key);
+        }
+        self.landed(&head, Some(entry), stored, false)
+    }
+
+    fn landed(
+        &self,
+        head: &Head,
+        entry: Option<Arc<Entry>>,
+        stored: Result<(), Bypass>,
+        revalidated: bool,
+    ) -> Landed {
+        let upstream = self.proxy.clock.now().since(head.asked.monotonic);
+        let position = Some(self.ask.permit.endpoint().position);
+        self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(upstream.as_secs_f64());
+        let status = head.status.as_u16();
+        Landed { entry, stored, revalidated, rate: Some(head.rate), upstream, waited: head.waited, status }
+    }
+
+    /// Talkdesk refuses: nothing that is stored for the request is served any more, and in its own error shape
+    /// the refusal is remembered.
+    async fn forbidden(&self, head: &Head, fields: &HeaderMap, body: hyper::body::Incoming) -> Rejection {
+        self.proxy.shelf.remove(&self.ask.key);
+        let upstream_request_id =
+            head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
+        let body = match Receiving::new(fields, body, LARGEST_ERROR) {
+            Ok(mut receiving) => receiving.read(LARGEST_ERROR).await.ok(),
+            Err(_) => None,
+        };
+        let error: Option<TalkdeskError> = match body {
+            Some(Received::Whole(body)) => serde_json::from_slice(&body).ok(),
+            Some(Received::Part(_)) | None => None,
+        };
+        let Some(error) = error else {
+            let upstream_request_id = upstream_request_id.map(Into::into);
+            return Rejection::ForbiddenUpstream {
+                reason: "it does not say why.".into(),
+                upstream_request_id,
+            };
+        };
+        let code = error.code.as_str().map_or_else(|| error.code.to_string(), str::to_owned);
+        let reason = printable(&format!("{} ({code})", error.message));
+        let policy = &self.ask.snapshot.config.policy;
+        if !policy.remember_denials.is_zero() {
+            let denial = LearnedDenial {
+                reason: reason.as_str().into(),
+                upstream_request_id: upstream_request_id.as_deref().map(Into::into),
+                until: head.received.after(policy.remember_denials),
+            };
+            let request = self.ask.permit.as_denied_request();
+            self.proxy.learned.learn_denial(&request, denial, head.received.monotonic);
+        }
+        Rejection::ForbiddenUpstream {
+            reason: reason.into(),
+            upstream_request_id: upstream_request_id.map(Into::into),
+        }
+    }
+
+    fn count(&self, rejection: &Rejection) {
+        let metrics = &self.proxy.metrics;
+        match rejection {
+            Rejection::UpstreamProtocolError(_) => metrics.upstream_error("protocol"),
+            Rejection::UpstreamResponseTooLarge { .. } => metrics.upstream_error("too_large"),
+            Rejection::AccountMismatch(detail) => {
+                metrics.upstream_error("account_mismatch");
+                metrics.account_mismatch.inc();
+                let tenant = &self.ask.permit.tenant().label;
+                tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
+            }
+            Rejection::NoToken(no_token)
+                if matches!(no_token.error, crate::oauth::tokens::TokenError::TokenRejected) =>
+            {
+                self.proxy.shelf.remove(&self.ask.key);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The verdict of an answer that is not kept: it is of use to nobody but those who wait for it.
+const NOT_KEPT: Verdict = Verdict {
+    freshness: Freshness {
+        lifetime: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        always_validate: true,
+        never_stale: true,
+    },
+    ours: false,
+    from_arrival: false,
+};
+
+fn says_json(fields: &HeaderMap) -> bool {
+    let kind = fields.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json")
+}
+
+/// Takes `Accept-Encoding` and `Authorization` out of `Vary`: the proxy has settled both.
+fn drop_from_vary(fields: &mut HeaderMap) {
+    let kept: Vec<String> = fields
+        .get_all(VARY)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .filter(|name| {
+            !name.eq_ignore_ascii_case("accept-encoding") && !name.eq_ignore_ascii_case("authorization")
+        })
+        .collect();
+    fields.remove(VARY);
+    if let Ok(value) = HeaderValue::try_from(kept.join(", "))
+        && !kept.is_empty()
+    {
+        fields.insert(VARY, value);
+    }
+}

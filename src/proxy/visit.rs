@@ -1,0 +1,82 @@
+//! What is known of a request by the time it is answered: for the log, the metrics, and the fields that every
+//! answer carries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::headers::{CacheStatus, RateState};
+use super::reuse::{Answer, Content};
+use crate::domain::tenant::Tenant;
+use crate::metrics::{CacheResult, TenantOutcome};
+
+/// One request, on its way.
+#[derive(Clone)]
+pub struct Visit {
+    /// Its name: the client's, if it sent a sane one.
+    pub request_id: Arc<str>,
+    /// Who it is for, once that is known.
+    pub tenant: Option<Arc<Tenant>>,
+    /// Whether its path names no tenant.
+    pub bare: bool,
+    /// The place of its endpoint in the closed list.
+    pub endpoint: Option<usize>,
+    /// What to say of the cache, where it was asked.
+    pub status: Option<CacheStatus>,
+    /// What the cache did.
+    pub result: CacheResult,
+    /// How the credential stands.
+    pub rate: Option<RateState>,
+    /// How long upstream took.
+    pub upstream: Duration,
+    /// How long the limit was waited for.
+    pub waited: Duration,
+    /// The name of why it was refused, or of why its answer was not stored.
+    pub reason: Option<&'static str>,
+    /// How it ended for its tenant.
+    pub outcome: TenantOutcome,
+    /// Talkdesk's name for the request.
+    pub upstream_request_id: Option<Arc<str>>,
+}
+
+impl Visit {
+    /// A request of which only the name is known.
+    #[must_use]
+    pub fn new(request_id: Arc<str>) -> Self {
+        Self {
+            request_id,
+            tenant: None,
+            bare: false,
+            endpoint: None,
+            status: None,
+            result: CacheResult::NotAsked,
+            rate: None,
+            upstream: Duration::ZERO,
+            waited: Duration::ZERO,
+            reason: None,
+            outcome: TenantOutcome::Error,
+            upstream_request_id: None,
+        }
+    }
+
+    /// Takes note of an answer.
+    pub fn note(&mut self, answer: &Answer) {
+        self.status = Some(answer.status);
+        self.result = answer.result;
+        self.rate = answer.rate;
+        self.upstream = answer.upstream;
+        self.waited = answer.waited;
+        self.reason = answer.status.detail;
+        self.outcome = match answer.result {
+            CacheResult::Hit => TenantOutcome::Hit,
+            CacheResult::Stale => TenantOutcome::Stale,
+            CacheResult::Miss
+            | CacheResult::Collapsed
+            | CacheResult::Revalidated
+            | CacheResult::Bypass
+            | CacheResult::NotAsked => TenantOutcome::Miss,
+        };
+        if let Content::Entry(entry) = &answer.content {
+            self.upstream_request_id.clone_from(&entry.upstream_request_id);
+        }
+    }
+}
