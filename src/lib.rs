@@ -6,6 +6,7 @@ pub mod app;
 pub mod backoff;
 pub mod body;
 pub mod cache;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;

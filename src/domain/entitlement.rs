@@ -213,6 +213,15 @@ fn plan_is_eligible(instance: &Instance, policy: &Policy) -> Result<(), Denial> 
     if eligible { Ok(()) } else { Err(Denial::PlanNotEligible { plan: instance.plan.clone() }) }
 }
 
+/// Asks again for the scope, once there is a token: the first token of a credential is also the first to tell
+/// what it may do, and a request that it can't make is not sent.
+///
+/// # Errors
+/// [`Denial::ScopeMissing`]
+pub fn still_granted(permit: &Permit, learned: &Learned, now: Instant) -> Result<(), Denial> {
+    scope_is_granted(&permit.credential, &permit.endpoint, learned, now)
+}
+
 fn scope_is_granted(
     credential: &Credential,
     endpoint: &Endpoint,

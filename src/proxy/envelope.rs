@@ -185,7 +185,9 @@ fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
     if let Some(rate) = visit.rate.filter(|_| visit.result != CacheResult::Collapsed) {
         rate.add_to(fields);
     }
-    super::headers::add_via(fields, http::Version::HTTP_11);
+    if !fields.contains_key(http::header::VIA) {
+        super::headers::add_via(fields, http::Version::HTTP_11);
+    }
     fields.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
 }

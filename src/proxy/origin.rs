@@ -18,7 +18,8 @@ use super::headers::RateState;
 use super::rejection::{Limit, Rejection};
 use crate::client::{Failure, FailureKind, Outbound};
 use crate::clock::{Clock, Now};
-use crate::domain::entitlement::Permit;
+use crate::domain::entitlement::{Permit, still_granted};
+use crate::domain::learned::Learned;
 use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
@@ -37,6 +38,8 @@ pub struct Origin {
     pub clock: Clock,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// What the token's scopes are known from.
+    pub learned: Arc<Learned>,
     /// The API's origin, to be recognised in links.
     pub links: links::Origin,
 }
@@ -85,6 +88,7 @@ impl Origin {
             waited += pass.waited;
             let token = self.token(errand).await?;
             let asked = self.clock.now();
+            still_granted(errand.permit, &self.learned, asked.monotonic).map_err(Rejection::Denied)?;
             let response = self.exchange(errand, &token).await?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.

@@ -74,6 +74,7 @@ impl Snapshot {
                 outbound: outbound.clone(),
                 clock: clock.clone(),
                 metrics: Arc::clone(metrics),
+                learned: Arc::clone(learned),
                 links: links::Origin::new(Arc::clone(&credential.api_origin)),
             };
             (credential.key.clone(), Arc::new(origin))

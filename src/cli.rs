@@ -1,0 +1,134 @@
+//! The command line: arguments, exit codes, signals.
+//!
+//! Exit codes: 0; 1 for a failure; 2 for wrong usage or a configuration that is refused.
+
+mod check;
+mod demo;
+mod serve;
+mod simulate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A local caching reverse proxy for the Talkdesk Billing Insights API.
+///
+/// Tools ask it without credentials; it finds the tenant, refuses those that are not entitled, adds the right
+/// OAuth token, keeps to the rate limit, and answers from memory where it can. Begin with `demo`.
+#[derive(Debug, Parser)]
+#[command(name = "billing-insights-proxy", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a configuration against the real API
+    Serve(ServeArguments),
+    /// Try it: a simulated Talkdesk with sample tenants, and the proxy before it, without network or credentials
+    Demo(DemoArguments),
+    /// Run the simulated Talkdesk alone, to develop a tool or a configuration against
+    Simulate(SimulateArguments),
+    /// Check a configuration: every fault at once, with line and column
+    Check(CheckArguments),
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// The configuration (YAML); begin with a copy of config.example.yaml
+    #[arg(short, long, env = "BILLING_INSIGHTS_PROXY_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Refuse to start while a tenant's secret is missing, instead of serving the others
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArguments {
+    /// Where clients ask; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the status page and the metrics are
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    admin: SocketAddr,
+    /// Where the simulated Talkdesk listens
+    #[arg(long, default_value = "127.0.0.1:9480", value_name = "ADDRESS")]
+    simulator: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct SimulateArguments {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:9480", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Speak HTTPS (HTTP/1.1 and HTTP/2), with a certificate of its own authority (`ca.pem` beside the secrets)
+    #[arg(long)]
+    tls: bool,
+    /// Write the secrets of the sample tenants' OAuth clients into this folder, as `acme-client-secret`
+    #[arg(long, value_name = "FOLDER")]
+    write_credentials: Option<PathBuf>,
+    /// How long tokens live, in seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    token_lifetime: u64,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The configuration (YAML)
+    #[arg(short, long, env = "BILLING_INSIGHTS_PROXY_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// How a command ended badly.
+#[derive(Debug)]
+enum Failed {
+    /// The configuration is refused; what is wrong has been told.
+    Refused,
+    /// Something else, to be told.
+    Because(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Because(error.into())
+    }
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Refused) => ExitCode::from(2),
+        Err(Failed::Because(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The runtime that the commands which serve run on.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Returns at SIGTERM or Ctrl-C.
+async fn told_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

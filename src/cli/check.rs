@@ -1,0 +1,56 @@
+//! `check`: reads a configuration as `serve` would, and says everything that is wrong with it.
+
+use std::path::Path;
+
+use super::{CheckArguments, Failed};
+use crate::config::{Config, Environment, load as load_config};
+use crate::domain::tenant::{TenantKind, TenantName};
+use crate::oauth::grant::Grant;
+
+/// Checks, and says how that went.
+pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
+    let config = load(&arguments.config)?;
+    let file = arguments.config.display().to_string();
+    for warning in &config.warnings {
+        eprintln!("{}", warning.render(&file));
+    }
+    let missing = unavailable_secrets(&config);
+    for (owner, reason) in &missing {
+        eprintln!("error: {owner}: {reason}");
+    }
+    if !missing.is_empty() {
+        eprintln!("{file}: {} of {} secrets can't be used", missing.len(), config.credentials.len());
+        return Err(Failed::Refused);
+    }
+    let organizations =
+        config.tenants.iter().filter(|tenant| matches!(tenant.kind, TenantKind::Organization(_)));
+    let organizations = organizations.count();
+    println!(
+        "{file} can be served: {organizations} organizations, {} instances, {} credentials, {} endpoints",
+        config.tenants.iter().count() - organizations,
+        config.credentials.len(),
+        config.endpoints.len(),
+    );
+    Ok(())
+}
+
+/// Reads a configuration; what is wrong with it is told on standard error.
+pub(super) fn load(path: &Path) -> Result<Config, Failed> {
+    load_config(path, &Environment::of_process()).map_err(|faults| {
+        let source = std::fs::read_to_string(path).unwrap_or_default();
+        eprintln!("{}", faults.render_with_source(&source));
+        let count = faults.iter().count();
+        eprintln!("{}: refused, {count} fault{}", path.display(), if count == 1 { "" } else { "s" });
+        Failed::Refused
+    })
+}
+
+/// The credentials whose secret can't be read or used, and why.
+pub(super) fn unavailable_secrets(config: &Config) -> Vec<(TenantName, String)> {
+    let unusable = config.credentials.iter().filter_map(|configured| {
+        let grant = Grant::new(configured, config.upstream.default_token_lifetime);
+        let reason = grant.usable().err()?.to_string();
+        Some((configured.credential.owner.clone(), reason))
+    });
+    unusable.collect()
+}

@@ -1,0 +1,67 @@
+//! `serve`: the proxy for a configuration.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+
+use super::{Failed, ServeArguments, check, runtime, told_to_stop};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, Log, LogFormat};
+
+/// Serves until it is told to stop.
+pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
+    let config = check::load(&arguments.config)?;
+    start_log(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.render(&arguments.config.display().to_string()));
+    }
+    let missing = check::unavailable_secrets(&config);
+    for (owner, reason) in &missing {
+        tracing::error!(tenant = %owner, %reason, "no secret: this tenant is answered 503 secret_unavailable");
+    }
+    if arguments.strict && !missing.is_empty() {
+        eprintln!("error: --strict, and {} of the secrets can't be used (see above)", missing.len());
+        return Err(Failed::Refused);
+    }
+    runtime()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failed> {
+    let tenants = config.tenants.iter().count();
+    let app = App::start(config, Clock::System).await.context("the proxy can't be started")?;
+    let addresses = app.addresses();
+    tracing::info!(
+        data = %addresses.data,
+        admin = %addresses.admin,
+        metrics = addresses.metrics.as_deref().unwrap_or("on the admin listener"),
+        tenants,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    run_until_told(app).await
+}
+
+/// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
+pub(super) async fn run_until_told(app: App) -> Result<(), Failed> {
+    told_to_stop().await?;
+    tracing::info!("stopping; a second signal stops at once");
+    app.stop(async {
+        if told_to_stop().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    Ok(())
+}
+
+/// Sends what the program logs to standard error. (The access log goes to standard output.)
+pub(super) fn start_log(log: &Log) {
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&log.level);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process keeps the first, which happens in tests only.
+    let _ = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+}

@@ -1,0 +1,39 @@
+//! `simulate`: the simulated Talkdesk alone.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Failed, SimulateArguments, runtime, told_to_stop};
+use crate::clock::Clock;
+use crate::simulator::{Options, Simulator, samples};
+
+/// Simulates until it is told to stop.
+pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
+    let options = Options {
+        listen: arguments.listen,
+        tls: arguments.tls,
+        token_lifetime: Duration::from_secs(arguments.token_lifetime),
+        ..samples()
+    };
+    runtime()?.block_on(async {
+        let simulator = Simulator::start(options, Clock::System)
+            .await
+            .context("the simulated Talkdesk can't be started")?;
+        if let Some(folder) = &arguments.write_credentials {
+            std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+            let files = simulator
+                .write_credentials(folder)
+                .with_context(|| format!("no secrets can be written to {}", folder.display()))?;
+            for file in files {
+                println!("wrote {}", file.display());
+            }
+        }
+        println!("upstream.api_url:   {}", simulator.url());
+        println!("upstream.token_url: {}", simulator.token_url());
+        println!("counters and faults: {}/_simulator/counters, {0}/_simulator/faults", simulator.url());
+        told_to_stop().await?;
+        simulator.shutdown().await;
+        Ok(())
+    })
+}
