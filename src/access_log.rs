@@ -6,7 +6,7 @@
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
@@ -123,10 +123,7 @@ fn write_all(format: LogFormat, mut sink: BufWriter<impl Write>, queue: &Receive
                 LogFormat::Json => write_json(&mut sink, &record),
                 LogFormat::Text => write_text(&mut sink, &record),
             };
-            next = match queue.try_recv() {
-                Ok(record) => Some(record),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = queue.try_recv().ok();
         }
         let _ = sink.flush();
     }

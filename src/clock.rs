@@ -168,7 +168,7 @@ mod tests {
         let clock = Clock::Manual(manual.clone());
         let sleeper = tokio::spawn({
             let clock = clock.clone();
-            async move { clock.sleep(Duration::from_secs(60)).await }
+            async move { clock.sleep(Duration::from_mins(1)).await }
         });
         manual.advance(Duration::from_secs(59));
         tokio::task::yield_now().await;

@@ -235,9 +235,8 @@ impl Inspector {
                 }
             }
             // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
-            None => self.breach(Breach::Elsewhere),
+            None | Some(Place::Embedded) => self.breach(Breach::Elsewhere),
             Some(Place::Records) => self.breach(Breach::Unmarked),
-            Some(Place::Embedded) => self.breach(Breach::Elsewhere),
             Some(Place::Root | Place::Record | Place::InsideRecord | Place::Links | Place::Anywhere) => {}
         }
     }

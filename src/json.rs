@@ -7,6 +7,12 @@
 //! Deliberately absent: values of numbers, and strings beyond their first [`LONGEST_TEXT`] bytes. Nothing that
 //! is compared with a string here is that long.
 
+mod number;
+mod utf8;
+
+use number::Number;
+use utf8::Utf8;
+
 /// How much of a string is decoded and shown. A longer one is told of as incomplete.
 pub const LONGEST_TEXT: usize = 512;
 
@@ -97,18 +103,6 @@ enum State {
     Done,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    Minus,
-    Zero,
-    Integer,
-    Point,
-    Fraction,
-    Exponent,
-    ExponentSign,
-    ExponentDigits,
-}
-
 impl Default for Reader {
     fn default() -> Self {
         Self::new()
@@ -176,9 +170,10 @@ impl Reader {
             tell(Event::Scalar);
             self.value_ends();
         }
-        match self.state {
-            State::Done if self.utf8.is_complete() => Ok(()),
-            _ => Err(self.wrong("the text ends too early")),
+        if self.state == State::Done && self.utf8.is_complete() {
+            Ok(())
+        } else {
+            Err(self.wrong("the text ends too early"))
         }
     }
 
@@ -219,9 +214,8 @@ impl Reader {
                 _ => Err(self.wrong("a word is neither true, false nor null")),
             },
             _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
-            State::Value => self.step_value(byte, tell),
             State::FirstElement if byte == b']' => self.close(false, tell),
-            State::FirstElement => self.step_value(byte, tell),
+            State::Value | State::FirstElement => self.step_value(byte, tell),
             State::FirstKey if byte == b'}' => self.close(true, tell),
             State::FirstKey | State::Key if byte == b'"' => {
                 self.text_begins(true);
@@ -428,62 +422,6 @@ impl Reader {
 fn plain_run(bytes: &[u8]) -> usize {
     let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
     bytes[..end].iter().position(|byte| *byte < 0x20).unwrap_or(end)
-}
-
-impl Number {
-    fn next(self, byte: u8) -> Option<Self> {
-        Some(match (self, byte) {
-            (Self::Minus, b'0') => Self::Zero,
-            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Self::Integer,
-            (Self::Zero | Self::Integer, b'.') => Self::Point,
-            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
-            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::Exponent,
-            (Self::Exponent, b'+' | b'-') => Self::ExponentSign,
-            (Self::Exponent | Self::ExponentSign | Self::ExponentDigits, b'0'..=b'9') => Self::ExponentDigits,
-            _ => return None,
-        })
-    }
-
-    const fn may_end(self) -> bool {
-        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits)
-    }
-}
-
-/// Checks UTF-8 over pieces: the only thing kept is a character that was cut.
-#[derive(Debug, Default)]
-struct Utf8 {
-    cut: [u8; 4],
-    length: usize,
-}
-
-impl Utf8 {
-    fn feed(&mut self, mut piece: &[u8]) -> Result<(), ()> {
-        while self.length > 0 {
-            let Some((first, rest)) = piece.split_first() else { return Ok(()) };
-            self.cut[self.length] = *first;
-            self.length += 1;
-            piece = rest;
-            match std::str::from_utf8(&self.cut[..self.length]) {
-                Ok(_) => self.length = 0,
-                Err(error) if error.error_len().is_some() || self.length == 4 => return Err(()),
-                Err(_) => {}
-            }
-        }
-        match std::str::from_utf8(piece) {
-            Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_some() => Err(()),
-            Err(error) => {
-                let cut = &piece[error.valid_up_to()..];
-                self.cut[..cut.len()].copy_from_slice(cut);
-                self.length = cut.len();
-                Ok(())
-            }
-        }
-    }
-
-    const fn is_complete(&self) -> bool {
-        self.length == 0
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,13 @@ fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
                     text.complete
                 )
             }
-            other => format!("{other:?}"),
+            bare @ (Event::ObjectStart
+            | Event::ObjectEnd
+            | Event::ArrayStart
+            | Event::ArrayEnd
+            | Event::Scalar) => {
+                format!("{bare:?}")
+            }
         });
     };
     let mut reader = Reader::new();

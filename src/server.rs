@@ -82,6 +82,7 @@ impl Listener {
     /// [`CantListen`]
     pub async fn bind(listen: &Listen, key: &'static str) -> Result<Self, CantListen> {
         let refused = |source: io::Error| {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not a closed set")]
             let remedy = match source.kind() {
                 io::ErrorKind::AddrInUse => "; another program has it: stop that, or choose another address",
                 io::ErrorKind::PermissionDenied => {

@@ -210,11 +210,11 @@ fn read_purge(proxy: &Proxy, query: &str) -> Result<Purge, String> {
 impl Purge {
     fn of_tenant(&mut self, tenant: &Tenant) -> Result<(), String> {
         let nothing = || format!("{} has no credential, so nothing of it is stored", tenant.label);
-        let credential = match (&tenant.kind, tenant.organization()) {
-            (_, Some(organization)) => organization.credential.as_ref(),
-            (TenantKind::Instance(instance), None) => instance.credential.as_ref(),
-            (TenantKind::Organization(organization), None) => organization.credential.as_ref(),
+        let own = match &tenant.kind {
+            TenantKind::Organization(_) => None,
+            TenantKind::Instance(instance) => instance.credential.as_ref(),
         };
+        let credential = tenant.organization().map_or(own, |organization| organization.credential.as_ref());
         self.credential = Some(credential.ok_or_else(nothing)?.key.clone());
         if let (TenantKind::Instance(instance), Some(_)) = (&tenant.kind, tenant.organization()) {
             self.account = instance.account_id;

@@ -96,9 +96,9 @@ impl Shelf {
     }
 
     /// Puts an answer on the shelf, in the place of the one that the same requests select.
-    pub fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: Arc<Entry>) {
+    pub fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: &Arc<Entry>) {
         self.places.entry_by_ref(key).and_upsert_with(|known| {
-            let mut variants = vec![Arc::clone(&entry)];
+            let mut variants = vec![Arc::clone(entry)];
             if let Some(known) = known {
                 let others = known.value().variants.iter().filter(|other| other.variant != entry.variant);
                 variants.extend(others.take(MOST_VARIANTS - 1).cloned());

@@ -166,6 +166,7 @@ fn tenant_is_enabled(tenant: &Tenant) -> Result<(), Denial> {
 }
 
 /// How far the chosen credential reaches beyond the tenant.
+#[derive(Clone, Copy)]
 enum Reach<'a> {
     /// An Organization on its own credential.
     Organization(&'a Arc<Organization>),

@@ -84,7 +84,7 @@ impl Learned {
     }
 
     /// Remembers what a new token may do. An absent or empty list teaches nothing.
-    pub fn learn_scopes(&self, credential: &CredentialKey, scopes: BTreeSet<String>, valid_until: Instant) {
+    pub fn learn_scopes(&self, credential: &CredentialKey, scopes: &BTreeSet<String>, valid_until: Instant) {
         self.scopes.rcu(|known| {
             let mut known = HashMap::clone(known);
             if scopes.is_empty() {
@@ -218,10 +218,8 @@ mod tests {
     }
 
     fn list(now: Instant, accounts: &[(&str, &str)]) -> AccountList {
-        let accounts = accounts
-            .iter()
-            .map(|(id, name)| (id.parse().expect("id"), name.parse().expect("name")))
-            .collect();
+        let accounts =
+            accounts.iter().map(|(id, name)| (id.parse().expect("id"), name.parse().ok())).collect();
         AccountList { accounts, read_at: now }
     }
 
@@ -257,14 +255,14 @@ mod tests {
         let denial = LearnedDenial {
             reason: "no".into(),
             upstream_request_id: None,
-            until: now + Duration::from_secs(60),
+            until: now + Duration::from_mins(1),
         };
         for number in 0..MOST_DENIALS + 10 {
             learned.learn_denial(&request(number), denial.clone(), now);
         }
         assert!(learned.denial(&request(0), now).is_some());
         assert!(learned.denial(&request(MOST_DENIALS + 1), now).is_none());
-        assert!(learned.denial(&request(0), now + Duration::from_secs(60)).is_none());
+        assert!(learned.denial(&request(0), now + Duration::from_mins(1)).is_none());
         learned.forget_denials(|request| request.credential == credential);
         assert!(!learned.has_denials());
     }

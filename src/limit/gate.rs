@@ -121,9 +121,9 @@ impl Gate {
             }
             turn
         };
-        let waited = self.clock.timeout(self.limit.max_wait, turn).await;
+        let outcome = self.clock.timeout(self.limit.max_wait, turn).await;
         let now = self.clock.now();
-        match waited {
+        match outcome {
             Ok(Ok(mut pass)) => {
                 pass.waited = now.since(asked.monotonic);
                 Ok(pass)

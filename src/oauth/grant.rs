@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use serde::Deserialize;
 use tower::ServiceExt as _;
+use zeroize::Zeroizing;
 
 use super::assertion::Signer;
 use crate::client::Outbound;
@@ -31,7 +32,7 @@ pub struct Grant {
 
 enum Proof {
     Basic(Secret, BasicEncoding),
-    Assertion(Signer),
+    Assertion(Box<Signer>),
 }
 
 /// A token as the endpoint gave it.
@@ -75,7 +76,7 @@ struct TokenAnswer {
     access_token: Option<String>,
     token_type: Option<String>,
     expires_in: Option<serde_json::Value>,
-    scope: Option<String>,
+    scope: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -120,13 +121,14 @@ impl Grant {
             .await
             .map_err(|failure| GrantError::Unavailable(failure.to_string()))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|_| GrantError::Malformed("its body is cut off or too large"))?.to_bytes();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map(Collected::to_bytes);
         if head.status == StatusCode::OK {
-            self.granted(&body)
+            self.granted(&body.map_err(|_| GrantError::Malformed("its body is cut off or too large"))?)
         } else {
+            // The status and Retry-After tell enough without a body.
+            let body = body.unwrap_or_default();
             let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
-            Err(refusal(head.status, &body, retry_after))
+            Err(self.refusal(head.status, &body, retry_after))
         }
     }
 
@@ -174,11 +176,14 @@ impl Grant {
             .map_err(|_| GrantError::Malformed("its body is not the JSON of a token"))?;
         let token = answer.access_token.filter(|token| !token.is_empty());
         let token = token.ok_or(GrantError::Malformed("it has no access_token"))?;
-        let token = zeroize::Zeroizing::new(token);
+        let token = Zeroizing::new(token);
         if answer.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
             return Err(GrantError::Malformed("its token_type is not Bearer"));
         }
-        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", *token));
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(GrantError::Malformed("its access_token has characters that no token has"));
+        }
+        let bearer = Zeroizing::new(format!("Bearer {}", *token));
         let mut authorization = HeaderValue::from_str(&bearer)
             .map_err(|_| GrantError::Malformed("its access_token has characters that no token has"))?;
         authorization.set_sensitive(true);
@@ -188,7 +193,46 @@ impl Grant {
                 lifetime(value).ok_or(GrantError::Malformed("its expires_in is no time that lies ahead"))?
             }
         };
-        Ok(Granted { authorization, lifetime, scopes: scopes(answer.scope.as_deref().unwrap_or_default()) })
+        // Scopes only tell what not to try: what can't be read of them must not cost the token.
+        let scopes = scopes(answer.scope.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default());
+        Ok(Granted { authorization, lifetime, scopes })
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> GrantError {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return GrantError::Limited { retry_after };
+        }
+        if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+            return GrantError::Unavailable(format!("it answered {}", status.as_u16()));
+        }
+        let answer: Option<ErrorAnswer> = serde_json::from_slice(body).ok();
+        let code = answer.as_ref().map_or("no error code", |answer| &answer.error);
+        let description =
+            answer.as_ref().and_then(|answer| answer.error_description.as_deref()).unwrap_or_default();
+        let told = format!("{code} {description}");
+        let told = if self.gives_away(&told) {
+            "its reason repeats the client's secret, so it is not shown".to_owned()
+        } else {
+            printable(&told)
+        };
+        match code {
+            "invalid_client" | "unauthorized_client" => GrantError::Rejected(told),
+            "invalid_scope" => GrantError::ScopeNotEffective(told),
+            _ if status == StatusCode::UNAUTHORIZED => {
+                GrantError::Rejected(format!("it answered 401, {told}"))
+            }
+            _ => GrantError::Unavailable(format!("it answered {}, {told}", status.as_u16())),
+        }
+    }
+
+    /// Whether a server's words hold the secret, in any of the forms in which it was sent.
+    fn gives_away(&self, words: &str) -> bool {
+        let Ok(Proof::Basic(secret, encoding)) = &self.proof else { return false };
+        let pair = pair(self.credential.client_id.as_str(), secret, *encoding);
+        let sent = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+        words.contains(secret.expose())
+            || words.contains(&*form_encoded(secret.expose()))
+            || words.contains(&*sent)
     }
 }
 
@@ -199,25 +243,30 @@ fn proof(configured: &ConfiguredCredential) -> Result<Proof, String> {
         Authentication::PrivateKeyJwt { key_id, algorithm } => {
             let Credential { client_id, token_url, .. } = &*configured.credential;
             Signer::new(secret, *algorithm, key_id.as_deref(), client_id.as_str(), token_url)
-                .map(Proof::Assertion)
+                .map(|signer| Proof::Assertion(Box::new(signer)))
                 .map_err(|error| error.to_string())
         }
     }
 }
 
 fn basic(client_id: &str, secret: &Secret, encoding: BasicEncoding) -> Result<HeaderValue, GrantError> {
-    let pair = zeroize::Zeroizing::new(match encoding {
-        BasicEncoding::Plain => format!("{client_id}:{}", secret.expose()),
-        BasicEncoding::Rfc6749 => {
-            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            format!("{}:{}", encoded(client_id), encoded(secret.expose()))
-        }
-    });
-    let field = zeroize::Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+    let pair = pair(client_id, secret, encoding);
+    let field = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
     let mut field =
         HeaderValue::from_str(&field).map_err(|error| GrantError::Unavailable(error.to_string()))?;
     field.set_sensitive(true);
     Ok(field)
+}
+
+fn pair(client_id: &str, secret: &Secret, encoding: BasicEncoding) -> Zeroizing<String> {
+    Zeroizing::new(match encoding {
+        BasicEncoding::Plain => format!("{client_id}:{}", secret.expose()),
+        BasicEncoding::Rfc6749 => format!("{}:{}", *form_encoded(client_id), *form_encoded(secret.expose())),
+    })
+}
+
+fn form_encoded(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
 /// Seconds as a number, or as digits in a string. Zero and less is no life.
@@ -237,35 +286,11 @@ fn lifetime(value: &serde_json::Value) -> Option<Duration> {
 /// Scopes are separated by spaces; some servers percent-encode the value, spaces and all.
 fn scopes(text: &str) -> BTreeSet<String> {
     let decoded = if text.contains('%') || (text.contains('+') && !text.contains(' ')) {
-        let form = format!("scope={text}");
-        form_urlencoded::parse(form.as_bytes())
-            .next()
-            .map(|(_, scope)| scope.into_owned())
-            .unwrap_or_default()
+        percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
     } else {
         text.to_owned()
     };
     decoded.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
-fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> GrantError {
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        return GrantError::Limited { retry_after };
-    }
-    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        return GrantError::Unavailable(format!("it answered {}", status.as_u16()));
-    }
-    let answer: Option<ErrorAnswer> = serde_json::from_slice(body).ok();
-    let code = answer.as_ref().map_or("no error code", |answer| &answer.error);
-    let description =
-        answer.as_ref().and_then(|answer| answer.error_description.as_deref()).unwrap_or_default();
-    let told = printable(&format!("{code} {description}"));
-    match code {
-        "invalid_client" | "unauthorized_client" => GrantError::Rejected(told),
-        "invalid_scope" => GrantError::ScopeNotEffective(told),
-        _ if status == StatusCode::UNAUTHORIZED => GrantError::Rejected(format!("it answered 401, {told}")),
-        _ => GrantError::Unavailable(format!("it answered {}, {told}", status.as_u16())),
-    }
 }
 
 /// A server's words, made fit for a message: printable ASCII, and short.

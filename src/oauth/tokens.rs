@@ -282,28 +282,29 @@ impl Tokens {
 
     /// Asks the token endpoint, and takes note of how that went.
     async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
-        let Services { outbound, clock, metrics, .. } = &self.services;
         self.progress().fetching = true;
         self.show_state();
-        let asked = clock.now();
-        let outcome = match self.limited(asked) {
-            Err(error) => Err(error),
-            Ok(()) => {
-                let exchange = self.grant.exchange(outbound.clone(), asked.wall);
-                let outcome = clock.timeout(self.request_timeout, exchange).await;
-                metrics.token_request_duration.observe(clock.now().since(asked.monotonic).as_secs_f64());
-                outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())))
-            }
-        };
-        if !matches!(outcome, Err(GrantError::SecretUnavailable(_))) {
-            metrics.token_request(&self.owner, result_label(&outcome));
-        }
+        let asked = self.services.clock.now();
+        let outcome = self.ask(asked).await;
         let outcome = match outcome {
             Ok(granted) => Ok(self.keep(granted, asked)),
             Err(error) => Err(self.note_failure(error)),
         };
         self.progress().fetching = false;
         self.show_state();
+        outcome
+    }
+
+    async fn ask(&self, now: Now) -> Result<Granted, GrantError> {
+        let Services { outbound, clock, metrics, .. } = &self.services;
+        self.grant.usable()?;
+        self.limited(now)?;
+        let exchange = self.grant.exchange(outbound.clone(), now.wall);
+        let outcome = clock.timeout(self.request_timeout, exchange).await;
+        metrics.token_request_duration.observe(clock.now().since(now.monotonic).as_secs_f64());
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())));
+        metrics.token_request(&self.owner, result_label(&outcome));
         outcome
     }
 
@@ -340,7 +341,7 @@ impl Tokens {
         });
         self.current.store(Some(Arc::clone(&token)));
         drop(progress);
-        learned.learn_scopes(&self.credential.key, granted.scopes, usable_until);
+        learned.learn_scopes(&self.credential.key, &granted.scopes, usable_until);
         learned.forget_denials(|denied| denied.credential == self.credential.key);
         let expiry =
             asked.wall_at(usable_until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -363,10 +364,11 @@ impl Tokens {
             | GrantError::ScopeNotEffective(_)
             | GrantError::Limited { .. } => OUTAGE,
         };
-        let wait = match &error {
-            GrantError::Limited { retry_after: Some(pause) } => (*pause).min(REJECTED.longest),
-            _ => backoff.wait(progress.failures, fastrand::f64()),
-        };
+        let told = if let GrantError::Limited { retry_after } = &error { *retry_after } else { None };
+        let wait = told.map_or_else(
+            || backoff.wait(progress.failures, fastrand::f64()),
+            |pause| pause.min(REJECTED.longest),
+        );
         let error = TokenError::Grant(error);
         if error.is_rejection() {
             self.note_refusal(now);

@@ -22,6 +22,7 @@ pub mod reuse;
 pub mod snapshot;
 pub mod store;
 pub mod visit;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -272,14 +273,12 @@ fn allow(endpoint: &Endpoint) -> String {
 
 /// What links begin with: the base that the client used, and the tenant's prefix where it used one.
 fn links_base(head: &Parts, snapshot: &Snapshot, prefix: Option<&str>) -> crate::links::Base {
-    match &snapshot.config.server.public_url {
-        Some(public_url) => crate::links::Base::new(public_url, prefix),
-        None => {
-            // The guard has made sure that there is one Host, of harmless characters.
-            let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-            crate::links::Base::new(&format!("http://{}", host.unwrap_or_default()), prefix)
-        }
+    if let Some(public_url) = &snapshot.config.server.public_url {
+        return crate::links::Base::new(public_url, prefix);
     }
+    // The guard has made sure that there is one Host, of harmless characters.
+    let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    crate::links::Base::new(&format!("http://{}", host.unwrap_or_default()), prefix)
 }
 
 impl From<Blocked> for Rejection {

@@ -29,6 +29,7 @@ use crate::domain::learned::LearnedDenial;
 use crate::inspect::{Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::grant::printable;
+use crate::oauth::tokens::{NoToken, TokenError};
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::{is_about, make_conditional, merged};
@@ -212,7 +213,8 @@ impl Fetch<'_> {
     /// Looks the body through. What is not fit is not given out.
     fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
         let must_be_json = self.must_be_json(head.status);
-        if !must_be_json && !(head.status.is_success() && says_json(&head.fields)) {
+        let may_have_links = must_be_json || (head.status.is_success() && says_json(&head.fields));
+        if !may_have_links {
             return Ok(Inspection::default());
         }
         match inspect(body, &self.ask.origin.links, self.ask.permit.wall()) {
@@ -288,7 +290,7 @@ impl Fetch<'_> {
             delay: head.received.since(head.asked.monotonic),
         };
         let entry = Arc::new(Entry::new(ingredients));
-        let stored = verdict.map(|_| self.proxy.shelf.put(key, label(permit), Arc::clone(&entry)));
+        let stored = verdict.map(|_| self.proxy.shelf.put(key, label(permit), &entry));
         if let Err(bypass) = stored {
             self.proxy.metrics.not_stored(bypass.as_str());
         }
@@ -355,21 +357,18 @@ impl Fetch<'_> {
 
     fn count(&self, rejection: &Rejection) {
         let metrics = &self.proxy.metrics;
-        match rejection {
-            Rejection::UpstreamProtocolError(_) => metrics.upstream_error("protocol"),
-            Rejection::UpstreamResponseTooLarge { .. } => metrics.upstream_error("too_large"),
-            Rejection::AccountMismatch(detail) => {
-                metrics.upstream_error("account_mismatch");
-                metrics.account_mismatch.inc();
-                let tenant = &self.ask.permit.tenant().label;
-                tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
-            }
-            Rejection::NoToken(no_token)
-                if matches!(no_token.error, crate::oauth::tokens::TokenError::TokenRejected) =>
-            {
-                self.proxy.shelf.remove(&self.ask.key);
-            }
-            _ => {}
+        if let Rejection::UpstreamProtocolError(_) = rejection {
+            metrics.upstream_error("protocol");
+        } else if let Rejection::UpstreamResponseTooLarge { .. } = rejection {
+            metrics.upstream_error("too_large");
+        } else if let Rejection::AccountMismatch(detail) = rejection {
+            metrics.upstream_error("account_mismatch");
+            metrics.account_mismatch.inc();
+            let tenant = &self.ask.permit.tenant().label;
+            tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
+        } else if let Rejection::NoToken(NoToken { error: TokenError::TokenRejected, .. }) = rejection {
+            // Whoever may not see it any more is not shown it from memory either.
+            self.proxy.shelf.remove(&self.ask.key);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
 /// What a response says about its storing and reuse.
+#[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
     /// Must not be stored.
@@ -227,6 +228,7 @@ mod tests {
         fields
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what it is compared with is optional")]
     fn secs(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))
     }

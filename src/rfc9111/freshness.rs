@@ -18,7 +18,8 @@ pub struct Freshness {
     pub stale_if_error: Duration,
     /// Never to be used without validation, fresh or not (`no-cache`, section 5.2.2.4).
     pub always_validate: bool,
-    /// Never to be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`; sections 5.2.2.2, 8, 10).
+    /// Never to be used stale (`no-cache`, `must-revalidate`, `proxy-revalidate`, `s-maxage`; sections 4.2.4 and
+    /// 5.2.2).
     pub never_stale: bool,
 }
 
@@ -96,7 +97,6 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     let explicit = directives.max_age.is_some()
         || directives.s_maxage.is_some()
         || directives.public
-        || matches!(directives.private, Some(Qualified::Fields(_)))
         || fields.contains_key(EXPIRES);
     if explicit || is_heuristically_cacheable(status) { Ok(()) } else { Err(NotStored::NoFreshness) }
 }
@@ -123,15 +123,18 @@ pub fn freshness(response: &Response<'_>) -> Freshness {
                 }
             },
         );
-    let never_stale =
-        directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some();
+    let always_validate = directives.no_cache == Some(Qualified::Whole);
+    let never_stale = always_validate
+        || directives.must_revalidate
+        || directives.proxy_revalidate
+        || directives.s_maxage.is_some();
     let stale =
         |allowed: Option<Duration>| if never_stale { Duration::ZERO } else { allowed.unwrap_or_default() };
     Freshness {
         lifetime,
         stale_while_revalidate: stale(directives.stale_while_revalidate),
         stale_if_error: stale(directives.stale_if_error),
-        always_validate: directives.no_cache == Some(Qualified::Whole),
+        always_validate,
         never_stale,
     }
 }

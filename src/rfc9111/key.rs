@@ -49,7 +49,7 @@ impl Variant {
             .into_iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| selects(name))
+            .filter(selects)
             .collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();

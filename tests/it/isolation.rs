@@ -1,0 +1,120 @@
+//! No answer of one tenant is ever seen by another.
+
+use std::fmt::Write as _;
+
+use billing_insights_proxy::simulator::Options;
+use http::StatusCode;
+use rstest::rstest;
+
+use crate::support::peer::{Canned, Peer, Wire};
+use crate::support::{SAMPLE_TENANTS, Talkdesk};
+
+const INVOICES: &str = "/express/invoices";
+const OWN: &str = "5ea75fe7aa224700012eae40";
+
+#[rstest]
+#[tokio::test]
+async fn fifty_tenants_at_once_see_their_own_and_cost_a_token_each(#[values(false, true)] tls: bool) {
+    let options = Options { tls, ..Options::synthetic(50, 1, 3) };
+    let talkdesk = Talkdesk::start(options).await;
+    let mut tenants = String::from("organizations:\n");
+    for credential in talkdesk.simulator.credentials() {
+        let account = &credential.account;
+        let _ = writeln!(
+            tenants,
+            "  - {{ id: {account}, discover_accounts: false, credential: {{ account: {account}, client_id: \"{}\", client_secret: {{ file: {} }} }} }}",
+            credential.client_id,
+            credential.file_name(),
+        );
+    }
+    let proxy = talkdesk.proxy(&tenants, "").await;
+    let paths = ["accounts", "products", "subscriptions", "invoices", "usage/month"];
+    let mut asking = Vec::new();
+    for credential in talkdesk.simulator.credentials() {
+        for path in paths {
+            for _ in 0..3 {
+                let path = format!("/organizations/{}/express/{path}", credential.account);
+                let (proxy, account) = (&proxy, credential.account.clone());
+                asking.push(async move { (account, proxy.get(&path).await) });
+            }
+        }
+    }
+    let mut bodies = std::collections::HashMap::new();
+    for (account, reply) in futures_util::future::join_all(asking).await {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        assert_eq!(reply.field("x-tenant"), format!("organizations/{account}"));
+        let number = account.rsplit('-').next().expect("a number");
+        if let Some(accounts) = reply.json()["_embedded"]["accounts"].as_array() {
+            for listed in accounts {
+                assert!(listed["name"].as_str().expect("a name").starts_with(&format!("instance-{number}-")));
+            }
+        }
+        if let Some(invoices) = reply.json()["_embedded"]["invoices"].as_array() {
+            for invoice in invoices {
+                let owner =
+                    bodies.entry(invoice["account_id"].to_string()).or_insert_with(|| account.clone());
+                assert_eq!(*owner, account, "an invoice of another tenant");
+            }
+        }
+    }
+    let counters = talkdesk.control().counters();
+    assert_eq!(counters.tokens.total, 50);
+    assert_eq!(counters.api.total, 250);
+}
+
+#[rstest]
+#[case::foreign(r#"{"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae99"}]}}"#)]
+#[case::unmarked(r#"{"_embedded":{"invoices":[{"amount":1.10}]}}"#)]
+#[case::elsewhere(r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#)]
+#[tokio::test]
+async fn an_instance_on_its_organizations_credential_sees_only_itself(
+    #[case] body: &str,
+    #[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire,
+) {
+    let peer = Peer::start(wire).await;
+    peer.answers(INVOICES, [Canned::json(body.to_owned())]);
+    let proxy = peer.proxy("").await;
+    for _ in 0..2 {
+        let reply = proxy.get("/instances/josephpinetrees/express/invoices?page=1").await;
+        assert_eq!((reply.status, reply.code().as_str()), (StatusCode::BAD_GATEWAY, "account_mismatch"));
+        assert!(!reply.text().contains("eae99"));
+    }
+    assert_eq!(peer.seen(INVOICES)[0].target, format!("/express/invoices?account_id={OWN}&page=1"));
+    assert_eq!(peer.calls(INVOICES), 2, "nothing was stored");
+    assert!((proxy.metric("account_mismatch_total", &[]).await - 2.0).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn an_entry_of_the_organization_never_answers_an_instance_under_it() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    let foreign = r#"{"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae99"}]}}"#;
+    peer.answers(INVOICES, [Canned::json(foreign)]);
+    let proxy = peer.proxy("").await;
+    let organization = proxy.get(&format!("/organizations/acme/express/invoices?account_id={OWN}")).await;
+    assert_eq!(organization.status, StatusCode::OK, "an Organization is not checked record by record");
+    let instance = proxy.get("/instances/josephpinetrees/express/invoices").await;
+    assert_eq!(instance.status, StatusCode::BAD_GATEWAY, "the same URL upstream, but another reader");
+    assert_eq!(peer.calls(INVOICES), 2);
+}
+
+#[tokio::test]
+async fn an_account_parameter_that_talkdesk_ignores_is_noticed() {
+    let mut options = billing_insights_proxy::simulator::samples();
+    options.quirks.ignore_account_parameter = true;
+    let talkdesk = Talkdesk::start(options).await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    // The first page alone would be its own records: the simulator sorts by Instance.
+    let reply = proxy.get("/instances/josephpinetrees/express/invoices?per_page=100").await;
+    assert_eq!(reply.code(), "account_mismatch");
+    assert_eq!(proxy.get("/organizations/acme/express/invoices").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_catalogue_is_shared_and_not_checked() {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    assert_eq!(proxy.get("/organizations/acme/express/products").await.status, StatusCode::OK);
+    let instance = proxy.get("/instances/josephpinetrees/express/products").await;
+    assert_eq!(instance.status, StatusCode::OK);
+    assert!(instance.cache_status().starts_with("hit"), "{}", instance.cache_status());
+}

@@ -1,0 +1,10 @@
+//! The proxy as its clients, its operator and Talkdesk see it: real sockets, the real stack, time that is moved
+//! and not slept.
+
+#![expect(unreachable_pub, reason = "what the support module offers is for the modules beside it")]
+
+mod support;
+
+mod cache;
+mod forwarding;
+mod isolation;
