@@ -110,6 +110,9 @@ impl App {
     /// [`StartError`]
     pub fn start_on(config: Config, clock: Clock, listeners: Listeners) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
+        metrics.config_last_reload_successful.set(1);
+        let loaded = clock.now().wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.config_last_reload_success_timestamp.set(loaded.as_secs_f64());
         let shared = Shared {
             outbound: outbound(&config.upstream, &clock)?,
             clock,

@@ -73,6 +73,21 @@ where
     }
 }
 
+impl<K, V> SingleFlight<K, V>
+where
+    K: Hash + Eq + Clone,
+{
+    /// A flight that nobody else can join.
+    #[must_use]
+    pub fn alone(&self, key: &K) -> Lead<K, V> {
+        Lead {
+            flights: Arc::clone(&self.flights),
+            key: key.clone(),
+            landing: Arc::new(watch::Sender::new(None)),
+        }
+    }
+}
+
 impl<K, V> Lead<K, V>
 where
     K: Hash + Eq + Clone + Send + 'static,

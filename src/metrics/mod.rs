@@ -8,7 +8,8 @@
 mod handles;
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
 };
 
 pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
@@ -52,6 +53,10 @@ pub struct Metrics {
     pub account_mismatch: IntCounter,
     credential_state: GaugeVec,
     stale_served: IntCounterVec,
+    /// Whether the latest configuration that was to be loaded could be.
+    pub config_last_reload_successful: IntGauge,
+    /// When a configuration was loaded last.
+    pub config_last_reload_success_timestamp: Gauge,
     /// Access log lines that were dropped because the writer could not keep up.
     pub log_dropped: IntCounter,
 }
@@ -182,6 +187,14 @@ impl Metrics {
                 &["tenant", "state"],
             ),
             stale_served: register.counters("stale_served_total", "Stale answers, by why.", &["reason"]),
+            config_last_reload_successful: register.gauge(
+                "config_last_reload_successful",
+                "1 where the latest configuration that was to be loaded could be, else 0.",
+            ),
+            config_last_reload_success_timestamp: register.add(Gauge::new(
+                format!("{PREFIX}config_last_reload_success_timestamp_seconds"),
+                "When a configuration was loaded last, in Unix time.",
+            )),
             log_dropped: register.counter(
                 "log_dropped_total",
                 "Access log lines dropped because their writer could not keep up.",

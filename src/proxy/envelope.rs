@@ -113,9 +113,6 @@ impl Envelope {
             // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if visit.bare {
-            fields.append(VARY, HeaderValue::from_static("X-Tenant"));
-        }
         if *method != Method::HEAD {
             *response.body_mut() = Body::Full(body.into());
         }
@@ -179,6 +176,9 @@ fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
         && let Ok(label) = HeaderValue::from_str(&tenant.label)
     {
         fields.insert(X_TENANT, label);
+    }
+    if visit.bare {
+        fields.append(VARY, HeaderValue::from_static("X-Tenant"));
     }
     let status = visit.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
     fields.insert(CACHE_STATUS, status);

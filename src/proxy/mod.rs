@@ -153,9 +153,9 @@ impl Proxy {
             method: &head.method,
             fields: &head.headers,
             base: links_base(&head, &snapshot, target.prefix),
-            bare: visit.bare,
+            clock: &self.clock,
         };
-        Ok(recipient.answer(answer.content, &ask.origin.links, answer.status.hit, self.clock.now()))
+        Ok(recipient.answer(answer.content, &ask.origin.links, answer.status.hit))
     }
 
     /// Who the request is for.

@@ -84,11 +84,16 @@ impl Origin {
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
         let mut waited = Duration::ZERO;
         loop {
+            // The token comes first, so that what can't be sent for want of one uses up nothing of the limit; and
+            // again after the wait, since the first may have ended by then.
+            if let Some(paused) = self.gate.paused() {
+                return Err(paused.into());
+            }
+            self.token(errand).await?;
             let pass = self.pass(errand).await?;
             waited += pass.waited;
             let token = self.token(errand).await?;
             let asked = self.clock.now();
-            still_granted(errand.permit, &self.learned, asked.monotonic).map_err(Rejection::Denied)?;
             let response = self.exchange(errand, &token).await?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
@@ -123,6 +128,7 @@ impl Origin {
         }
     }
 
+    /// A token that is valid now, and that may do what is asked.
     async fn token(&self, errand: &Errand<'_>) -> Result<Arc<Token>, Rejection> {
         let token = self.clock.timeout_at(errand.deadline, self.tokens.get()).await;
         let late = || NoToken {
@@ -131,7 +137,9 @@ impl Origin {
             )),
             retry_in: Duration::from_secs(1),
         };
-        token.unwrap_or_else(|_| Err(late())).map_err(Rejection::NoToken)
+        let token = token.unwrap_or_else(|_| Err(late())).map_err(Rejection::NoToken)?;
+        still_granted(errand.permit, &self.learned, self.clock.now().monotonic).map_err(Rejection::Denied)?;
+        Ok(token)
     }
 
     async fn exchange(&self, errand: &Errand<'_>, token: &Token) -> Result<Response<Incoming>, Rejection> {

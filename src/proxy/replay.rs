@@ -3,17 +3,18 @@
 use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK,
-    LOCATION, VARY,
+    LOCATION,
 };
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::rejection::Rejection;
 use super::reuse::Content;
 use super::store::Streaming;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
 use crate::cache::entry::last_modified;
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::links::{Base, Origin, rewritten_field, spliced, spliced_length};
 use crate::rewrite::Rewriter;
 use crate::rfc9111::validation::client_has_it;
@@ -26,8 +27,8 @@ pub struct Recipient<'a> {
     pub fields: &'a HeaderMap,
     /// What links begin with.
     pub base: Base,
-    /// Whether the path named no tenant, so that the answer depends on `X-Tenant`.
-    pub bare: bool,
+    /// The time, for the rest of a stream.
+    pub clock: &'a Clock,
 }
 
 /// Pieces of a stream that may wait for a slow client.
@@ -36,21 +37,13 @@ const PIECES_IN_WAIT: usize = 4;
 impl Recipient<'_> {
     /// The answer to send. `from_cache` is true where it was not fetched just now.
     #[must_use]
-    pub fn answer(&self, content: Content, origin: &Origin, from_cache: bool, now: Now) -> Response<Body> {
+    pub fn answer(&self, content: Content, origin: &Origin, from_cache: bool) -> Response<Body> {
         let mut response = match content {
-            Content::Entry(entry) => self.entry(&entry, from_cache, now),
+            Content::Entry(entry) => self.entry(&entry, from_cache, self.clock.now()),
             Content::Stream(stream) => self.stream(*stream, origin),
         };
         self.rewrite_fields(response.headers_mut(), origin);
-        self.add_vary(response.headers_mut());
         response
-    }
-
-    /// Says that the answer depends on the field that names the tenant, where it does.
-    pub fn add_vary(&self, fields: &mut HeaderMap) {
-        if self.bare {
-            fields.append(VARY, HeaderValue::from_static("X-Tenant"));
-        }
     }
 
     fn entry(&self, entry: &Entry, from_cache: bool, now: Now) -> Response<Body> {
@@ -91,7 +84,7 @@ impl Recipient<'_> {
         if *self.method != Method::HEAD {
             let (pieces, receiver) = mpsc::channel(PIECES_IN_WAIT);
             let rewriter = stream.json.then(|| Rewriter::new(origin.clone(), self.base.clone()));
-            tokio::spawn(pump(stream, rewriter, pieces));
+            tokio::spawn(pump(stream, rewriter, pieces, self.clock.clone()));
             *response.body_mut() = Body::Stream(receiver);
         }
         response
@@ -127,8 +120,9 @@ async fn pump(
     stream: Streaming,
     mut rewriter: Option<Rewriter>,
     pieces: mpsc::Sender<Result<Bytes, CutOff>>,
+    clock: Clock,
 ) {
-    let Streaming { first, mut rest, pass, .. } = stream;
+    let Streaming { first, mut rest, patience, pass, .. } = stream;
     let mut next = Ok(Some(first));
     loop {
         let out = match next {
@@ -155,7 +149,7 @@ async fn pump(
         if ended {
             return;
         }
-        next = rest.next().await;
+        next = clock.timeout(patience, rest.next()).await.unwrap_or(Err(Rejection::UpstreamTimeout));
     }
     drop(pass);
 }

@@ -23,7 +23,7 @@ use crate::limit::gate::Waiter;
 use crate::metrics::CacheResult;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::key::PrimaryKey;
-use crate::single_flight::{Interest, Joined};
+use crate::single_flight::{Interest, Joined, Lead, Waiting};
 
 /// A permitted request, as far as the cache and upstream are concerned.
 pub struct Ask {
@@ -249,8 +249,20 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let fetched = self.fly(ask, entry, ask.waiter(), None).await.unwrap_or(Err(Rejection::Internal))?;
+        let waiting = self.take_off(self.flights.alone(&ask.flight_key()), ask, entry);
+        let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
+    }
+
+    /// Starts the fetch in a task of its own: once it is sent it is finished and kept, though its clients leave.
+    fn take_off(
+        self: &Arc<Self>,
+        lead: Lead<FlightKey, Outcome>,
+        ask: &Arc<Ask>,
+        entry: Option<Arc<Entry>>,
+    ) -> Waiting<Outcome> {
+        let (proxy, ask) = (Arc::clone(self), Arc::clone(ask));
+        lead.start(|interest| async move { proxy.fly(&ask, entry, ask.waiter(), Some(interest)).await })
     }
 
     fn client_may(&self, ask: &Ask) -> Result<(), Rejection> {

@@ -64,6 +64,8 @@ pub struct Streaming {
     pub rest: Receiving,
     /// Whether its links are rewritten, and its being JSON is checked.
     pub json: bool,
+    /// How long upstream may take for the next piece.
+    pub patience: Duration,
     /// A place among the requests in flight.
     pub pass: Pass,
 }
@@ -245,12 +247,13 @@ impl Fetch<'_> {
         }
         self.proxy.metrics.not_stored(Bypass::TooLarge.as_str());
         let json = self.must_be_json(head.status);
+        let patience = self.ask.snapshot.config.upstream.request_timeout;
         let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
         let mut fields = head.fields;
         for name in [CONTENT_LENGTH, CONTENT_ENCODING, X_REQUEST_ID] {
             fields.remove(name);
         }
-        Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, pass })))
+        Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, patience, pass })))
     }
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
