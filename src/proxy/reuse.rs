@@ -223,10 +223,7 @@ impl Proxy {
                         return Ok(landed);
                     }
                     self.client_may(ask)?;
-                    let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), entry.clone());
-                    let work =
-                        |interest| async move { proxy.fly(&ask, entry, ask.waiter(), Some(interest)).await };
-                    (lead.start(work), true)
+                    (self.take_off(lead, ask, entry.clone()), true)
                 }
             };
             // Abandoned: the leader panicked or was given up, and somebody else has to lead.

@@ -1,4 +1,4 @@
-//! `/_simulator/counters` and `/_simulator/faults`: the simulator in the hands of a person with curl.
+//! `/_simulator/counters`, `/_simulator/faults` and `/_simulator/quirks`: the simulator in the hands of a person with curl.
 //!
 //! Deliberately absent: any protection. It is a toy on one's own machine.
 
@@ -33,7 +33,15 @@ pub(super) fn answer(control: &Control, request: &Parts, body: Option<Bytes>) ->
             nothing()
         }
         "/_simulator/faults" => wrong_method("GET, POST, DELETE"),
-        _ => failure(StatusCode::NOT_FOUND, "there are /_simulator/counters and /_simulator/faults"),
+        "/_simulator/quirks" if method == Method::GET => shown(&control.quirks()),
+        "/_simulator/quirks" if method == Method::PUT => {
+            change_quirks(control, body).unwrap_or_else(|(status, reason)| failure(status, &reason))
+        }
+        "/_simulator/quirks" => wrong_method("GET, PUT"),
+        _ => failure(
+            StatusCode::NOT_FOUND,
+            "there are /_simulator/counters, /_simulator/faults and /_simulator/quirks",
+        ),
     };
     set_field(&mut reply, CACHE_CONTROL, "no-store");
     reply
@@ -51,6 +59,15 @@ fn install(control: &Control, body: Option<Bytes>) -> Result<Reply, (StatusCode,
         control.inject(fault).map_err(|error| bad(&error))?;
     }
     Ok(json(StatusCode::CREATED, ObjectText::new().literal("installed", installed).finish()))
+}
+
+/// Plays what is unknown of Talkdesk the other way from now on. What is left out is as it is by default.
+fn change_quirks(control: &Control, body: Option<Bytes>) -> Result<Reply, (StatusCode, String)> {
+    let body = body.ok_or_else(|| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large".to_owned()))?;
+    let quirks =
+        serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    control.set_quirks(quirks);
+    Ok(shown(&control.quirks()))
 }
 
 fn shown(value: &impl Serialize) -> Reply {

@@ -42,7 +42,8 @@ pub struct RateLimit {
 }
 
 /// The unknowns of the API, each to be played either way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an unknown of its own, in any combination")]
 pub struct Quirks {
     /// Every API answer says `Cache-Control: no-store`.

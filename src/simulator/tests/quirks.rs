@@ -91,3 +91,14 @@ async fn a_record_can_appear_at_the_front_in_the_middle_of_a_walk() {
     assert_eq!(new["total_invoice_amount"], new["amount"]);
     assert_eq!(front["_embedded"]["invoices"][1], first["_embedded"]["invoices"][0]);
 }
+
+#[tokio::test]
+async fn quirks_are_changed_over_http_and_a_bad_change_changes_nothing() {
+    let (caller, token) = with(Quirks::default()).await;
+    let put = |body: &'static str| caller.send(http::Method::PUT, "/_simulator/quirks", &[], body);
+    let answer = put(r#"{"no_store":true}"#).await.unwrap();
+    assert_eq!((answer.status, answer.json()["no_store"].as_bool()), (StatusCode::OK, Some(true)));
+    assert_eq!(caller.get("/express/products", &token).await.field("cache-control"), Some("no-store"));
+    assert_eq!(put(r#"{"no_such_quirk":true}"#).await.unwrap().status, StatusCode::BAD_REQUEST);
+    assert_eq!(caller.get("/express/products", &token).await.field("cache-control"), Some("no-store"));
+}
