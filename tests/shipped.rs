@@ -1,0 +1,143 @@
+//! What is shipped agrees with the code: the codes and metrics that the documents name, the example configuration,
+//! and that nothing in the repository speaks of where it was made.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use billing_insights_proxy::config::{Environment, parse};
+use billing_insights_proxy::metrics::{Metrics, PREFIX};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands between the marks, every other time.
+fn between(text: &str, mark: char) -> BTreeSet<String> {
+    text.split(mark).skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn is_code(text: &str) -> bool {
+    text == "internal"
+        || text == "overloaded"
+        || (text.contains('_') && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+}
+
+/// The error types of RFC 9209 that stand among the codes in the source.
+const PROXY_ERRORS: [&str; 11] = [
+    "http_request_error",
+    "http_request_denied",
+    "connection_limit_reached",
+    "http_response_timeout",
+    "destination_unavailable",
+    "tls_protocol_error",
+    "connection_terminated",
+    "http_protocol_error",
+    "connection_timeout",
+    "http_response_incomplete",
+    "proxy_internal_error",
+];
+
+#[test]
+fn every_code_is_in_the_readme_and_every_code_of_the_readme_exists() {
+    let mut in_code: BTreeSet<_> =
+        between(&read("src/proxy/words.rs"), '"').into_iter().filter(|text| is_code(text)).collect();
+    for proxy_error in PROXY_ERRORS {
+        in_code.remove(proxy_error);
+    }
+    in_code.remove("http_response_body_size");
+    let readme = read("README.md");
+    let section = readme
+        .split("## Refusals and failures")
+        .nth(1)
+        .expect("the section")
+        .split("\n## ")
+        .next()
+        .expect("its text");
+    let rows =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned));
+    let in_readme: BTreeSet<_> = rows.collect();
+    assert_eq!(in_code, in_readme);
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_one_exists() {
+    let in_code: BTreeSet<_> = {
+        // Series without a child show nothing, so the names come from the source.
+        let source = read("src/metrics/mod.rs");
+        let names = between(&source, '"').into_iter().filter(|text| {
+            !text.contains(' ') && ["_total", "_seconds", "_info"].iter().any(|unit| text.ends_with(unit))
+        });
+        let names = names.map(|name| name.rsplit('}').next().expect("a name").to_owned());
+        names
+            .chain(
+                [
+                    "http_requests_in_flight",
+                    "cache_entries",
+                    "cache_bytes",
+                    "credential_state",
+                    "config_last_reload_successful",
+                ]
+                .map(str::to_owned),
+            )
+            .collect()
+    };
+    let document = read("docs/metrics.md");
+    let rows =
+        document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned));
+    assert_eq!(in_code, rows.collect());
+    let text = Metrics::new().text();
+    for shown in
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()?.strip_prefix(PREFIX))
+    {
+        assert!(document.contains(&format!("| `{shown}` |")), "{shown} is not documented");
+    }
+}
+
+#[test]
+fn the_configurations_of_the_readme_can_be_served() {
+    let readme = read("README.md");
+    let examples: Vec<_> =
+        readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().expect("its end")).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let config = parse(example, "README.md", Path::new("."), &Environment::empty());
+        assert!(config.is_ok(), "{}\n{example}", config.expect_err("checked"));
+    }
+}
+
+#[test]
+fn the_ages_in_the_readme_are_those_that_ship() {
+    let config =
+        parse(&read("config.example.yaml"), "config.example.yaml", Path::new("."), &Environment::empty())
+            .expect("a configuration");
+    let readme = read("README.md");
+    let words = |seconds: u64| match seconds {
+        0..3_600 => format!("{} minutes", seconds / 60),
+        3_600 => "1 hour".to_owned(),
+        3_601..=86_400 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    for configured in &config.endpoints {
+        let billing_insights_proxy::config::Rule::Ours(rule) = &configured.rule else {
+            panic!("a rule of ours")
+        };
+        let row = format!(
+            "| `{}` | {} | {} | {} |",
+            configured.endpoint.path.display(),
+            words(rule.ttl.expect("a ttl").as_secs()),
+            words(rule.stale_while_revalidate.as_secs()),
+            words(rule.stale_if_error.as_secs()),
+        );
+        assert!(readme.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_readme_names_the_two_commands() {
+    let readme = read("README.md");
+    for command in ["```sh\ncargo run --release -- demo\n```", "```sh\ncargo test\n```"] {
+        assert!(readme.contains(command), "{command}");
+    }
+}
