@@ -28,7 +28,7 @@ use rustls_pki_types::pem::PemObject as _;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt as _};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Elapsed};
 use crate::config::Upstream;
 
 /// Sends a request and gives back the head of its answer. The one seam where a test hands in another.
@@ -217,7 +217,9 @@ impl Service<Uri> for Timed {
 fn failure(error: &LegacyError) -> Failure {
     let chain = chain(error);
     let kind = if error.is_connect() {
-        if chain.iter().any(|error| error.is::<rustls::Error>() || is_rustls_io(*error)) {
+        if chain.iter().any(|error| error.is::<Elapsed>() || is_timed_out(*error)) {
+            FailureKind::Timeout
+        } else if chain.iter().any(|error| error.is::<rustls::Error>() || is_rustls_io(*error)) {
             FailureKind::Tls
         } else {
             FailureKind::Connect
@@ -239,6 +241,10 @@ fn is_rustls_io(error: &(dyn std::error::Error + 'static)) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.and_then(std::io::Error::get_ref)
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+}
+
+fn is_timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
 }
 
 fn is_protocol(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -221,7 +221,9 @@ impl Metrics {
                 self.rate_limit_decisions.with_label_values(&[limit, decision]);
             }
         }
-        self.upstream_retries.with_label_values(&["token_rejected"]);
+        for reason in ["token_rejected", "connect", "reset", "502", "503", "504"] {
+            self.upstream_retries.with_label_values(&[reason]);
+        }
         self
     }
 

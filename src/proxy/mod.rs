@@ -13,11 +13,13 @@
 pub mod discovery;
 pub mod envelope;
 pub mod headers;
+pub mod health;
 pub mod index;
 pub mod origin;
 pub mod receive;
 pub mod rejection;
 pub mod replay;
+pub mod retry_budget;
 pub mod reuse;
 pub mod snapshot;
 pub mod store;

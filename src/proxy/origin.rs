@@ -1,4 +1,4 @@
-//! The way to the API with a credential: limit, token, send, and once more after a 401.
+//! The way to the API with a credential: token, limit, send, and once more where that can help.
 //!
 //! This is the one seam that requests, background refreshes and discovery all pass, so every send is counted
 //! against the credential's limit, and no send is made with a token that has ended.
@@ -15,7 +15,9 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::headers::RateState;
+use super::health::Health;
 use super::rejection::{Limit, Rejection};
+use super::retry_budget::RetryBudget;
 use crate::client::{Failure, FailureKind, Outbound};
 use crate::clock::{Clock, Now};
 use crate::domain::entitlement::{Permit, still_granted};
@@ -40,6 +42,10 @@ pub struct Origin {
     pub metrics: Arc<Metrics>,
     /// What the token's scopes are known from.
     pub learned: Arc<Learned>,
+    /// Whether the API can be reached.
+    pub health: Health,
+    /// How often a request may be sent again.
+    pub budget: RetryBudget,
     /// The API's origin, to be recognised in links.
     pub links: links::Origin,
 }
@@ -54,6 +60,8 @@ pub struct Errand<'a> {
     pub waiter: Waiter,
     /// When it must be over.
     pub deadline: Instant,
+    /// Whether it may be sent again where that can help.
+    pub may_retry: bool,
     /// Set once it is on its way: from then on it is finished, whoever waits.
     pub sent: &'a AtomicBool,
     /// Where it counts, by endpoint.
@@ -77,24 +85,44 @@ pub struct Sent {
 }
 
 impl Origin {
-    /// Sends a request, with a valid token and within the limit.
+    /// Sends a request, with a valid token and within the limit; again with another token after a 401, and once
+    /// more after a failure that may pass.
     ///
     /// # Errors
     /// A [`Rejection`] that says what stood in the way.
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
         let mut waited = Duration::ZERO;
+        let mut may_retry = errand.may_retry;
+        self.budget.sent(self.clock.now());
         loop {
-            // The token comes first, so that what can't be sent for want of one uses up nothing of the limit; and
-            // again after the wait, since the first may have ended by then.
+            // What is known to be in vain is refused before anything is used up.
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
             }
+            let way = self.health.enter(self.clock.now())?;
+            // The token comes before the limit, so that what can't be sent for want of one takes no place; and
+            // again after the wait, since the first may have ended by then.
             self.token(errand).await?;
             let pass = self.pass(errand).await?;
             waited += pass.waited;
             let token = self.token(errand).await?;
             let asked = self.clock.now();
-            let response = self.exchange(errand, &token).await?;
+            let outcome = self.exchange(errand, &token).await;
+            if let Some(reason) = passing_failure(&outcome)
+                && std::mem::take(&mut may_retry)
+                && self.budget.take(asked)
+            {
+                self.metrics.upstream_retry(reason);
+                continue;
+            }
+            let response = match outcome {
+                Ok(response) => response,
+                Err(rejection) => {
+                    self.health.failed(&rejection, self.clock.now());
+                    return Err(rejection);
+                }
+            };
+            way.answered();
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
@@ -189,6 +217,26 @@ impl Origin {
             self.gate.took_one();
         }
         Ok(())
+    }
+}
+
+/// Why a request may be sent again, where it may: it got no answer but a refused or reset connection, or one that
+/// says that a server behind the server is in trouble, and not for how long. A 500 may have been caused by the
+/// request, and after a timeout there is no time left.
+fn passing_failure(outcome: &Result<Response<Incoming>, Rejection>) -> Option<&'static str> {
+    match outcome {
+        Ok(response) if response.headers().contains_key(RETRY_AFTER) => None,
+        Ok(response) => match response.status() {
+            StatusCode::BAD_GATEWAY => Some("502"),
+            StatusCode::SERVICE_UNAVAILABLE => Some("503"),
+            StatusCode::GATEWAY_TIMEOUT => Some("504"),
+            _ => None,
+        },
+        Err(Rejection::UpstreamUnreachable(Failure {
+            kind: kind @ (FailureKind::Connect | FailureKind::Reset),
+            ..
+        })) => Some(kind.as_str()),
+        Err(_) => None,
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::health::Health;
 use super::origin::Origin;
+use super::retry_budget::RetryBudget;
 use crate::client::Outbound;
 use crate::clock::Clock;
 use crate::config::{Config, ConfiguredEndpoint, Rule};
@@ -75,6 +77,8 @@ impl Snapshot {
                 clock: clock.clone(),
                 metrics: Arc::clone(metrics),
                 learned: Arc::clone(learned),
+                health: Health::default(),
+                budget: RetryBudget::default(),
                 links: links::Origin::new(Arc::clone(&credential.api_origin)),
             };
             (credential.key.clone(), Arc::new(origin))

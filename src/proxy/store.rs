@@ -159,7 +159,12 @@ impl Fetch<'_> {
         let Sent { response, pass, .. } = answer;
         let receive = self.receive(head, response, pass);
         let landed = self.proxy.clock.timeout_at(deadline, receive).await;
-        landed.unwrap_or(Err(Rejection::UpstreamTimeout))
+        landed.unwrap_or_else(|_| {
+            // An answer that stops half way holds everybody up as one that never comes does.
+            self.ask.origin.health.failed(&Rejection::UpstreamTimeout, self.proxy.clock.now());
+            self.proxy.metrics.upstream_error("timeout");
+            Err(Rejection::UpstreamTimeout)
+        })
     }
 
     async fn send(&self, fields: &HeaderMap, deadline: std::time::Instant) -> Result<Sent, Rejection> {
@@ -169,6 +174,7 @@ impl Fetch<'_> {
             fields,
             waiter: self.waiter.clone(),
             deadline,
+            may_retry: permit.method().is_safe() && *self.ask.rule() != Rule::Plain,
             sent: self.sent,
             endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
             tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),

@@ -1,0 +1,139 @@
+//! Whether the API can be reached with a credential.
+//!
+//! After a request that got no answer the way counts as down: for a second, then twice as long with each further
+//! failure, up to a minute. While it does, nobody waits for it: a stale entry answers at once, and where there is
+//! none the failure is told at once. When the time is over one request goes through as a probe, and the others go
+//! on as before until it is back. A server that answers, be it with an error, is not down.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::rejection::Rejection;
+use crate::backoff::OUTAGE;
+use crate::clock::Now;
+
+/// The state of one way.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    down: Option<Down>,
+}
+
+#[derive(Debug)]
+struct Down {
+    until: Instant,
+    why: Rejection,
+    probing: bool,
+}
+
+/// The right to go through. A probe that is dropped without an outcome lets the next one probe.
+#[derive(Debug)]
+pub struct Way<'a> {
+    health: &'a Health,
+    probe: bool,
+}
+
+impl Health {
+    /// Whether a request may go through.
+    ///
+    /// # Errors
+    /// The failure that made the way count as down.
+    pub fn enter(&self, now: Now) -> Result<Way<'_>, Rejection> {
+        let mut state = self.state();
+        let Some(down) = &mut state.down else { return Ok(Way { health: self, probe: false }) };
+        if down.probing || now.monotonic < down.until {
+            return Err(down.why.clone());
+        }
+        down.probing = true;
+        Ok(Way { health: self, probe: true })
+    }
+
+    /// Notes that a request got no answer, or not all of one in time.
+    pub fn failed(&self, why: &Rejection, now: Now) {
+        let mut state = self.state();
+        // Those that were under way together fail together: that is one failure.
+        if state.down.as_ref().is_some_and(|down| !down.probing && now.monotonic < down.until) {
+            return;
+        }
+        state.failures = state.failures.saturating_add(1);
+        let until = now.after(OUTAGE.wait(state.failures, fastrand::f64()));
+        state.down = Some(Down { until, why: why.clone(), probing: false });
+    }
+
+    /// Whether the way counts as down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.state().down.is_some()
+    }
+
+    fn answered(&self) {
+        let mut state = self.state();
+        state.failures = 0;
+        state.down = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way<'_> {
+    /// Notes that there was an answer.
+    pub fn answered(self) {
+        self.health.answered();
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        if self.probe
+            && let Some(down) = &mut self.health.state().down
+        {
+            down.probing = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use std::time::Duration;
+
+    #[test]
+    fn one_probe_goes_through_when_the_time_is_over() {
+        let (health, manual) = (Health::default(), ManualClock::new());
+        let clock = Clock::Manual(manual.clone());
+        assert!(health.enter(clock.now()).is_ok());
+        health.failed(&Rejection::UpstreamTimeout, clock.now());
+        assert_eq!(health.enter(clock.now()).err(), Some(Rejection::UpstreamTimeout));
+        manual.advance(Duration::from_millis(1200));
+        let probe = health.enter(clock.now()).expect("the time is over");
+        assert!(health.enter(clock.now()).is_err(), "one at a time");
+        drop(probe);
+        health.enter(clock.now()).expect("the first probe left without an outcome").answered();
+        assert!(health.enter(clock.now()).is_ok() && !health.is_down());
+    }
+
+    #[test]
+    fn failures_that_follow_each_other_keep_it_down_for_longer_and_those_at_once_do_not() {
+        let (health, manual) = (Health::default(), ManualClock::new());
+        let clock = Clock::Manual(manual.clone());
+        for _ in 0..100 {
+            health.failed(&Rejection::UpstreamTimeout, clock.now());
+        }
+        manual.advance(Duration::from_millis(1200));
+        let probe = health.enter(clock.now()).expect("a hundred at once count once");
+        health.failed(&Rejection::UpstreamTimeout, clock.now());
+        drop(probe);
+        manual.advance(Duration::from_millis(1200));
+        assert!(health.enter(clock.now()).is_err());
+        manual.advance(Duration::from_millis(1200));
+        assert!(health.enter(clock.now()).is_ok());
+    }
+}
