@@ -84,8 +84,8 @@ pub struct Fetched {
     stream: Mutex<Option<Box<Streaming>>>,
 }
 
-/// A flight whose leaders keep panicking is given up after so many.
-const MOST_LEADERS: usize = 4;
+/// A flight whose leaders keep panicking, or may not lead, is given up after so many.
+const MOST_LEADERS: usize = 32;
 
 impl Ask {
     /// The rule of its endpoint.
