@@ -132,8 +132,11 @@ impl Proxy {
         snapshot.guard.admit(&head, connection, false)?;
         refuse_body(&body)?;
         drop(body);
-        let target = target::read(path(&head)?, &snapshot.endpoints)
-            .map_err(|reason| Rejection::InvalidTarget(reason.0))?;
+        let raw = path(&head)?;
+        let target = target::read(raw, &snapshot.endpoints).map_err(|reason| {
+            let meant = target::probably_meant(raw, &snapshot.endpoints);
+            meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
+        })?;
         visit.bare = target.prefix.is_none();
         let tenant = self.tenant(&head, target.prefix, &snapshot);
         if let Ok(tenant) = &tenant {

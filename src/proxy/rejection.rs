@@ -28,6 +28,11 @@ pub enum Rejection {
     PeerNotAllowed,
     /// The request target can be read in two ways.
     InvalidTarget(&'static str),
+    /// The request target has a slash too many.
+    SlashTooMany {
+        /// The path without it.
+        meant: String,
+    },
     /// The request target is too long.
     UriTooLong,
     /// A body where there must be none.
@@ -193,6 +198,7 @@ impl Rejection {
             | Self::OriginNotAllowed
             | Self::PeerNotAllowed
             | Self::InvalidTarget(_)
+            | Self::SlashTooMany { .. }
             | Self::UriTooLong
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint { .. }
@@ -215,6 +221,7 @@ impl Rejection {
                 | Self::OriginNotAllowed
                 | Self::PeerNotAllowed
                 | Self::InvalidTarget(_)
+                | Self::SlashTooMany { .. }
                 | Self::UriTooLong
                 | Self::BodyNotAllowed
                 | Self::UnknownEndpoint { .. }
