@@ -6,5 +6,8 @@
 mod support;
 
 mod cache;
+mod discovery;
+mod entitlement;
 mod forwarding;
 mod isolation;
+mod naming;
