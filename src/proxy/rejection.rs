@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::client::Failure;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
-use crate::oauth::tokens::NoToken;
+use crate::oauth::tokens::{NoToken, TokenError};
 
 /// Why a request is not answered by the API's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +188,8 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
+            // A second 401 says that the tenant may not see this any more.
+            Self::NoToken(NoToken { error: TokenError::TokenRejected, .. }) => None,
             Self::NoToken(NoToken { error, .. }) if error.is_rejection() => Some("rejected"),
             Self::NoToken(_)
             | Self::UpstreamTimeout
