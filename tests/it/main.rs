@@ -11,3 +11,5 @@ mod entitlement;
 mod forwarding;
 mod isolation;
 mod naming;
+mod token_failures;
+mod tokens;

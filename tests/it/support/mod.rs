@@ -265,7 +265,7 @@ impl Reply {
 
     /// Fails unless it is a problem that the proxy made, with every member that one must have.
     pub fn assert_problem(&self, status: u16, code: &str) -> serde_json::Value {
-        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{:.400}", self.text());
         assert_eq!(self.field("content-type"), "application/problem+json");
         assert_eq!(self.field("cache-control"), "no-store");
         assert!(
