@@ -214,6 +214,12 @@ impl Rejection {
         }
     }
 
+    /// Whether the credential may not send any more for now.
+    #[must_use]
+    pub fn is_of_credentials_limit(&self) -> bool {
+        matches!(self, Self::RateLimited { limit: Limit::Upstream, .. } | Self::UpstreamRateLimited { .. })
+    }
+
     /// Whether it was made before anything went upstream, by what the request says.
     #[must_use]
     pub fn is_denial(&self) -> bool {
