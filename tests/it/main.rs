@@ -10,6 +10,8 @@ mod discovery;
 mod entitlement;
 mod forwarding;
 mod isolation;
+mod limits;
 mod naming;
+mod pauses;
 mod token_failures;
 mod tokens;
