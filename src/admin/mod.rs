@@ -123,6 +123,9 @@ impl Admin {
 
     fn metrics(&self) -> Reply {
         self.proxy.shelf.tidy();
+        for origin in self.proxy.snapshot().origins() {
+            origin.tokens.show_state();
+        }
         Reply {
             status: StatusCode::OK,
             kind: "text/plain; version=0.0.4; charset=utf-8",

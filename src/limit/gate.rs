@@ -173,7 +173,9 @@ impl Gate {
     #[must_use]
     pub fn waiting(&self) -> usize {
         let state = self.state();
-        state.background.len() + state.lanes.values().map(VecDeque::len).sum::<usize>()
+        let all = state.lanes.values().flatten().chain(&state.background);
+        // One who has left is forgotten at the next turn, and does not wait any more.
+        all.filter(|sender| !sender.is_closed()).count()
     }
 
     /// The burst, and how long it takes to fill up: the policy that clients are told.

@@ -384,7 +384,8 @@ impl Tokens {
         }
     }
 
-    fn show_state(&self) {
+    /// Brings the metric up to date. A token ends by itself, so this is also done whenever the metrics are read.
+    pub fn show_state(&self) {
         self.services.metrics.credential_is(&self.owner, self.status().state);
     }
 }

@@ -35,6 +35,8 @@ enum Unread {
     Denied(String),
     #[error("page {0} could not be had ({1})")]
     Page(u64, String),
+    #[error("pages of {PER_PAGE} accounts are refused")]
+    PageSize,
     #[error("page {0} is not a list of accounts")]
     NotAList(u64),
     #[error("the list has more than {MOST_PAGES} pages")]
@@ -109,6 +111,11 @@ impl Proxy {
         let outcome = self.read_list(&snapshot, &organization).await;
         reading().remove(&organization.id);
         match outcome {
+            // The cache answers stale where Talkdesk can't: that is no news, and soon asked for again.
+            Ok(list) if self.clock.now().since(list.read_at) >= RETRY => {
+                tracing::warn!(organization = %organization.id, reason = "only the old list could be had", "accounts not read");
+                false
+            }
             Ok(list) => {
                 tracing::info!(organization = %organization.id, accounts = list.accounts.len(), "accounts read");
                 self.learned.learn_accounts(&organization, list);
@@ -121,16 +128,29 @@ impl Proxy {
         }
     }
 
+    /// The largest page is not documented: where ours is refused, pages come as large as Talkdesk likes.
     async fn read_list(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
     ) -> Result<AccountList, Unread> {
+        match self.read_pages(snapshot, organization, Some(PER_PAGE)).await {
+            Err(Unread::PageSize) => self.read_pages(snapshot, organization, None).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read_pages(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        organization: &Arc<Organization>,
+        per_page: Option<u32>,
+    ) -> Result<AccountList, Unread> {
         let mut read_at = self.clock.now().monotonic;
         let mut accounts = HashMap::new();
         let mut total = None;
         for number in 1..=MOST_PAGES {
-            let (page, answered_at) = self.read_page(snapshot, organization, number).await?;
+            let (page, answered_at) = self.read_page(snapshot, organization, number, per_page).await?;
             read_at = read_at.min(answered_at);
             if total.is_some_and(|total| total != page.total) {
                 return Err(Unread::Changed);
@@ -153,9 +173,10 @@ impl Proxy {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
         number: u64,
+        per_page: Option<u32>,
     ) -> Result<(Page, Instant), Unread> {
         let unread = |reason: String| Unread::Page(number, reason);
-        let ask = self.accounts_ask(snapshot, organization, number).map_err(Unread::Denied)?;
+        let ask = self.accounts_ask(snapshot, organization, number, per_page).map_err(Unread::Denied)?;
         let now = self.clock.now();
         let found = self.lookup(&ask, now);
         let answer = self.obtain(found, Arc::new(ask), now).await.map_err(|rejection| {
@@ -168,6 +189,9 @@ impl Proxy {
                 let page = serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
                 Ok((page, entry.received))
             }
+            Content::Entry(entry) if entry.status == StatusCode::BAD_REQUEST && per_page.is_some() => {
+                Err(Unread::PageSize)
+            }
             Content::Entry(entry) => Err(unread(format!("Talkdesk answered {}", entry.status.as_u16()))),
             Content::Stream(_) => Err(unread("it is too large".into())),
         }
@@ -178,12 +202,14 @@ impl Proxy {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
         number: u64,
+        per_page: Option<u32>,
     ) -> Result<Ask, String> {
         let name = TenantName::Organization(organization.id.clone());
         let tenant = snapshot.tenant(&name, &self.learned).ok_or("it is not configured any more")?;
         let endpoint = accounts_endpoint(snapshot).ok_or("there is no such endpoint")?;
         let PathPattern::Exact(path) = &endpoint.path else { return Err("there is no such endpoint".into()) };
-        let query = format!("page={number}&per_page={PER_PAGE}");
+        let size = per_page.map(|size| format!("&per_page={size}")).unwrap_or_default();
+        let query = format!("page={number}{size}");
         let asked = Asked { endpoint, method: &Method::GET, path, query: Some(&query), plain: false };
         let now = self.clock.now().monotonic;
         let permit = entitlement::authorize(&tenant, &asked, &snapshot.config.policy, &self.learned, now)

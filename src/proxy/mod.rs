@@ -134,8 +134,11 @@ impl Proxy {
         snapshot.guard.admit(&head, connection, false)?;
         refuse_body(&body)?;
         drop(body);
-        let target = target::read(path(&head)?, &snapshot.endpoints)
-            .map_err(|reason| Rejection::InvalidTarget(reason.0))?;
+        let raw = path(&head)?;
+        let target = target::read(raw, &snapshot.endpoints).map_err(|reason| {
+            let meant = target::probably_meant(raw, &snapshot.endpoints);
+            meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
+        })?;
         visit.bare = target.prefix.is_none();
         let tenant = self.tenant(&head, target.prefix, &snapshot);
         if let Ok(tenant) = &tenant {
@@ -149,7 +152,9 @@ impl Proxy {
         let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
         let ask = Arc::new(ask(permit, &head, &snapshot, connection)?);
         let found = self.lookup(&ask, now);
-        let answer = self.obtain(found, Arc::clone(&ask), now).await?;
+        let answer = self.obtain(found, Arc::clone(&ask), now).await.inspect_err(|rejection| {
+            visit.rate = rejection.is_of_credentials_limit().then(|| ask.origin.used_up());
+        })?;
         visit.note(&answer);
         let recipient = Recipient {
             method: &head.method,

@@ -137,6 +137,13 @@ impl Origin {
         }
     }
 
+    /// How the credential stands where it may not send any more for now.
+    #[must_use]
+    pub fn used_up(&self) -> RateState {
+        let (burst, window) = self.gate.policy();
+        RateState { burst, window, remaining: 0 }
+    }
+
     async fn pass(&self, errand: &Errand<'_>) -> Result<Pass, Rejection> {
         let passing = self.gate.pass(errand.waiter.clone());
         let outcome =

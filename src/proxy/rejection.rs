@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::client::Failure;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
-use crate::oauth::tokens::NoToken;
+use crate::oauth::tokens::{NoToken, TokenError};
 
 /// Why a request is not answered by the API's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub enum Rejection {
     PeerNotAllowed,
     /// The request target can be read in two ways.
     InvalidTarget(&'static str),
+    /// The request target has a slash too many.
+    SlashTooMany {
+        /// The path without it.
+        meant: String,
+    },
     /// The request target is too long.
     UriTooLong,
     /// A body where there must be none.
@@ -183,6 +188,8 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
+            // A second 401 says that the tenant may not see this any more.
+            Self::NoToken(NoToken { error: TokenError::TokenRejected, .. }) => None,
             Self::NoToken(NoToken { error, .. }) if error.is_rejection() => Some("rejected"),
             Self::NoToken(_)
             | Self::UpstreamTimeout
@@ -193,6 +200,7 @@ impl Rejection {
             | Self::OriginNotAllowed
             | Self::PeerNotAllowed
             | Self::InvalidTarget(_)
+            | Self::SlashTooMany { .. }
             | Self::UriTooLong
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint { .. }
@@ -206,6 +214,12 @@ impl Rejection {
         }
     }
 
+    /// Whether the credential may not send any more for now.
+    #[must_use]
+    pub fn is_of_credentials_limit(&self) -> bool {
+        matches!(self, Self::RateLimited { limit: Limit::Upstream, .. } | Self::UpstreamRateLimited { .. })
+    }
+
     /// Whether it was made before anything went upstream, by what the request says.
     #[must_use]
     pub fn is_denial(&self) -> bool {
@@ -215,6 +229,7 @@ impl Rejection {
                 | Self::OriginNotAllowed
                 | Self::PeerNotAllowed
                 | Self::InvalidTarget(_)
+                | Self::SlashTooMany { .. }
                 | Self::UriTooLong
                 | Self::BodyNotAllowed
                 | Self::UnknownEndpoint { .. }

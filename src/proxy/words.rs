@@ -63,6 +63,13 @@ impl Rejection {
                 format!("The request target is refused because it can be read in two ways: {reason}."),
                 "Send the path as this proxy lists it at `/`.",
             ),
+            Self::SlashTooMany { meant } => told(
+                StatusCode::BAD_REQUEST,
+                "invalid_target",
+                "http_request_error",
+                "The request target is refused because it has a slash too many.".into(),
+                &format!("Did you mean `{meant}`? GET / lists the endpoints."),
+            ),
             Self::UriTooLong => told(
                 StatusCode::URI_TOO_LONG,
                 "uri_too_long",

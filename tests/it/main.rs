@@ -6,5 +6,12 @@
 mod support;
 
 mod cache;
+mod discovery;
+mod entitlement;
 mod forwarding;
 mod isolation;
+mod limits;
+mod naming;
+mod pauses;
+mod token_failures;
+mod tokens;

@@ -263,6 +263,27 @@ impl Reply {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// Fails unless it is a problem that the proxy made, with every member that one must have.
+    pub fn assert_problem(&self, status: u16, code: &str) -> serde_json::Value {
+        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{:.400}", self.text());
+        assert_eq!(self.field("content-type"), "application/problem+json");
+        assert_eq!(self.field("cache-control"), "no-store");
+        assert!(
+            self.field("proxy-status").starts_with("billing-insights-proxy; error="),
+            "{:?}",
+            self.fields
+        );
+        let problem = self.json();
+        for member in ["type", "title", "detail", "message", "description", "request_id"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {problem}");
+        }
+        assert_eq!(problem["status"], status);
+        assert!(problem["fields"].is_array(), "{problem}");
+        assert_eq!(problem["request_id"], self.field("x-request-id"));
+        assert_eq!(problem["tenant"].as_str().unwrap_or_default(), self.field("x-tenant"));
+        problem
+    }
+
     /// What the proxy said of its cache.
     pub fn cache_status(&self) -> &str {
         self.field("cache-status")
