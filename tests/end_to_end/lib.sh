@@ -20,6 +20,7 @@ status='' # of the last `ask`
 clean_up() {
   for pid in "${pids[@]}"; do
     kill -9 "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
   done
   rm -rf "$work"
 }
