@@ -122,7 +122,7 @@ equal "hooli: the answer says whose it is, and varies by the field" "instances/h
 ask "$proxy/organizations/acme/express/usage/month"
 equal "monthly usage has its links beside the records, and they stay on the proxy" true \
   "$(json '[.. | .href? // empty] | length > 0 and all(startswith("'"$proxy"'/organizations/acme/express/"))')"
-equal "names other than the address: the links use the one that was used" "$(sed s/127.0.0.1/localhost/ <<<"$proxy")" \
+equal "names other than the address: the links use the one that was used" "${proxy/127.0.0.1/localhost}" \
   "$(curl --silent "${proxy/127.0.0.1/localhost}/organizations/acme/express/products" | jq -r ._links.self.href |
     grep -o '^http://localhost:[0-9]*')"
 

@@ -16,6 +16,9 @@ pids=()
 passed=0
 failed=0
 status='' # of the last `ask`
+simulator='' # addresses, which each script finds out
+admin=''
+ca=''
 
 clean_up() {
   for pid in "${pids[@]}"; do
@@ -93,6 +96,7 @@ ended() {
 }
 
 # run COMMAND...: to its end; exit code in $code, output in $output.
+# shellcheck disable=SC2034 # read by those that source this
 run() {
   code=0
   output=$(timeout 20 "$@" 2>&1 </dev/null) || code=$?
@@ -162,7 +166,7 @@ walk() {
     ask "$url"
     [[ "$status" == 200 ]] || { fail "walk: $url answers 200" "$status $(head -c 500 "$work/body")"; return; }
     pages=$((pages + 1))
-    jq -c "._embedded.$member[]" "$work/body" >>"$work/records"
+    jq -c "._embedded.${member}[]" "$work/body" >>"$work/records"
     jq -r '.. | .href? // empty' "$work/body" >>"$work/hrefs"
     url=$(json '._links.next.href // empty')
     ((pages < 200)) || { fail "walk: $1 comes to an end" "still a next after 200 pages: $url"; return; }
