@@ -56,6 +56,24 @@ equal "the example without its secrets: exit code 2" 2 "$code"
 contains "the example without its secrets: each is named" "organizations/acme" "$output"
 contains "the example without its secrets: and the other" "instances/globex" "$output"
 
+# --- A machine without certificate authorities -------------------------------------------------------------------
+start bare env SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent \
+  "$BINARY" demo --listen 127.0.0.1:0 --admin 127.0.0.1:0 --simulator 127.0.0.1:0
+holds "the demo needs no certificate authority" within 20 grep -q 'Ctrl-C ends it' "$work/bare.out"
+kill -TERM "$pid"
+ended "$pid" 10
+cat >"$work/https.yaml" <<'YAML'
+server: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }
+instances:
+  - name: globex
+    organization: Talkdesk
+    account_id: 5ea75fe7aa224700012eae41
+    credential: { client_id: 9b3d7e21c4a84f60, client_secret: { env: GLOBEX_SECRET } }
+YAML
+run env SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent GLOBEX_SECRET=one "$BINARY" serve --config "$work/https.yaml"
+equal "serve does, where the API is https: exit code 1" 1 "$code"
+contains "serve does: told what to install" ca-certificates "$output"
+
 # --- Ports that are in use ---------------------------------------------------------------------------------------
 start demo "$BINARY" demo --listen 127.0.0.1:0 --admin 127.0.0.1:0 --simulator 127.0.0.1:0
 holds "a demo is running" within 20 grep -q 'Ctrl-C ends it' "$work/demo.out"
