@@ -74,7 +74,15 @@ refused "another site's page" 403 origin_not_allowed "$proxy/organizations/acme/
 refused "a page without an origin" 403 origin_not_allowed "$proxy/organizations/acme/express/invoices" -H 'Origin: null'
 refused "a cross-site request" 403 origin_not_allowed "$proxy/organizations/acme/express/invoices" \
   -H 'Sec-Fetch-Site: cross-site'
-equal "no CORS field on any of them" "" "$(grep -i '^access-control' "$work/head" || true)"
+ask http://evil.example/organizations/acme/express/invoices --proxy "$proxy"
+equal "used as a forward proxy: refused" "421 host_not_allowed" "$status $(json .code)"
+ask https://evil.example/ --proxy "$proxy"
+contains "used as a tunnel: refused" 421 "$status"
+ask "$proxy/?$(head -c 20000 /dev/zero | tr '\0' a)"
+equal "a target without end" 414 "$status"
+ask "$proxy/" -H "X-Long: $(head -c 60000 /dev/zero | tr '\0' a)"
+equal "fields without end" 431 "$status"
+equal "no CORS field on any of them" "" "$(grep -i '^access-control' "$work/heads" || true)"
 ask "$admin/metrics" -H 'Host: evil.example'
 equal "the admin plane is no other host either" "421 host_not_allowed" "$status $(json .code)"
 ask "$admin/api/cache" -X DELETE -H 'Origin: https://evil.example'
@@ -161,6 +169,8 @@ equal "a client's no-cache does not reach a young entry" 200 "$status"
 ask "$url" -H 'Authorization: Bearer nonsense' -H 'Cookie: session=1' -H 'X-Forwarded-Host: evil.example'
 equal "a client's credentials have no effect" "200 $length" "$status $(stat -c %s "$work/body")"
 equal "all of that cost nothing" "$before" "$(calls)"
+ask "$url" -H 'X-Request-Id: month-end-7'
+equal "a client's own request id comes back" month-end-7 "$(field x-request-id)"
 ask "$url" -X OPTIONS
 equal "OPTIONS" "204 GET, HEAD" "$status $(field allow | sed 's/, OPTIONS//')"
 ask "$proxy/organizations/northwind/express/products" --head

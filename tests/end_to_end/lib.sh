@@ -107,6 +107,7 @@ ask() {
   : >"$work/body" # curl leaves the file alone where there is no content
   status=$(curl --silent --show-error --max-time 40 --dump-header "$work/head" --output "$work/body" \
     --write-out '%{http_code}' "$@" 2>"$work/curl.err") || status="curl: $(cat "$work/curl.err")"
+  cat "$work/head" >>"$work/heads" # of all answers
 }
 
 # field NAME: of the last answer.
