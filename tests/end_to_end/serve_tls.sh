@@ -25,7 +25,7 @@ configuration=$work/etc/config.yaml
 sed -e 's|^  listen: 127.0.0.1:8080 |  listen: 127.0.0.1:0 |' \
   -e 's|^  admin: 127.0.0.1:9090 |  admin: 127.0.0.1:0 |' \
   -e 's|^  # metrics: 127.0.0.1:9091 |  metrics: 127.0.0.1:0 |' \
-  -e 's|^  drain_delay: 5s |  drain_delay: 2s |' \
+  -e 's|^  drain_delay: 5s |  drain_delay: 4s |' \
   -e "s|^  # api_url: .*|  api_url: $simulator|" \
   -e "s|^  # token_url: .*|  token_url: $token_url|" \
   -e "s|^  # ca_file: .*|  ca_file: $ca|" \
@@ -106,7 +106,7 @@ holds "afterwards it works again by itself" within 20 fresh
 # --- Stopping ----------------------------------------------------------------------------------------------------
 kill -TERM "$first"
 not_ready() { [[ $(curl --silent --output /dev/null --write-out '%{http_code}' "$metrics/readyz") == 503 ]]; }
-holds "SIGTERM: not ready at once" within 1 not_ready
+holds "SIGTERM: not ready at once" within 2 not_ready
 ask "$proxy/organizations/acme/express/invoices"
 equal "SIGTERM: new requests are still answered for drain_delay" 200 "$status"
 ended "$first" 20
@@ -114,7 +114,7 @@ equal "SIGTERM: exit code 0" 0 "$code"
 equal "the log holds no panic" 0 "$(grep -c panicked "$work/first.err" || true)"
 
 # --- A second signal ends at once --------------------------------------------------------------------------------
-sed -i 's|^  drain_delay: 2s |  drain_delay: 60s |' "$configuration"
+sed -i 's|^  drain_delay: 4s |  drain_delay: 60s |' "$configuration"
 serve second
 kill -TERM "$pid"
 holds "drain_delay of a minute: not ready" within 5 not_ready
