@@ -114,7 +114,7 @@ impl App {
         let loaded = clock.now().wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.config_last_reload_success_timestamp.set(loaded.as_secs_f64());
         let shared = Shared {
-            outbound: outbound(&config.upstream, &clock)?,
+            outbound: outbound(&config, &clock)?,
             clock,
             metrics: Arc::clone(&metrics),
             learned: Arc::new(Learned::default()),

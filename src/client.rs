@@ -29,7 +29,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt as _};
 
 use crate::clock::{Clock, Elapsed};
-use crate::config::Upstream;
+use crate::config::{Config, Upstream};
 
 /// Sends a request and gives back the head of its answer. The one seam where a test hands in another.
 pub type Outbound = BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, Failure>;
@@ -90,12 +90,13 @@ impl std::fmt::Display for FailureKind {
     }
 }
 
-/// The client for these settings.
+/// The client for this configuration.
 ///
 /// # Errors
-/// [`NoTrust`] where no certificate authority can be read.
-pub fn outbound(upstream: &Upstream, clock: &Clock) -> Result<Outbound, NoTrust> {
-    let tls = tls(upstream)?;
+/// [`NoTrust`] where a certificate authority is needed and none can be read.
+pub fn outbound(config: &Config, clock: &Clock) -> Result<Outbound, NoTrust> {
+    let upstream = &config.upstream;
+    let tls = tls(upstream, config.needs_tls())?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -118,7 +119,7 @@ pub fn outbound(upstream: &Upstream, clock: &Clock) -> Result<Outbound, NoTrust>
     Ok(BoxCloneSyncService::new(client.map_err(|error| failure(&error))))
 }
 
-fn tls(upstream: &Upstream) -> Result<rustls::ClientConfig, NoTrust> {
+fn tls(upstream: &Upstream, needed: bool) -> Result<rustls::ClientConfig, NoTrust> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = &upstream.ca_file {
@@ -131,7 +132,7 @@ fn tls(upstream: &Upstream) -> Result<rustls::ClientConfig, NoTrust> {
             roots.add(certificate).map_err(|error| unreadable(&error))?;
         }
     }
-    if roots.is_empty() {
+    if needed && roots.is_empty() {
         return Err(NoTrust(
             "no certificate authority is known: install the system's (Debian: ca-certificates) or set upstream.ca_file"
                 .into(),

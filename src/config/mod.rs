@@ -82,6 +82,18 @@ pub struct Config {
     pub warnings: Vec<Fault>,
 }
 
+impl Config {
+    /// Whether anything is asked over TLS: not so where a simulated Talkdesk stands in.
+    #[must_use]
+    pub fn needs_tls(&self) -> bool {
+        let urls = self.credentials.iter().flat_map(|configured| {
+            let credential = &configured.credential;
+            [&credential.token_url, &credential.api_origin]
+        });
+        urls.into_iter().any(|url| url.starts_with("https:"))
+    }
+}
+
 /// The listeners, and who may speak to them.
 #[derive(Clone, Debug)]
 pub struct Server {
