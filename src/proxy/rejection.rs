@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::client::Failure;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
+use crate::oauth::grant::GrantError;
 use crate::oauth::tokens::{NoToken, TokenError};
 
 /// Why a request is not answered by the API's answer.
@@ -188,11 +189,13 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
-            // A second 401 says that the tenant may not see this any more.
-            Self::NoToken(NoToken { error: TokenError::TokenRejected, .. }) => None,
-            Self::NoToken(NoToken { error, .. }) if error.is_rejection() => Some("rejected"),
-            Self::NoToken(_)
-            | Self::UpstreamTimeout
+            Self::NoToken(NoToken { error, .. }) => match error {
+                // A second 401 says that the tenant may not see this any more.
+                TokenError::TokenRejected => None,
+                TokenError::Grant(GrantError::Rejected(_)) => Some("rejected"),
+                TokenError::Grant(_) => Some("error"),
+            },
+            Self::UpstreamTimeout
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamProtocolError(_)
             | Self::UpstreamResponseTooLarge { .. } => Some("error"),
