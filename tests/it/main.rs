@@ -8,6 +8,7 @@ mod support;
 mod cache;
 mod discovery;
 mod entitlement;
+mod failures;
 mod forwarding;
 mod isolation;
 mod limits;

@@ -1,5 +1,6 @@
 //! What the tests speak in: a proxy, those who ask it, and a Talkdesk behind it.
 
+pub mod black_hole;
 pub mod peer;
 pub mod raw;
 
