@@ -154,7 +154,10 @@ impl Origin {
             }
             Ok(Err(failure)) => {
                 errand.endpoint_metrics.upstream_failed();
-                self.metrics.upstream_error(failure.kind.as_str());
+                // What is no HTTP is counted with all other answers that can't be used.
+                if failure.kind != FailureKind::Protocol {
+                    self.metrics.upstream_error(failure.kind.as_str());
+                }
                 tracing::warn!(tenant = %errand.permit.tenant().label, error = %failure, "no answer from upstream");
                 Err(unanswered(failure))
             }
