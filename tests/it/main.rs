@@ -5,6 +5,7 @@
 
 mod support;
 
+mod admin;
 mod cache;
 mod discovery;
 mod entitlement;
@@ -15,6 +16,7 @@ mod isolation;
 mod limits;
 mod naming;
 mod pauses;
+mod stopping;
 mod streams;
 mod token_failures;
 mod tokens;

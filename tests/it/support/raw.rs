@@ -172,7 +172,12 @@ pub fn chunked() -> Vec<u8> {
 /// Sends bytes to the proxy as they are, and gives what comes back until the connection ends. What the other
 /// side does not want to read is not an error.
 pub async fn say(proxy: &Proxy, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(&proxy.app.addresses().data).await.expect("a connection");
+    say_to(&proxy.app.addresses().data, bytes).await
+}
+
+/// The same, to any address.
+pub async fn say_to(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
     let (mut reading, mut writing) = stream.split();
     let mut heard = Vec::new();
     let listening = async {
