@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::client::Failure;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
+use crate::oauth::grant::GrantError;
 use crate::oauth::tokens::{NoToken, TokenError};
 
 /// Why a request is not answered by the API's answer.
@@ -188,10 +189,10 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
-            // A second 401 says that the tenant may not see this any more.
-            Self::NoToken(NoToken { error: TokenError::TokenRejected, .. }) => None,
-            Self::NoToken(NoToken { error, .. }) if error.is_rejection() => Some("rejected"),
-            Self::NoToken(_)
+            Self::NoToken(NoToken { error: TokenError::Grant(GrantError::Rejected(_)), .. }) => {
+                Some("rejected")
+            }
+            Self::NoToken(NoToken { error: TokenError::Grant(_), .. })
             | Self::UpstreamTimeout
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamProtocolError(_)
@@ -210,6 +211,8 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
+            // A second 401 says that the tenant may not see this any more.
+            | Self::NoToken(NoToken { error: TokenError::TokenRejected, .. })
             | Self::Internal => None,
         }
     }
