@@ -55,7 +55,7 @@ async fn a_pause_in_seconds_holds_for_everybody_and_for_that_credential_only() {
 #[tokio::test]
 async fn a_pause_may_be_told_as_a_date() {
     let (talkdesk, proxy) = sample_proxy("").await;
-    let until = Clock::Manual(proxy.clock.clone()).now().wall + Duration::from_secs(60);
+    let until = Clock::Manual(proxy.clock.clone()).now().wall + Duration::from_mins(1);
     asks_for_a_pause(&talkdesk, 429, Some(&httpdate::fmt_http_date(until)));
     let reply = proxy.get(&page(1)).await;
     reply.assert_problem(429, "upstream_rate_limited");
