@@ -220,7 +220,7 @@ fn failure(error: &LegacyError) -> Failure {
     let kind = if error.is_connect() {
         if chain.iter().any(|error| error.is::<Elapsed>() || is_timed_out(*error)) {
             FailureKind::Timeout
-        } else if chain.iter().any(|error| error.is::<rustls::Error>() || is_rustls_io(*error)) {
+        } else if chain.iter().any(|error| is_tls(*error)) {
             FailureKind::Tls
         } else {
             FailureKind::Connect
@@ -238,10 +238,16 @@ fn chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<&'a (dyn std::
     std::iter::successors(Some(error), |error| error.source()).take(8).collect()
 }
 
-fn is_rustls_io(error: &(dyn std::error::Error + 'static)) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.and_then(std::io::Error::get_ref)
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+/// Whether the error, or one that an `io::Error` wraps (which is not among its sources), came of TLS.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<rustls::Error>() || wrapped(error).is_some_and(is_tls)
+}
+
+fn wrapped<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 fn is_timed_out(error: &(dyn std::error::Error + 'static)) -> bool {

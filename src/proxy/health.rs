@@ -3,7 +3,10 @@
 //! After a request that got no answer the way counts as down: for a second, then twice as long with each further
 //! failure, up to a minute. While it does, nobody waits for it: a stale entry answers at once, and where there is
 //! none the failure is told at once. When the time is over one request goes through as a probe, and the others go
-//! on as before until it is back. A server that answers, be it with an error, is not down.
+//! on as before until it is back.
+//!
+//! A server that answers, be it with an error of its own, is not down: who has nothing stored is given that answer.
+//! But who has a stale entry need not ask it again just now, and does not for the same length of time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -22,6 +25,9 @@ pub struct Health {
 struct State {
     failures: u32,
     down: Option<Down>,
+    /// Errors of the server in a row, and until when it is left alone by those who can.
+    errors: u32,
+    ailing_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -71,10 +77,23 @@ impl Health {
         self.state().down.is_some()
     }
 
-    fn answered(&self) {
+    /// Whether whoever has a stale entry had better use that.
+    #[must_use]
+    pub fn is_ailing(&self, now: Now) -> bool {
+        self.state().ailing_until.is_some_and(|until| now.monotonic < until)
+    }
+
+    fn answered(&self, well: bool, now: Now) {
         let mut state = self.state();
         state.failures = 0;
         state.down = None;
+        if well {
+            state.errors = 0;
+            state.ailing_until = None;
+        } else if state.ailing_until.is_none_or(|until| now.monotonic >= until) {
+            state.errors = state.errors.saturating_add(1);
+            state.ailing_until = Some(now.after(OUTAGE.wait(state.errors, fastrand::f64())));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,9 +102,9 @@ impl Health {
 }
 
 impl Way<'_> {
-    /// Notes that there was an answer.
-    pub fn answered(self) {
-        self.health.answered();
+    /// Notes that there was an answer: a good one, or an error of the server.
+    pub fn answered(self, well: bool, now: Now) {
+        self.health.answered(well, now);
     }
 }
 
@@ -116,8 +135,27 @@ mod tests {
         let probe = health.enter(clock.now()).expect("the time is over");
         assert!(health.enter(clock.now()).is_err(), "one at a time");
         drop(probe);
-        health.enter(clock.now()).expect("the first probe left without an outcome").answered();
+        health
+            .enter(clock.now())
+            .expect("the first probe left without an outcome")
+            .answered(true, clock.now());
         assert!(health.enter(clock.now()).is_ok() && !health.is_down());
+    }
+
+    #[test]
+    fn a_server_that_answers_with_errors_is_left_alone_by_those_who_can() {
+        let (health, manual) = (Health::default(), ManualClock::new());
+        let clock = Clock::Manual(manual.clone());
+        let answer = |well| health.enter(clock.now()).expect("it is not down").answered(well, clock.now());
+        answer(false);
+        assert!(health.is_ailing(clock.now()));
+        manual.advance(Duration::from_millis(1200));
+        assert!(!health.is_ailing(clock.now()));
+        answer(false);
+        manual.advance(Duration::from_millis(1200));
+        assert!(health.is_ailing(clock.now()), "longer, the second time");
+        answer(true);
+        assert!(!health.is_ailing(clock.now()));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Origin {
                     return Err(rejection);
                 }
             };
-            way.answered();
+            way.answered(!response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
@@ -190,7 +190,10 @@ impl Origin {
             }
             Ok(Err(failure)) => {
                 errand.endpoint_metrics.upstream_failed();
-                self.metrics.upstream_error(failure.kind.as_str());
+                // What is no HTTP is counted with all other answers that can't be used.
+                if failure.kind != FailureKind::Protocol {
+                    self.metrics.upstream_error(failure.kind.as_str());
+                }
                 tracing::warn!(tenant = %errand.permit.tenant().label, error = %failure, "no answer from upstream");
                 Err(unanswered(failure))
             }

@@ -189,13 +189,11 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
-            Self::NoToken(NoToken { error, .. }) => match error {
-                // A second 401 says that the tenant may not see this any more.
-                TokenError::TokenRejected => None,
-                TokenError::Grant(GrantError::Rejected(_)) => Some("rejected"),
-                TokenError::Grant(_) => Some("error"),
-            },
-            Self::UpstreamTimeout
+            Self::NoToken(NoToken { error: TokenError::Grant(GrantError::Rejected(_)), .. }) => {
+                Some("rejected")
+            }
+            Self::NoToken(NoToken { error: TokenError::Grant(_), .. })
+            | Self::UpstreamTimeout
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamProtocolError(_)
             | Self::UpstreamResponseTooLarge { .. } => Some("error"),
@@ -213,6 +211,8 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
+            // A second 401 says that the tenant may not see this any more.
+            | Self::NoToken(NoToken { error: TokenError::TokenRejected, .. })
             | Self::Internal => None,
         }
     }

@@ -164,6 +164,10 @@ impl Proxy {
         entry: Arc<Entry>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
+        let now = self.clock.now();
+        if ask.origin.health.is_ailing(now) {
+            return Ok(self.stale(entry, "error", now));
+        }
         let fetching = self.fetch(ask, Some(Arc::clone(&entry)), why);
         let patience = ask.snapshot.config.upstream.stale_wait;
         let outcome = self.clock.timeout(patience, fetching).await;

@@ -140,10 +140,10 @@ impl Fetch<'_> {
             make_conditional(&mut fields, &entry.origin_fields);
         }
         let mut answer = self.send(&fields, deadline).await?;
-        if answer.response.status() == StatusCode::NOT_MODIFIED {
-            if let Some(entry) =
-                entry.filter(|entry| is_about(answer.response.headers(), &entry.origin_fields))
-            {
+        if answer.response.status() == StatusCode::NOT_MODIFIED
+            && let Some(entry) = entry
+        {
+            if is_about(answer.response.headers(), &entry.origin_fields) {
                 let head = self.head(&answer);
                 return Ok((self.confirm(&entry, &head), None));
             }

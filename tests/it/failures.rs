@@ -72,7 +72,8 @@ async fn a_failure_is_answered_as_its_row_has_it(
     if row.stale {
         assert_eq!((with.status, with.text().as_str()), (StatusCode::OK, r#"{"total":1}"#));
         assert!(with.cache_status().starts_with("hit; ttl=-"), "{}", with.cache_status());
-        assert_eq!(with.field("age"), "120");
+        // The origin's Date is of today, and the test's clock is ahead of it.
+        assert!(with.field("age").parse::<u64>().is_ok_and(|age| age >= 120), "{}", with.field("age"));
     } else {
         assert_eq!(with.status.as_u16(), row.none.0);
     }
@@ -191,7 +192,7 @@ async fn in_a_black_hole_a_stale_entry_is_waited_for_once_and_others_fail_fast()
         eventually("the request is swallowed", async || (hole.swallowed() == 1).then_some(())).await;
         proxy.advance(Duration::from_millis(2000));
     });
-    assert_eq!((first.status, first.field("age")), (StatusCode::OK, "122"));
+    assert_eq!((first.status, first.field("age")), (StatusCode::OK, "122"), "no Date is sent here");
     assert!(first.cache_status().ends_with("detail=slow"), "{}", first.cache_status());
 
     // The fetch goes on without its client, until its time is over: from then on the way counts as down.

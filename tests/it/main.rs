@@ -5,14 +5,19 @@
 
 mod support;
 
+mod admin;
 mod cache;
 mod discovery;
 mod entitlement;
 mod failures;
 mod forwarding;
+mod hostile_clients;
+mod hostile_upstream;
 mod isolation;
 mod limits;
 mod naming;
 mod pauses;
+mod stopping;
+mod streams;
 mod token_failures;
 mod tokens;

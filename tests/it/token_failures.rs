@@ -256,7 +256,8 @@ async fn a_missing_secret_is_that_tenants_trouble_alone() {
     northwind_is_served(&proxy).await;
     assert_eq!(talkdesk.control().counters().tokens.by_account.get("acme"), None);
     let shown = credential(&proxy, ACME).await;
-    assert!(shown["last_error"].as_str().is_some_and(|error| error.contains("nowhere")), "{shown}");
+    let looked_for = proxy.folder().join("nowhere").display().to_string();
+    assert!(shown["last_error"].as_str().is_some_and(|error| error.contains(&looked_for)), "{shown}");
 }
 
 #[tokio::test]

@@ -162,7 +162,9 @@ instances:
 impl Proxy {
     /// A proxy for a configuration. Listeners and the access log are the test's.
     pub async fn start(yaml: &str, folder: Arc<TempDir>, clock: ManualClock) -> Self {
-        let own = "  listen: 127.0.0.1:0\n  admin: 127.0.0.1:0\n  drain_delay: 0s";
+        let own = "  listen: 127.0.0.1:0\n  admin: 127.0.0.1:0";
+        let own =
+            if yaml.contains("drain_delay") { own.to_owned() } else { format!("{own}\n  drain_delay: 0s") };
         let yaml = format!(
             "server:\n{own}\n{}\n{}\nlog: {{ access: false }}\n",
             section(yaml, "server"),
@@ -313,7 +315,8 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-fn client() -> Client<HttpConnector, Full<Bytes>> {
+/// A client that keeps connections open.
+pub fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(HttpConnector::new())
 }
 

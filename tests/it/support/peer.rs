@@ -148,7 +148,7 @@ impl Peer {
     }
 }
 
-const ONE_ORGANIZATION: &str = "
+pub const ONE_ORGANIZATION: &str = "
 organizations:
   - id: acme
     credential: { account: acme, client_id: id, client_secret: { file: secret } }

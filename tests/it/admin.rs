@@ -1,0 +1,318 @@
+//! The admin plane: what the operator and his machines are told, and who is not told anything.
+
+use std::time::Duration;
+
+use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
+use http::{Method, StatusCode};
+use rstest::rstest;
+
+use crate::support::raw::say_to;
+use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk};
+
+const PREFIX: &str = "billing_insights_proxy_";
+const INVOICES: &str = "/organizations/acme/express/invoices";
+
+async fn sample_proxy(further: &str) -> (Talkdesk, Proxy) {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, further).await;
+    (talkdesk, proxy)
+}
+
+async fn page(proxy: &Proxy, path: &str) -> String {
+    let reply = proxy.admin(Method::GET, path).await;
+    assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
+    reply.text()
+}
+
+/// Sends bytes to the admin plane.
+async fn say(proxy: &Proxy, request: &str) -> String {
+    say_to(&proxy.app.addresses().admin, request.as_bytes()).await
+}
+
+#[tokio::test]
+async fn the_metrics_have_the_names_that_are_promised() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    proxy.get(INVOICES).await;
+    proxy.get("/instances/initech/express/invoices").await;
+    let text = page(&proxy, "/metrics").await;
+    for name in [
+        "http_requests_total{",
+        "http_request_duration_seconds_bucket{",
+        "http_requests_in_flight ",
+        "tenant_requests_total{",
+        "requests_denied_total{",
+        "cache_requests_total{",
+        "cache_entries ",
+        "cache_bytes ",
+        "cache_evictions_total{",
+        "token_requests_total{",
+        "token_request_duration_seconds_bucket{",
+        "token_expiry_timestamp_seconds{",
+        "upstream_requests_total{",
+        "upstream_request_duration_seconds_bucket{",
+        "upstream_errors_total{",
+        "upstream_retries_total{",
+        "upstream_paused_until_timestamp_seconds{",
+        "rate_limit_decisions_total{",
+        "rate_limit_wait_seconds_bucket{",
+        "account_mismatch_total ",
+        "tenant_upstream_requests_total{",
+        "credential_state{",
+        "stale_served_total{",
+        "log_dropped_total ",
+        "build_info{",
+    ] {
+        assert!(text.contains(&format!("\n{PREFIX}{name}")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_series_has_the_prefix_and_counters_end_in_total() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    let text = page(&proxy, "/metrics").await;
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').expect("a name and a type");
+        assert!(name.starts_with(PREFIX) || name.starts_with("process_"), "{name}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_writes_is_in_no_label() {
+    let (_talkdesk, proxy) =
+        sample_proxy("limits:\n  client: { rate: 1/m, burst: 1, key: { field: X-Name } }\n").await;
+    let fields = [("x-name", "c4nary"), ("x-request-id", "c4nary"), ("user-agent", "c4nary")];
+    for path in [
+        "/c4nary",
+        "/organizations/c4nary/express/invoices",
+        "/organizations/acme/express/c4nary",
+        "/organizations/acme/express/invoices?c4nary=c4nary",
+        "/organizations/acme/express/invoices?account_id=c4nary",
+        "/instances/josephpinetrees/express/invoices?c4nary=1",
+        "/organizations/acme/express/invoices?page=2",
+    ] {
+        proxy.get_with(path, &fields).await;
+        proxy.ask(Method::from_bytes(b"C4NARY").expect("a method"), path, &fields).await;
+    }
+    let text = page(&proxy, "/metrics").await;
+    assert!(!text.to_ascii_lowercase().contains("c4nary"), "{text}");
+    let unknown = proxy.metric("http_requests_total", &[("endpoint", "other")]).await;
+    assert!(unknown > 3.5, "they are counted as other: {unknown}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    proxy.get(INVOICES).await;
+    proxy.get("/organizations/soylent/express/invoices").await;
+    for (name, labels) in [
+        ("tenant_requests_total", [("tenant", "organizations/acme"), ("outcome", "miss")]),
+        ("tenant_requests_total", [("tenant", "organizations/acme"), ("outcome", "hit")]),
+        ("tenant_requests_total", [("tenant", "organizations/soylent"), ("outcome", "denied")]),
+        ("cache_requests_total", [("endpoint", "invoices"), ("result", "miss")]),
+        ("cache_requests_total", [("endpoint", "invoices"), ("result", "hit")]),
+        ("upstream_requests_total", [("endpoint", "invoices"), ("status", "200")]),
+        ("token_requests_total", [("tenant", "organizations/acme"), ("result", "ok")]),
+        ("http_requests_total", [("endpoint", "invoices"), ("status", "403")]),
+    ] {
+        let value = proxy.metric(name, &labels).await;
+        assert!((value - 1.0).abs() < 0.1, "{name} {labels:?} {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_talkdesk_that_is_down_leaves_the_proxy_ready_and_says_so() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    assert_eq!(page(&proxy, "/readyz").await, "ready\n");
+    let down = FaultKind::Status { status: 503, retry_after: None, body: None };
+    talkdesk.control().inject(Fault::once(Target::Token, down)).expect("a fault");
+    proxy.get(INVOICES).await.assert_problem(503, "token_unavailable");
+    let ready = page(&proxy, "/readyz").await;
+    assert!(ready.contains("degraded") && ready.contains("organizations/acme"), "{ready}");
+    assert_eq!(page(&proxy, "/livez").await, "ok\n");
+    proxy.advance(Duration::from_secs(2));
+    proxy.get(INVOICES).await;
+    assert_eq!(page(&proxy, "/readyz").await, "ready\n");
+}
+
+#[tokio::test]
+async fn every_tenant_is_listed_with_what_it_may_ask_for() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let listed = proxy.admin(Method::GET, "/api/tenants").await.json();
+    let verdict = |tenant: &str, endpoint: &str| {
+        let all = listed["tenants"].as_array().expect("a list");
+        let found = all.iter().find(|one| one["tenant"] == tenant).expect("the tenant");
+        found["endpoints"][endpoint].clone()
+    };
+    assert_eq!(verdict("organizations/acme", "invoices")["credential"], "organizations/acme");
+    assert_eq!(verdict("instances/josephpinetrees", "invoices")["credential"], "organizations/acme");
+    assert_eq!(verdict("instances/josephpinetrees", "accounts")["reason"], "organization_only");
+    assert_eq!(verdict("instances/initech", "invoices")["reason"], "reseller_sold");
+    assert_eq!(verdict("organizations/soylent", "products")["reason"], "tenant_disabled");
+    assert_eq!(verdict("instances/wonka", "products")["entitled"], false);
+    assert_eq!(talkdesk.counts(), (0, 0), "looking costs nothing");
+}
+
+#[tokio::test]
+async fn the_cache_is_shown_by_endpoint_and_emptied_by_tenant_and_path() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let paths = [
+        "/organizations/acme/express/invoices",
+        "/organizations/acme/express/products",
+        "/instances/josephpinetrees/express/invoices",
+        "/organizations/northwind/express/invoices",
+    ];
+    for path in paths {
+        assert_eq!(proxy.get(path).await.status, StatusCode::OK);
+    }
+    let shown = proxy.admin(Method::GET, "/api/cache").await.json();
+    assert_eq!((&shown["entries"], &shown["endpoints"]["invoices"]["entries"]), (&4.into(), &3.into()));
+    assert!(shown["bytes"].as_u64() > Some(1000) && shown["max_bytes"] == 256 << 20, "{shown}");
+    let purge = async |query: &str| {
+        let reply = proxy.admin(Method::DELETE, &format!("/api/cache?{query}")).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        reply.json()["purged"].clone()
+    };
+    assert_eq!(purge("tenant=instances/josephpinetrees").await, 1);
+    assert_eq!(purge("tenant=organizations/acme&path_prefix=/express/inv").await, 1);
+    assert!(proxy.get(paths[1]).await.cache_status().starts_with("hit"));
+    assert!(proxy.get(paths[3]).await.cache_status().starts_with("hit"));
+    assert_eq!(purge("").await, 2);
+    assert_eq!(talkdesk.counts().0, 4);
+}
+
+#[rstest]
+#[case::unknown_tenant("tenant=organizations/nobody")]
+#[case::no_tenant("tenant=acme")]
+#[case::a_slip("tenat=organizations/acme")]
+#[tokio::test]
+async fn a_purge_that_is_not_understood_empties_nothing(#[case] query: &str) {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    let reply = proxy.admin(Method::DELETE, &format!("/api/cache?{query}")).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text());
+    assert!(proxy.get(INVOICES).await.cache_status().starts_with("hit"));
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_know_is_refused() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    for (method, path, allow) in [
+        (Method::POST, "/metrics", "GET, HEAD"),
+        (Method::DELETE, "/api/tenants", "GET, HEAD"),
+        (Method::PUT, "/api/cache", "GET, HEAD, DELETE"),
+        (Method::POST, "/", "GET, HEAD"),
+    ] {
+        let reply = proxy.admin(method, path).await;
+        assert_eq!((reply.status, reply.field("allow")), (StatusCode::METHOD_NOT_ALLOWED, allow), "{path}");
+    }
+    assert_eq!(proxy.admin(Method::GET, "/nothing").await.status, StatusCode::NOT_FOUND);
+    let head = proxy.admin(Method::HEAD, "/api/tenants").await;
+    assert!(head.status == StatusCode::OK && head.body.is_empty());
+}
+
+#[rstest]
+#[case::rebound("GET", "/api/tenants", "evil.example", "", "421")]
+#[case::rebound_at_the_page("GET", "/", "evil.example", "", "421")]
+#[case::rebound_purge("DELETE", "/api/cache", "evil.example", "", "421")]
+#[case::foreign_page("DELETE", "/api/cache", "127.0.0.1", "Origin: https://evil.example\r\n", "403")]
+#[case::foreign_file("GET", "/api/credentials", "127.0.0.1", "Origin: null\r\n", "403")]
+#[case::foreign_image("GET", "/metrics", "127.0.0.1", "Sec-Fetch-Site: cross-site\r\n", "403")]
+#[case::framed(
+    "GET",
+    "/",
+    "127.0.0.1",
+    "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n",
+    "403"
+)]
+#[case::followed_a_link(
+    "GET",
+    "/",
+    "127.0.0.1",
+    "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
+    "200"
+)]
+#[case::a_link_to_the_data(
+    "GET",
+    "/api/tenants",
+    "127.0.0.1",
+    "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
+    "403"
+)]
+#[case::health_by_any_name("GET", "/readyz", "evil.example", "", "200")]
+#[case::life_by_any_name("GET", "/livez", "evil.example", "Origin: null\r\n", "200")]
+#[tokio::test]
+async fn a_browser_from_elsewhere_is_not_told_anything(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] host: &str,
+    #[case] fields: &str,
+    #[case] expected: &str,
+) {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n");
+    let heard = say(&proxy, &request).await;
+    assert_eq!(heard.get(9..12), Some(expected), "{heard:.300}");
+    assert!(expected == "200" || !heard.contains("acme"), "{heard}");
+    assert!(!heard.to_ascii_lowercase().contains("access-control-"), "{heard}");
+    assert!(heard.contains("x-content-type-options: nosniff"), "{heard:.500}");
+    assert!(heard.contains("cross-origin-resource-policy: same-origin"), "{heard:.500}");
+    assert!(proxy.get(INVOICES).await.cache_status().starts_with("hit"), "nothing is purged");
+}
+
+#[tokio::test]
+async fn the_third_listener_has_metrics_and_health_alone() {
+    let (_talkdesk, proxy) = sample_proxy("server:\n  metrics: 127.0.0.1:0\n").await;
+    let address = proxy.app.addresses().metrics.clone().expect("a third listener");
+    for (method, path, expected) in [
+        ("GET", "/metrics", "200"),
+        ("GET", "/livez", "200"),
+        ("GET", "/readyz", "200"),
+        ("GET", "/", "404"),
+        ("GET", "/api/tenants", "404"),
+        ("GET", "/api/credentials", "404"),
+        ("GET", "/api/cache", "404"),
+        ("DELETE", "/api/cache", "404"),
+        ("POST", "/api/reload", "404"),
+        ("GET", "/organizations/acme/express/invoices", "404"),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let heard = say_to(&address, request.as_bytes()).await;
+        assert_eq!(heard.get(9..12), Some(expected), "{method} {path}: {heard:.300}");
+    }
+}
+
+#[tokio::test]
+async fn the_planes_do_not_answer_for_each_other() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    for path in ["/metrics", "/api/tenants", "/readyz"] {
+        proxy.get(path).await.assert_problem(404, "unknown_endpoint");
+    }
+    assert_eq!(proxy.admin(Method::GET, INVOICES).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_status_page_says_what_fails_and_escapes_what_others_wrote() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    assert!(page(&proxy, "/").await.contains("No credential is failing."));
+    let body = serde_json::json!({
+        "error": "invalid_client",
+        "error_description": "<script>alert('1')</script>\"&",
+    });
+    let kind = FaultKind::Status { status: 401, retry_after: None, body: Some(body) };
+    talkdesk.control().inject(Fault::once(Target::Token, kind)).expect("a fault");
+    proxy.get(INVOICES).await.assert_problem(502, "credential_rejected");
+    let reply = proxy.admin(Method::GET, "/").await;
+    let page = reply.text();
+    assert!(page.contains("<strong>organizations/acme</strong>: "), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot;&amp;"), "{page}");
+    assert!(!page.contains("<script"), "{page}");
+    assert!(page.contains(">reseller_sold<") && page.contains(">entitled<"), "{page}");
+    assert!(reply.field("content-security-policy").contains("default-src 'none'"));
+    assert_eq!(reply.field("x-frame-options"), "DENY");
+    assert!(!page.contains("://"), "nothing is loaded from elsewhere");
+}

@@ -1,0 +1,231 @@
+//! An upstream that breaks HTTP: never half an answer, nothing of it stored, and the old one where there is one.
+
+use std::time::Duration;
+
+use async_compression::tokio::write::GzipEncoder;
+use http::{Method, StatusCode};
+use rstest::rstest;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::Proxy;
+use crate::support::raw::{Act, RawPeer, chunked, ok};
+
+const ASKED: &str = "/organizations/acme/express/invoices";
+const GOOD: &str = r#"{"total":1}"#;
+const BOUNDS: &str = "upstream:\n  max_response_bytes: 64KiB\ncache:\n  max_entry_bytes: 64KiB\n  endpoints:\n    \
+                      invoices: { ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 1h }\n";
+
+/// The ways to break an answer.
+#[derive(Clone, Copy, Debug)]
+enum Broken {
+    Garbage,
+    HalfAStatusLine,
+    Nothing,
+    ShorterThanItsLength,
+    EndsInAChunk,
+    EndsBetweenChunks,
+    ChunkSizeIsNoNumber,
+    TwoLengths,
+    ResetInTheBody,
+    MebibyteOfHead,
+    LongerThanMayBe,
+    LongerThanMayBeInChunks,
+    GzipBomb,
+    HalfAGzip,
+    UnaskedEncoding,
+    Html,
+    HalfAJson,
+    EmptyBody,
+    NotModified,
+}
+
+impl Broken {
+    async fn acts(self) -> Vec<Act> {
+        let send = |text: &str| Act::Send(text.as_bytes().to_vec());
+        let typed = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+        match self {
+            Self::Garbage => vec![send("\u{1}\u{2} this is not HTTP\r\n\r\n")],
+            Self::HalfAStatusLine => vec![send("HTTP/1.1 20")],
+            Self::Nothing => Vec::new(),
+            Self::ShorterThanItsLength => vec![send(&format!("{typed}Content-Length: 100\r\n\r\n{GOOD}"))],
+            Self::EndsInAChunk => vec![Act::Send(chunked()), send(&format!("ff\r\n{GOOD}"))],
+            Self::EndsBetweenChunks => vec![Act::Send(chunked()), Act::Chunks(GOOD.into(), 4)],
+            Self::ChunkSizeIsNoNumber => {
+                vec![Act::Send(chunked()), send(&format!("xyz\r\n{GOOD}\r\n0\r\n\r\n"))]
+            }
+            Self::TwoLengths => {
+                vec![send(&format!("{typed}Content-Length: 11\r\nContent-Length: 12\r\n\r\n{GOOD} "))]
+            }
+            Self::ResetInTheBody => {
+                vec![send(&format!("{typed}Content-Length: 100\r\n\r\n{GOOD}")), Act::Reset]
+            }
+            Self::MebibyteOfHead => {
+                let field = format!("X-Filler: {}\r\n", "a".repeat(1014));
+                vec![send("HTTP/1.1 200 OK\r\n"), Act::Repeat(field.into(), 1024), send("\r\n{}")]
+            }
+            Self::LongerThanMayBe => vec![Act::Send(ok(&long()))],
+            Self::LongerThanMayBeInChunks => {
+                vec![Act::Send(chunked()), Act::Chunks(long().into(), 4096), send("0\r\n\r\n")]
+            }
+            Self::GzipBomb => gzipped(&compress(&vec![b' '; 20 << 20]).await),
+            Self::HalfAGzip => {
+                let whole = compress(GOOD.as_bytes()).await;
+                gzipped(&whole[..whole.len() / 2])
+            }
+            Self::UnaskedEncoding => {
+                vec![send(&format!("{typed}Content-Encoding: br\r\nContent-Length: 11\r\n\r\n{GOOD}"))]
+            }
+            Self::Html => vec![send(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>",
+            )],
+            Self::HalfAJson => vec![Act::Send(ok(r#"{"total":1"#))],
+            Self::EmptyBody => vec![Act::Send(ok(""))],
+            Self::NotModified => vec![send("HTTP/1.1 304 Not Modified\r\nETag: \"other\"\r\n\r\n")],
+        }
+    }
+
+    fn code(self) -> &'static str {
+        if matches!(self, Self::LongerThanMayBe | Self::LongerThanMayBeInChunks | Self::GzipBomb) {
+            "upstream_response_too_large"
+        } else if matches!(self, Self::Nothing | Self::HalfAStatusLine) {
+            // No answer has begun.
+            "upstream_unreachable"
+        } else {
+            "upstream_protocol_error"
+        }
+    }
+}
+
+fn long() -> String {
+    format!(r#"{{"filler":"{}"}}"#, "a".repeat(100 << 10))
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<Act> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    vec![Act::Send([head.as_bytes(), bytes].concat())]
+}
+
+async fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    encoder.write_all(bytes).await.expect("memory");
+    encoder.shutdown().await.expect("memory");
+    encoder.into_inner()
+}
+
+async fn entries(proxy: &Proxy) -> serde_json::Value {
+    proxy.admin(Method::GET, "/api/cache").await.json()["entries"].clone()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_broken_answer_is_a_502_and_is_not_stored(
+    #[values(
+        Broken::Garbage,
+        Broken::HalfAStatusLine,
+        Broken::Nothing,
+        Broken::ShorterThanItsLength,
+        Broken::EndsInAChunk,
+        Broken::EndsBetweenChunks,
+        Broken::ChunkSizeIsNoNumber,
+        Broken::TwoLengths,
+        Broken::ResetInTheBody,
+        Broken::MebibyteOfHead,
+        Broken::LongerThanMayBe,
+        Broken::LongerThanMayBeInChunks,
+        Broken::GzipBomb,
+        Broken::HalfAGzip,
+        Broken::UnaskedEncoding,
+        Broken::Html,
+        Broken::HalfAJson,
+        Broken::EmptyBody,
+        Broken::NotModified
+    )]
+    broken: Broken,
+) {
+    let peer = RawPeer::start().await;
+    peer.plays([broken.acts().await, vec![Act::Send(ok(GOOD))]]);
+    let proxy = peer.proxy(BOUNDS).await;
+    let problem = proxy.get(ASKED).await.assert_problem(502, broken.code());
+    assert_eq!(problem["tenant"], "organizations/acme");
+    assert_eq!(entries(&proxy).await, 0);
+    assert_eq!(peer.calls(), 1);
+    let kind = match broken.code() {
+        "upstream_response_too_large" => "too_large",
+        "upstream_unreachable" => "reset",
+        _ => "protocol",
+    };
+    assert!((proxy.metric("upstream_errors_total", &[("kind", kind)]).await - 1.0).abs() < 0.1, "{kind}");
+    assert_eq!(proxy.get(ASKED).await.text(), GOOD, "the next answer is a good one");
+}
+
+#[rstest]
+#[tokio::test]
+async fn with_an_entry_in_hand_a_broken_answer_is_answered_by_the_old_one(
+    #[values(
+        Broken::Garbage,
+        Broken::Nothing,
+        Broken::ShorterThanItsLength,
+        Broken::EndsBetweenChunks,
+        Broken::ResetInTheBody,
+        Broken::MebibyteOfHead,
+        Broken::LongerThanMayBe,
+        Broken::LongerThanMayBeInChunks,
+        Broken::GzipBomb,
+        Broken::UnaskedEncoding,
+        Broken::Html,
+        Broken::HalfAJson
+    )]
+    broken: Broken,
+) {
+    let peer = RawPeer::start().await;
+    peer.plays([vec![Act::Send(ok(GOOD))], broken.acts().await]);
+    let proxy = peer.proxy(BOUNDS).await;
+    proxy.get(ASKED).await;
+    proxy.advance(Duration::from_secs(61));
+    let stale = proxy.get(ASKED).await;
+    assert_eq!((stale.status, stale.text().as_str()), (StatusCode::OK, GOOD));
+    assert_eq!(stale.cache_status(), "hit; ttl=-1; detail=error");
+    assert_eq!(peer.calls(), 2);
+}
+
+#[tokio::test]
+async fn interim_answers_are_passed_over() {
+    let peer = RawPeer::start().await;
+    let interim = Act::Repeat(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec(), 100);
+    peer.plays([vec![interim, Act::Send(ok(GOOD))]]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get(ASKED).await;
+    assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, GOOD));
+    assert!(!reply.fields.contains_key("link"));
+}
+
+#[tokio::test]
+async fn what_follows_an_answer_is_never_taken_for_the_next_one() {
+    let peer = RawPeer::start().await;
+    let first = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{GOOD}", GOOD.len());
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"evil\":true}";
+    peer.plays([vec![Act::Send(format!("{first}{smuggled}").into())], vec![Act::Send(ok(GOOD))]]);
+    let proxy = peer.proxy("").await;
+    for page in 1..=3 {
+        assert_eq!(proxy.get(&format!("{ASKED}?page={page}")).await.text(), GOOD);
+    }
+    assert_eq!(peer.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let peer = RawPeer::start().await;
+    let elsewhere = RawPeer::start().await;
+    let text = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}/express/invoices\r\nContent-Length: 0\r\n\r\n",
+        elsewhere.url()
+    );
+    peer.plays([vec![Act::Send(text.into())]]);
+    let proxy = peer.proxy("").await;
+    assert_eq!(proxy.get(ASKED).await.status, StatusCode::FOUND);
+    assert_eq!((peer.calls(), elsewhere.calls()), (1, 0));
+    assert_eq!(entries(&proxy).await, 0);
+}

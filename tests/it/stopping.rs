@@ -1,0 +1,108 @@
+//! Ending well: what is under way is finished, what asks for readiness is told at once, and a second signal is
+//! heeded.
+
+use std::future::{pending, ready};
+use std::time::Duration;
+
+use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
+use http::StatusCode;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::support::raw::say_to;
+use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, eventually};
+
+const INVOICES: &str = "/organizations/acme/express/invoices";
+
+/// A Talkdesk that takes a second for its next answer, by the clock that stands still.
+async fn slow_talkdesk() -> Talkdesk {
+    let talkdesk = Talkdesk::samples().await;
+    let slow = Fault::once(Target::Api, FaultKind::Slow { milliseconds: 1_000 });
+    talkdesk.control().inject(slow).expect("a fault");
+    talkdesk
+}
+
+fn request(address: &str, path: &str, fields: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n").into_bytes()
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_and_then_the_port_is_free() {
+    let talkdesk = slow_talkdesk().await;
+    let Proxy { app, clock, .. } = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    let address = app.addresses().data.clone();
+    let text = request(&address, INVOICES, "");
+    let asking = say_to(&address, &text);
+    let stopping = async {
+        eventually("it is under way", async || (talkdesk.counts().0 == 1).then_some(())).await;
+        let stopped = tokio::spawn(app.stop(pending()));
+        eventually("no more are taken", async || TcpStream::connect(&address).await.is_err().then_some(()))
+            .await;
+        assert!(!stopped.is_finished(), "it waits for what is under way");
+        clock.advance(Duration::from_secs(1));
+        stopped.await.expect("it ends");
+    };
+    let (heard, ()) = tokio::join!(asking, stopping);
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with('}'), "{heard:.300}");
+}
+
+#[tokio::test]
+async fn readiness_ends_at_once_and_serving_goes_on_for_the_drain_delay() {
+    let talkdesk = Talkdesk::samples().await;
+    let Proxy { app, .. } = talkdesk.proxy(SAMPLE_TENANTS, "server:\n  drain_delay: 5m\n").await;
+    let (data, admin) = (app.addresses().data.clone(), app.addresses().admin.clone());
+    let (end, at_once) = oneshot::channel::<()>();
+    let stopped = tokio::spawn(app.stop(async {
+        let _ = at_once.await;
+    }));
+    eventually("it is not ready", async || {
+        let heard = say_to(&admin, &request(&admin, "/readyz", "Connection: close\r\n")).await;
+        heard.starts_with("HTTP/1.1 503 ").then_some(())
+    })
+    .await;
+    let alive = say_to(&admin, &request(&admin, "/livez", "Connection: close\r\n")).await;
+    assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
+    let served = say_to(&data, &request(&data, INVOICES, "Connection: close\r\n")).await;
+    assert!(served.starts_with("HTTP/1.1 200 "), "{served:.300}");
+    end.send(()).expect("it is stopping");
+    stopped.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_does_not_hold_up_the_end() {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "server:\n  drain_timeout: 10m\n").await;
+    assert_eq!(proxy.get(INVOICES).await.status, StatusCode::OK);
+    let Proxy { app, .. } = proxy;
+    tokio::time::timeout(Duration::from_secs(9), app.stop(pending())).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn what_is_not_finished_in_the_drain_timeout_is_dropped() {
+    let talkdesk = slow_talkdesk().await;
+    let Proxy { app, .. } = talkdesk.proxy(SAMPLE_TENANTS, "server:\n  drain_timeout: 100ms\n").await;
+    let address = app.addresses().data.clone();
+    let text = request(&address, INVOICES, "");
+    let asking = say_to(&address, &text);
+    let stopping = async {
+        eventually("it is under way", async || (talkdesk.counts().0 == 1).then_some(())).await;
+        app.stop(pending()).await;
+    };
+    let (heard, ()) = tokio::join!(asking, stopping);
+    assert_eq!(heard, "", "the connection is dropped");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let talkdesk = slow_talkdesk().await;
+    let Proxy { app, .. } = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    let address = app.addresses().data.clone();
+    let text = request(&address, INVOICES, "");
+    let asking = say_to(&address, &text);
+    let stopping = async {
+        eventually("it is under way", async || (talkdesk.counts().0 == 1).then_some(())).await;
+        app.stop(ready(())).await;
+    };
+    let (heard, ()) = tokio::join!(asking, stopping);
+    assert_eq!(heard, "", "the connection is dropped");
+}
