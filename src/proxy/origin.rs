@@ -118,7 +118,12 @@ impl Origin {
             let response = match outcome {
                 Ok(response) => response,
                 Err(rejection) => {
-                    self.health.failed(&rejection, self.clock.now());
+                    let now = self.clock.now();
+                    if matches!(rejection, Rejection::UpstreamUnreachable(_) | Rejection::UpstreamTimeout) {
+                        self.health.failed(&rejection, now);
+                    } else {
+                        way.answered(false, now);
+                    }
                     return Err(rejection);
                 }
             };

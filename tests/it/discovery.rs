@@ -149,6 +149,8 @@ async fn an_old_list_lets_talkdesk_decide_and_is_read_again_once() {
     proxy.advance(Duration::from_secs(90));
     accounts_asked_for(&talkdesk, 3).await;
     assert!(talkdesk.control().faults().is_empty());
+    // For a moment after an error Talkdesk is not asked for what is stored.
+    proxy.advance(Duration::from_secs(3));
     // The reading that requests start is held up, so that all of them meet the old list.
     talkdesk.control().inject(on_accounts(FaultKind::Slow { milliseconds: 1000 })).expect("a fault");
     let path = format!("/organizations/acme/express/invoices?account_id={FOREIGN}");

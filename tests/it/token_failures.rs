@@ -58,7 +58,9 @@ async fn an_api_that_rejects_every_token_costs_a_handful_of_them() {
         for reply in futures_util::future::join_all(asked.iter().map(|path| proxy.get(path))).await {
             reply.assert_problem(502, "token_rejected");
         }
-        proxy.advance(Duration::from_secs(1));
+        if second < 59 {
+            proxy.advance(Duration::from_secs(1));
+        }
     }
     let (api, tokens) = talkdesk.counts();
     assert!(tokens <= 5 && api <= 60, "{tokens} tokens and {api} requests in a minute");
@@ -90,7 +92,9 @@ async fn a_thousand_clients_cost_a_dead_token_endpoint_a_handful_of_requests() {
             reply.assert_problem(503, "token_unavailable");
             assert!((1..=72).contains(&reply.field("retry-after").parse::<u64>().expect("seconds")));
         }
-        proxy.advance(Duration::from_secs(1));
+        if second < 59 {
+            proxy.advance(Duration::from_secs(1));
+        }
     }
     let (api, tokens) = talkdesk.counts();
     assert_eq!(api, 0);
