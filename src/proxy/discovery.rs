@@ -12,7 +12,8 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Proxy;
-use super::reuse::{Ask, Content};
+use super::ask::Ask;
+use super::fetched::Content;
 use super::snapshot::Snapshot;
 use crate::cache::primary_key;
 use crate::domain::endpoint::{Content as EndpointContent, Endpoint, PathPattern};

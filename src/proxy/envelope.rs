@@ -20,7 +20,6 @@ use tower::Service;
 use super::Proxy;
 use super::headers::{CACHE_STATUS, NAME, PROXY_STATUS, X_REQUEST_ID, X_TENANT, proxy_status, retry_after};
 use super::rejection::Rejection;
-use super::reuse::text;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
 use crate::access_log::{AccessLog, Record};
@@ -28,6 +27,7 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantOutcome};
+use crate::oauth::grant::printable;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -221,4 +221,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.proxy.leave();
     }
+}
+
+/// The value of a field, for a log line.
+fn text(value: Option<&HeaderValue>) -> Option<String> {
+    value.and_then(|value| value.to_str().ok()).map(printable)
 }

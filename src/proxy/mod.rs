@@ -10,8 +10,10 @@
 //! [`Proxy::answer`], and nothing else knows that order. What a step found out is what the next one takes:
 //! without a `Permit` (made by the entitlement alone) neither the cache nor upstream can be asked.
 
+pub mod ask;
 pub mod discovery;
 pub mod envelope;
+pub mod fetched;
 pub mod headers;
 pub mod health;
 pub mod index;
@@ -36,10 +38,11 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use self::ask::{Ask, FlightKey};
 use self::discovery::Discovery;
+use self::fetched::Outcome;
 use self::rejection::Rejection;
 use self::replay::Recipient;
-use self::reuse::{Ask, FlightKey, Outcome};
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
 use crate::body::Body;

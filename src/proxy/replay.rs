@@ -8,9 +8,8 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::fetched::{Content, Streaming};
 use super::rejection::Rejection;
-use super::reuse::Content;
-use super::store::Streaming;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
 use crate::cache::entry::last_modified;

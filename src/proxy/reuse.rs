@@ -2,111 +2,23 @@
 //! had, validated, or fetched; and one fetch for all who ask at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use http::header::HeaderMap;
-use http::{HeaderName, HeaderValue};
 
 use super::Proxy;
-use super::headers::{CacheStatus, RateState};
-use super::origin::Origin;
+use super::ask::{Ask, FlightKey};
+use super::fetched::{Answer, Content, Fetched, Interest, Landed, Outcome};
+use super::headers::CacheStatus;
 use super::rejection::{Limit, Rejection};
-use super::snapshot::Snapshot;
-use super::store::{self, Landed, Streaming};
+use super::store;
 use crate::cache::lookup::{Forward, Reuse, judge};
 use crate::cache::{Entry, Shelved};
 use crate::clock::Now;
 use crate::config::Rule;
-use crate::domain::entitlement::Permit;
-use crate::limit::client::ClientKey;
 use crate::limit::gate::Waiter;
 use crate::metrics::CacheResult;
-use crate::rfc9111::directives::RequestDirectives;
-use crate::rfc9111::key::PrimaryKey;
-use crate::single_flight::{Interest, Joined, Lead, Waiting};
-
-/// A permitted request, as far as the cache and upstream are concerned.
-pub struct Ask {
-    /// The proof that it may be made.
-    pub permit: Permit,
-    /// The configuration that it began with.
-    pub snapshot: Arc<Snapshot>,
-    /// The way upstream.
-    pub origin: Arc<Origin>,
-    /// The client's fields that go upstream.
-    pub fields: HeaderMap,
-    /// What the client accepts.
-    pub directives: RequestDirectives,
-    /// Where its answer stands in the cache.
-    pub key: PrimaryKey,
-    /// Who asks; none for the proxy itself.
-    pub client: Option<ClientKey>,
-}
-
-/// What answers a request, before it is fitted to the one who asked.
-pub struct Answer {
-    /// The answer.
-    pub content: Content,
-    /// What to say of the cache.
-    pub status: CacheStatus,
-    /// What to count.
-    pub result: CacheResult,
-    /// How the credential stands; known where something was sent.
-    pub rate: Option<RateState>,
-    /// How long it took upstream.
-    pub upstream: Duration,
-    /// How long it waited for the limit.
-    pub waited: Duration,
-}
-
-/// An answer in memory, or one that is too large for it.
-pub enum Content {
-    /// In memory.
-    Entry(Arc<Entry>),
-    /// As it comes.
-    Stream(Box<Streaming>),
-}
-
-/// Requests that may share one fetch: those for one URL with equal fields.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct FlightKey {
-    key: PrimaryKey,
-    fields: Vec<(HeaderName, Vec<u8>)>,
-}
-
-/// What all who wait for a fetch are told.
-pub type Outcome = Result<Arc<Fetched>, Rejection>;
-
-/// A fetch that came to an end.
-pub struct Fetched {
-    landed: Landed,
-    /// The body of a stream can be taken by one only.
-    stream: Mutex<Option<Box<Streaming>>>,
-}
+use crate::single_flight::{Joined, Lead, Waiting};
 
 /// A flight whose leaders keep panicking, or may not lead, is given up after so many.
 const MOST_LEADERS: usize = 32;
-
-impl Ask {
-    /// The rule of its endpoint.
-    #[must_use]
-    pub fn rule(&self) -> &Rule {
-        self.snapshot.rule(self.permit.endpoint())
-    }
-
-    fn flight_key(&self) -> FlightKey {
-        let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
-        let fields = self.fields.iter().filter(|(name, _)| !traces(name));
-        FlightKey {
-            key: self.key.clone(),
-            fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
-        }
-    }
-
-    fn waiter(&self) -> Waiter {
-        self.client.clone().map_or(Waiter::Background, Waiter::Client)
-    }
-}
 
 impl Proxy {
     /// What the cache has for a request.
@@ -298,7 +210,7 @@ impl Proxy {
         ask: &Arc<Ask>,
         entry: Option<Arc<Entry>>,
         waiter: Waiter,
-        interest: Option<Interest<Outcome>>,
+        interest: Option<Interest>,
     ) -> Option<Outcome> {
         let outcome = store::fetch(self, ask, entry, waiter, interest).await?;
         Some(
@@ -339,31 +251,4 @@ impl Proxy {
         };
         Some(Answer { content, status, result, rate: *rate, upstream: *upstream, waited: *waited })
     }
-}
-
-impl Answer {
-    fn hit(entry: Arc<Entry>, now: Now) -> Self {
-        let status = CacheStatus { hit: true, ttl: Some(entry.remaining(now)), ..CacheStatus::default() };
-        Self {
-            content: Content::Entry(entry),
-            status,
-            result: CacheResult::Hit,
-            rate: None,
-            upstream: Duration::ZERO,
-            waited: Duration::ZERO,
-        }
-    }
-
-    fn is_server_error(&self) -> bool {
-        match &self.content {
-            Content::Entry(entry) => entry.status.is_server_error(),
-            Content::Stream(_) => false,
-        }
-    }
-}
-
-/// The value of a field, for a log line.
-#[must_use]
-pub fn text(value: Option<&HeaderValue>) -> Option<String> {
-    value.and_then(|value| value.to_str().ok()).map(crate::oauth::grant::printable)
 }

@@ -14,11 +14,12 @@ use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::Proxy;
+use super::ask::Ask;
+use super::fetched::{Interest, Landed, Streaming};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
-use super::reuse::Ask;
 use crate::cache::entry::Ingredients;
 use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, label};
@@ -34,42 +35,6 @@ use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::{is_about, make_conditional, merged};
 
-/// What a fetch brought.
-pub struct Landed {
-    /// The answer; none where it is too large for memory and comes as a stream.
-    pub entry: Option<Arc<Entry>>,
-    /// Whether it is kept, and why not.
-    pub stored: Result<(), Bypass>,
-    /// Whether it is the entry that was there, confirmed.
-    pub revalidated: bool,
-    /// How the credential stands.
-    pub rate: Option<RateState>,
-    /// How long upstream took.
-    pub upstream: Duration,
-    /// How long the limit was waited for.
-    pub waited: Duration,
-    /// The status of upstream's answer.
-    pub status: u16,
-}
-
-/// An answer that is too large for memory.
-pub struct Streaming {
-    /// The status.
-    pub status: StatusCode,
-    /// The fields that may be passed on.
-    pub fields: HeaderMap,
-    /// What was read of the body so far.
-    pub first: Bytes,
-    /// The rest of it.
-    pub rest: Receiving,
-    /// Whether its links are rewritten, and its being JSON is checked.
-    pub json: bool,
-    /// How long upstream may take for the next piece.
-    pub patience: Duration,
-    /// A place among the requests in flight.
-    pub pass: Pass,
-}
-
 /// Talkdesk's error shape, as far as it says why.
 #[derive(Deserialize)]
 struct TalkdeskError {
@@ -79,9 +44,6 @@ struct TalkdeskError {
 
 /// A body that says why something failed is small.
 const LARGEST_ERROR: u64 = 64 * 1024;
-
-/// Whether anybody still waits for the fetch.
-pub type Interest = crate::single_flight::Interest<super::reuse::Outcome>;
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
 ///

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fetched::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
-use super::reuse::{Answer, Content};
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantOutcome};
 

@@ -1,0 +1,116 @@
+//! What a fetch brings, and what answers a request.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderMap;
+
+use super::headers::{CacheStatus, RateState};
+use super::receive::Receiving;
+use super::rejection::Rejection;
+use crate::cache::Entry;
+use crate::cache::judge::Bypass;
+use crate::clock::Now;
+use crate::limit::gate::Pass;
+use crate::metrics::CacheResult;
+
+/// What a fetch brought.
+pub struct Landed {
+    /// The answer; none where it is too large for memory and comes as a stream.
+    pub entry: Option<Arc<Entry>>,
+    /// Whether it is kept, and why not.
+    pub stored: Result<(), Bypass>,
+    /// Whether it is the entry that was there, confirmed.
+    pub revalidated: bool,
+    /// How the credential stands.
+    pub rate: Option<RateState>,
+    /// How long upstream took.
+    pub upstream: Duration,
+    /// How long the limit was waited for.
+    pub waited: Duration,
+    /// The status of upstream's answer.
+    pub status: u16,
+}
+
+/// An answer that is too large for memory.
+pub struct Streaming {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields that may be passed on.
+    pub fields: HeaderMap,
+    /// What was read of the body so far.
+    pub first: Bytes,
+    /// The rest of it.
+    pub rest: Receiving,
+    /// Whether its links are rewritten, and its being JSON is checked.
+    pub json: bool,
+    /// How long upstream may take for the next piece.
+    pub patience: Duration,
+    /// A place among the requests in flight.
+    pub pass: Pass,
+}
+
+/// What all who wait for a fetch are told.
+pub type Outcome = Result<Arc<Fetched>, Rejection>;
+
+/// A fetch that came to an end.
+pub struct Fetched {
+    /// What it brought.
+    pub landed: Landed,
+    /// The body of a stream can be taken by one only.
+    pub stream: Mutex<Option<Box<Streaming>>>,
+}
+
+/// Whether anybody still waits for the fetch.
+pub type Interest = crate::single_flight::Interest<Outcome>;
+
+/// What answers a request, before it is fitted to the one who asked.
+pub struct Answer {
+    /// The answer.
+    pub content: Content,
+    /// What to say of the cache.
+    pub status: CacheStatus,
+    /// What to count.
+    pub result: CacheResult,
+    /// How the credential stands; known where something was sent.
+    pub rate: Option<RateState>,
+    /// How long it took upstream.
+    pub upstream: Duration,
+    /// How long it waited for the limit.
+    pub waited: Duration,
+}
+
+/// An answer in memory, or one that is too large for it.
+pub enum Content {
+    /// In memory.
+    Entry(Arc<Entry>),
+    /// As it comes.
+    Stream(Box<Streaming>),
+}
+
+impl Answer {
+    /// An answer from the cache.
+    #[must_use]
+    pub fn hit(entry: Arc<Entry>, now: Now) -> Self {
+        let status = CacheStatus { hit: true, ttl: Some(entry.remaining(now)), ..CacheStatus::default() };
+        Self {
+            content: Content::Entry(entry),
+            status,
+            result: CacheResult::Hit,
+            rate: None,
+            upstream: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Whether it is an error of the server.
+    #[must_use]
+    pub fn is_server_error(&self) -> bool {
+        match &self.content {
+            Content::Entry(entry) => entry.status.is_server_error(),
+            Content::Stream(_) => false,
+        }
+    }
+}
