@@ -169,6 +169,31 @@ async fn a_certificate_that_is_not_trusted_is_no_connection() {
     assert_eq!(peer.calls(INVOICES), 0, "no token went to a server that could not show who it is");
 }
 
+#[tokio::test]
+async fn a_tls_alert_is_no_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut hello = [0; 1024];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await;
+            // handshake_failure (RFC 8446, section 6).
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &[0x15, 3, 3, 0, 2, 2, 40]).await;
+        }
+    });
+    let tokens = Peer::start(Wire::HttpMock).await;
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    std::fs::write(folder.path().join("secret"), "s3cret").expect("written");
+    let yaml = format!(
+        "upstream:\n  api_url: https://127.0.0.1:{port}\n  token_url: {}{TOKEN_PATH}\norganizations:\n  - {{ id: acme, discover_accounts: false, credential: {{ account: acme, client_id: id, client_secret: {{ file: secret }} }} }}\n",
+        tokens.url()
+    );
+    let proxy = Proxy::start(&yaml, folder, ManualClock::new()).await;
+    let reply = proxy.get(ASKED).await;
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::BAD_GATEWAY, "upstream_unreachable"));
+    assert!(reply.field("proxy-status").contains("tls_protocol_error"), "{}", reply.field("proxy-status"));
+}
+
 /// A proxy before an upstream that swallows requests, with one entry in its cache that is stale by now.
 async fn before_a_black_hole() -> (BlackHole, Proxy) {
     let hole = BlackHole::start().await;

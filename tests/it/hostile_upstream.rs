@@ -7,8 +7,8 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::Proxy;
 use crate::support::raw::{Act, RawPeer, chunked, ok};
+use crate::support::{Proxy, eventually};
 
 const ASKED: &str = "/organizations/acme/express/invoices";
 const GOOD: &str = r#"{"total":1}"#;
@@ -244,4 +244,23 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::FOUND);
     assert_eq!((peer.calls(), elsewhere.calls()), (1, 0));
     assert_eq!(entries(&proxy).await, 0);
+}
+
+#[rstest]
+#[case::before_a_word(vec![Act::Stall])]
+#[case::in_the_head(vec![Act::Send(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), Act::Stall])]
+#[case::in_the_body(vec![Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"total\"".to_vec()), Act::Stall])]
+#[tokio::test]
+async fn an_answer_that_stops_half_way_is_waited_for_as_long_as_a_request_may_take(#[case] acts: Vec<Act>) {
+    let peer = RawPeer::start().await;
+    peer.plays([acts]);
+    let proxy = peer.proxy("").await;
+    let (reply, ()) = tokio::join!(proxy.get(ASKED), async {
+        eventually("the request is on its way", async || (peer.calls() == 1).then_some(())).await;
+        proxy.advance(Duration::from_secs(30));
+    });
+    reply.assert_problem(504, "upstream_timeout");
+    assert_eq!(reply.field("retry-after"), "", "nobody knows when");
+    assert_eq!(entries(&proxy).await, 0);
+    assert_eq!(peer.calls(), 1, "there was no time left to try again");
 }

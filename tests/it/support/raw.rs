@@ -23,6 +23,8 @@ pub enum Act {
     Chunks(Vec<u8>, usize),
     /// Ends the connection without a goodbye.
     Reset,
+    /// Sends nothing more, and does not end.
+    Stall,
 }
 
 /// An upstream that plays scripts.
@@ -114,6 +116,7 @@ impl Stage {
                 Act::Repeat(bytes, times) => repeat(&mut stream, &bytes, times).await,
                 Act::Chunks(bytes, size) => chunks(&mut stream, &bytes, size).await,
                 Act::Reset => return drop(stream.set_zero_linger()),
+                Act::Stall => std::future::pending().await,
             };
             if done.is_err() {
                 return;
