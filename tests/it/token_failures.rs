@@ -14,6 +14,9 @@ use crate::tokens::{credential, in_state};
 const ACME: &str = "organizations/acme";
 const INVOICES: &str = "/organizations/acme/express/invoices";
 
+/// A limit that nobody waits for, where it is counted what is sent.
+const UNLIMITED: &str = "limits:\n  upstream: { burst: 100000, concurrency: 1000 }\n";
+
 fn page(number: u64) -> String {
     format!("{INVOICES}?page={number}&per_page=1")
 }
@@ -51,7 +54,7 @@ async fn after_two_rejected_tokens_nothing_is_sent_until_the_back_off_ends() {
 #[tokio::test]
 async fn an_api_that_rejects_every_token_costs_a_handful_of_them() {
     let talkdesk = Talkdesk::samples().await;
-    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, UNLIMITED).await;
     talkdesk.control().inject(answers(Target::Api, 401, 1_000_000)).expect("a fault");
     for second in 0..60 {
         let asked: Vec<_> = (1..=10).map(|client| page(second * 10 + client)).collect();
@@ -64,6 +67,19 @@ async fn an_api_that_rejects_every_token_costs_a_handful_of_them() {
     }
     let (api, tokens) = talkdesk.counts();
     assert!(tokens <= 5 && api <= 60, "{tokens} tokens and {api} requests in a minute");
+}
+
+#[tokio::test]
+async fn tokens_that_are_rejected_again_and_again_are_fetched_ever_more_seldom() {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, UNLIMITED).await;
+    talkdesk.control().inject(answers(Target::Api, 401, 1_000_000)).expect("a fault");
+    for _ in 0..60 {
+        proxy.get(INVOICES).await.assert_problem(502, "token_rejected");
+        proxy.advance(Duration::from_secs(10));
+    }
+    let (_, tokens) = talkdesk.counts();
+    assert!((4..=8).contains(&tokens), "{tokens} in ten minutes");
 }
 
 #[tokio::test]
@@ -83,7 +99,7 @@ async fn a_second_401_is_never_answered_from_memory() {
 #[tokio::test]
 async fn a_thousand_clients_cost_a_dead_token_endpoint_a_handful_of_requests() {
     let talkdesk = Talkdesk::samples().await;
-    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "limits:\n  upstream: { burst: 100000 }\n").await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, UNLIMITED).await;
     talkdesk.control().inject(answers(Target::Token, 503, 1_000_000)).expect("a fault");
     for second in 0..60 {
         let clients = if second == 0 { 1_000 } else { 10 };
