@@ -30,7 +30,13 @@ impl Control {
 
     /// Starts counting anew.
     pub fn reset_counters(&self) {
-        self.world.tally.reset();
+        drop(self.take_counters());
+    }
+
+    /// What was counted so far, and starts counting anew: nothing is counted twice, and nothing is lost.
+    #[must_use]
+    pub fn take_counters(&self) -> Counters {
+        self.world.tally.take()
     }
 
     /// Installs a fault; `revoke` and `rotate_secret` take effect here and now.

@@ -99,9 +99,9 @@ impl Tally {
         counters
     }
 
-    /// Sets everything to zero but what is being answered.
-    pub(super) fn reset(&self) {
-        lock(&self.state).counters = Counters::default();
+    /// Gives what was counted, and sets everything to zero but what is being answered.
+    pub(super) fn take(&self) -> Counters {
+        std::mem::take(&mut lock(&self.state).counters)
     }
 
     /// Counts the arrival of a token request.
