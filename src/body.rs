@@ -20,7 +20,7 @@ pub enum Body {
     Full(Bytes),
     /// Pieces of known total length.
     Pieces(std::vec::IntoIter<Bytes>, u64),
-    /// As it comes.
+    /// As it comes. An empty piece ends it; a channel that closes without one was cut off.
     Stream(mpsc::Receiver<Result<Bytes, CutOff>>),
 }
 
@@ -65,9 +65,15 @@ impl http_body::Body for Body {
                 *left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
-            Self::Stream(receiver) => {
-                receiver.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
-            }
+            Self::Stream(receiver) => match receiver.poll_recv(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(Ok(piece))) if piece.is_empty() => {
+                    *this = Self::Empty;
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Some(piece)) => Poll::Ready(Some(piece.map(Frame::data))),
+                Poll::Ready(None) => Poll::Ready(Some(Err(CutOff("its writer has gone".into())))),
+            },
         }
     }
 
@@ -100,6 +106,18 @@ mod tests {
         let body = Body::pieces(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(3));
         assert_eq!(body.collect().await.expect("whole").to_bytes(), "abc");
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_an_empty_piece_and_not_with_its_writer() {
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Ok(Bytes::from_static(b"ab"))).await.expect("there is room");
+        sender.send(Ok(Bytes::new())).await.expect("there is room");
+        assert_eq!(Body::Stream(receiver).collect().await.expect("whole").to_bytes(), "ab");
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Ok(Bytes::from_static(b"ab"))).await.expect("there is room");
+        drop(sender);
+        assert!(Body::Stream(receiver).collect().await.is_err());
     }
 
     #[tokio::test]

@@ -116,9 +116,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The runtime that the commands which serve run on.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Runs a command that serves. What is left when it ends, as a name that is still being looked up, is not
+/// waited for.
+fn block_on(serving: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serving);
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Returns at SIGTERM or Ctrl-C.

@@ -70,6 +70,9 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// Under what servers commonly keep an idle connection, so that one is not used just as it is closed.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 
+/// A connection whose other end has gone without a word is noticed within twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 impl FailureKind {
     /// The label of it in metrics, and its word in messages.
     #[must_use]
@@ -115,6 +118,8 @@ pub fn outbound(config: &Config, clock: &Clock) -> Result<Outbound, NoTrust> {
         .http1_max_buf_size(LONGEST_HEAD)
         .http2_max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
         .http2_adaptive_window(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE)
         .build(connector);
     Ok(BoxCloneSyncService::new(client.map_err(|error| failure(&error))))
 }

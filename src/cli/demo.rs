@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::serve::{run_until_told, start_log};
-use super::{DemoArguments, Failed, check, runtime};
+use super::{DemoArguments, Failed, check};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
@@ -16,7 +16,7 @@ use crate::simulator::{Options, Simulator, samples};
 /// Runs the demo until it is told to stop.
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("billing-insights-proxy-demo-").tempdir()?;
-    runtime()?.block_on(async {
+    super::block_on(async {
         let options = Options { listen: arguments.simulator, ..samples() };
         let simulator = Simulator::start(options, Clock::System)
             .await

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 
-use super::{Failed, ServeArguments, check, runtime, told_to_stop};
+use super::{Failed, ServeArguments, check, told_to_stop};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Log, LogFormat};
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
         eprintln!("error: --strict, and {} of the secrets can't be used (see above)", missing.len());
         return Err(Failed::Refused);
     }
-    runtime()?.block_on(serve(config))
+    super::block_on(serve(config))
 }
 
 async fn serve(config: Config) -> Result<(), Failed> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Failed, SimulateArguments, runtime, told_to_stop};
+use super::{Failed, SimulateArguments, told_to_stop};
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
 
@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         ..samples()
     };
-    runtime()?.block_on(async {
+    super::block_on(async {
         let simulator = Simulator::start(options, Clock::System)
             .await
             .context("the simulated Talkdesk can't be started")?;

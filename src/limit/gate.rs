@@ -143,7 +143,10 @@ impl Gate {
     pub fn pause(&self, told: Option<Duration>) -> Instant {
         let now = self.clock.now();
         let mut state = self.state();
-        state.pauses_in_a_row = state.pauses_in_a_row.saturating_add(1);
+        // Those that were under way together are refused together: that is one refusal.
+        if told.is_none() && state.paused(now).is_none() {
+            state.pauses_in_a_row = state.pauses_in_a_row.saturating_add(1);
+        }
         let length = told
             .unwrap_or_else(|| crate::backoff::OUTAGE.wait(state.pauses_in_a_row, fastrand::f64()))
             .min(self.limit.max_pause);
@@ -201,7 +204,10 @@ impl Gate {
                     let _ = turn.send(pass);
                 }
                 Step::Sleep(wait) => self.clock.sleep(wait).await,
-                Step::Full => self.changed.notified().await,
+                Step::Full => {
+                    // Looked at now and then all the same, so that whoever has left is forgotten.
+                    let _ = self.clock.timeout(Duration::from_secs(1), self.changed.notified()).await;
+                }
                 Step::Done => return,
             }
         }

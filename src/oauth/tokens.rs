@@ -15,7 +15,7 @@ use governor::RateLimiter;
 use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
-use crate::backoff::{OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
+use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
 use crate::clock::{Clock, Now};
 use crate::config::Rate;
@@ -110,6 +110,7 @@ struct Progress {
     fetching: bool,
     issued: u64,
     failures: u32,
+    backoff: Option<Backoff>,
     failure: Option<(TokenError, Instant)>,
     last_success: Option<Instant>,
     rejected_in_a_row: u32,
@@ -325,7 +326,7 @@ impl Tokens {
         let refresh_at = asked.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
         let mut progress = self.progress();
         // A token that the API has yet to take does not end a refusal by the API.
-        if !matches!(progress.failure, Some((TokenError::TokenRejected, _))) {
+        if progress.rejected_in_a_row == 0 {
             self.refused_since.store(None);
         }
         progress.issued += 1;
@@ -353,7 +354,6 @@ impl Tokens {
     fn note_failure(&self, error: GrantError) -> NoToken {
         let now = self.services.clock.now();
         let mut progress = self.progress();
-        progress.failures = progress.failures.saturating_add(1);
         let recently_good = progress.last_success.is_some_and(|success| now.since(success) < SCOPES_SETTLE);
         let backoff = match &error {
             GrantError::Rejected(_) if recently_good => REJECTED_AFTER_SUCCESS,
@@ -364,7 +364,14 @@ impl Tokens {
             | GrantError::ScopeNotEffective(_)
             | GrantError::Limited { .. } => OUTAGE,
         };
+        // A refusal that follows an outage is the first of its kind.
+        if progress.backoff != Some(backoff) {
+            progress.failures = 0;
+            progress.backoff = Some(backoff);
+        }
+        progress.failures = progress.failures.saturating_add(1);
         let told = if let GrantError::Limited { retry_after } = &error { *retry_after } else { None };
+        let told = told.filter(|told| !told.is_zero());
         let wait = told.map_or_else(
             || backoff.wait(progress.failures, fastrand::f64()),
             |pause| pause.min(REJECTED.longest),

@@ -60,6 +60,8 @@ pub struct Errand<'a> {
     pub waiter: Waiter,
     /// When it must be over.
     pub deadline: Instant,
+    /// How long an exchange must have lasted for its timeout to speak of the API.
+    pub patience: Duration,
     /// Whether it may be sent again where that can help.
     pub may_retry: bool,
     /// Set once it is on its way: from then on it is finished, whoever waits.
@@ -93,7 +95,7 @@ impl Origin {
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
         let mut waited = Duration::ZERO;
         let mut may_retry = errand.may_retry;
-        self.budget.sent(self.clock.now());
+        let mut first = true;
         loop {
             // What is known to be in vain is refused before anything is used up.
             if let Some(paused) = self.gate.paused() {
@@ -107,20 +109,31 @@ impl Origin {
             waited += pass.waited;
             let token = self.token(errand).await?;
             let asked = self.clock.now();
+            if std::mem::take(&mut first) {
+                self.budget.sent(asked);
+            }
             let outcome = self.exchange(errand, &token).await;
             if let Some(reason) = passing_failure(&outcome)
                 && std::mem::take(&mut may_retry)
                 && self.budget.take(asked)
             {
                 self.metrics.upstream_retry(reason);
+                if outcome.is_ok() {
+                    way.answered(false, asked);
+                }
                 continue;
             }
             let response = match outcome {
                 Ok(response) => response,
                 Err(rejection) => {
                     let now = self.clock.now();
-                    if matches!(rejection, Rejection::UpstreamUnreachable(_) | Rejection::UpstreamTimeout) {
-                        self.health.failed(&rejection, now);
+                    let out_of_time = rejection == Rejection::UpstreamTimeout;
+                    // One that had little time left, after waiting for a limit or a token, says nothing.
+                    let says_nothing = out_of_time && now.since(asked.monotonic) < errand.patience;
+                    if out_of_time || matches!(rejection, Rejection::UpstreamUnreachable(_)) {
+                        if !says_nothing {
+                            self.health.failed(&rejection, now);
+                        }
                     } else {
                         way.answered(false, now);
                     }
@@ -134,8 +147,11 @@ impl Origin {
                 self.metrics.upstream_retry("token_rejected");
                 continue;
             }
-            self.tokens.accepted();
-            self.heed_pause(&response, asked)?;
+            // An error of a server before the API says nothing about the token.
+            if !response.status().is_server_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
+                self.tokens.accepted();
+            }
+            self.heed_pause(&response)?;
             let (burst, window) = self.gate.policy();
             let rate = RateState { burst, window, remaining: pass.remaining };
             return Ok(Sent { response, pass, rate, asked, waited });
@@ -151,8 +167,8 @@ impl Origin {
 
     async fn pass(&self, errand: &Errand<'_>) -> Result<Pass, Rejection> {
         let passing = self.gate.pass(errand.waiter.clone());
-        let outcome =
-            self.clock.timeout_at(errand.deadline, passing).await.map_err(|_| Rejection::UpstreamTimeout)?;
+        let outcome = self.clock.timeout_at(errand.deadline, passing).await;
+        let outcome = outcome.unwrap_or(Err(Refused::Limited { retry_in: Duration::from_secs(1) }));
         let decision = match &outcome {
             Ok(pass) if pass.waited.is_zero() => "allowed",
             Ok(_) => "waited",
@@ -211,8 +227,11 @@ impl Origin {
     }
 
     /// A 429, or a 503 that says for how long, pauses the credential for everybody.
-    fn heed_pause(&self, response: &Response<Incoming>, now: Now) -> Result<(), Rejection> {
+    fn heed_pause(&self, response: &Response<Incoming>) -> Result<(), Rejection> {
+        let now = self.clock.now();
         let told = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now.wall));
+        // A pause of nothing is none that was told.
+        let told = told.filter(|told| !told.is_zero());
         let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
         if limited || (response.status() == StatusCode::SERVICE_UNAVAILABLE && told.is_some()) {
             let until = self.gate.pause(told);
@@ -228,7 +247,7 @@ impl Origin {
                 let retry_in = told.is_some().then(|| now.until(until));
                 return Err(Rejection::UpstreamRateLimited { retry_in });
             }
-        } else if response.status().is_success() {
+        } else if response.status() != StatusCode::SERVICE_UNAVAILABLE {
             self.gate.took_one();
         }
         Ok(())

@@ -72,6 +72,8 @@ pub enum Rejection {
     OnlyIfCached,
     /// There is no token.
     NoToken(NoToken),
+    /// The API answered 401 to this request, with two tokens.
+    TokenRejected(NoToken),
     /// There was no usable answer in the time.
     UpstreamTimeout,
     /// No connection, or no answer on it.
@@ -189,9 +191,10 @@ impl Rejection {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
-            Self::NoToken(NoToken { error: TokenError::Grant(GrantError::Rejected(_)), .. }) => {
-                Some("rejected")
-            }
+            Self::NoToken(NoToken {
+                error: TokenError::Grant(GrantError::Rejected(_)) | TokenError::TokenRejected,
+                ..
+            }) => Some("rejected"),
             Self::NoToken(NoToken { error: TokenError::Grant(_), .. })
             | Self::UpstreamTimeout
             | Self::UpstreamUnreachable(_)
@@ -212,7 +215,7 @@ impl Rejection {
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
             // A second 401 says that the tenant may not see this any more.
-            | Self::NoToken(NoToken { error: TokenError::TokenRejected, .. })
+            | Self::TokenRejected(_)
             | Self::Internal => None,
         }
     }

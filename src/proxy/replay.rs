@@ -1,5 +1,7 @@
 //! Fits an answer to the one who asked: links, conditions, `HEAD`, age.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK,
@@ -9,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::fetched::{Content, Streaming};
+use super::receive::Receiving;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
@@ -114,7 +117,8 @@ fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, bas
     }
 }
 
-/// Passes a body on, piece by piece, at the client's pace. It ends when the client leaves.
+/// Passes a body on, piece by piece, at the client's pace. It ends when the client leaves, or reads nothing for
+/// as long as upstream may take: a client must not keep its credential's place for ever.
 async fn pump(
     stream: Streaming,
     mut rewriter: Option<Rewriter>,
@@ -131,24 +135,41 @@ async fn pump(
             },
             Ok(None) => match rewriter.take().map(Rewriter::finish) {
                 Some(Err(error)) => Err(CutOff(error.to_string())),
-                Some(Ok(())) | None => break,
+                // An empty piece is the end.
+                Some(Ok(())) | None => Ok(vec![Bytes::new()]),
             },
             Err(rejection) => Err(CutOff(format!("{rejection:?}"))),
         };
-        let ended = out.is_err();
-        let out = match out {
-            Ok(out) => out.into_iter().map(Ok).collect(),
-            Err(cut_off) => vec![Err(cut_off)],
+        let (out, ended) = match out {
+            Ok(out) => {
+                let ended = out.iter().any(Bytes::is_empty);
+                (out.into_iter().map(Ok).collect(), ended)
+            }
+            Err(cut_off) => (vec![Err(cut_off)], true),
         };
         for piece in out {
-            if pieces.send(piece).await.is_err() {
+            if !matches!(clock.timeout(patience, pieces.send(piece)).await, Ok(Ok(()))) {
                 return;
             }
         }
         if ended {
-            return;
+            break;
         }
-        next = clock.timeout(patience, rest.next()).await.unwrap_or(Err(Rejection::UpstreamTimeout));
+        next = next_piece(&mut rest, &clock, patience).await;
     }
     drop(pass);
+}
+
+/// The next piece that is one: an empty one would be taken for the end.
+async fn next_piece(
+    rest: &mut Receiving,
+    clock: &Clock,
+    patience: Duration,
+) -> Result<Option<Bytes>, Rejection> {
+    loop {
+        match clock.timeout(patience, rest.next()).await.unwrap_or(Err(Rejection::UpstreamTimeout))? {
+            Some(piece) if piece.is_empty() => {}
+            piece => return Ok(piece),
+        }
+    }
 }

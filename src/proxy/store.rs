@@ -30,10 +30,10 @@ use crate::domain::learned::LearnedDenial;
 use crate::inspect::{Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::grant::printable;
-use crate::oauth::tokens::{NoToken, TokenError};
+use crate::oauth::tokens::TokenError;
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
-use crate::rfc9111::validation::{is_about, make_conditional, merged};
+use crate::rfc9111::validation::{can_be_validated, is_about, make_conditional, merged};
 
 /// Talkdesk's error shape, as far as it says why.
 #[derive(Deserialize)]
@@ -44,6 +44,9 @@ struct TalkdeskError {
 
 /// A body that says why something failed is small.
 const LARGEST_ERROR: u64 = 64 * 1024;
+
+/// A refusal is one, whether or not its reason comes in time.
+const REASON_IN: Duration = Duration::from_secs(2);
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
 ///
@@ -70,6 +73,16 @@ pub async fn fetch(
         outcome = fetch.run(entry) => outcome,
         () = given_up => return None,
     };
+    // A token that was rejected for this very request is another thing than one that was for another.
+    let outcome = outcome.map_err(|rejection| {
+        if let Rejection::NoToken(no_token) = &rejection
+            && no_token.error == TokenError::TokenRejected
+            && sent.load(Ordering::Relaxed)
+        {
+            return Rejection::TokenRejected(no_token.clone());
+        }
+        rejection
+    });
     if let Err(rejection) = &outcome {
         fetch.count(rejection);
     }
@@ -105,11 +118,15 @@ impl Fetch<'_> {
         if answer.response.status() == StatusCode::NOT_MODIFIED
             && let Some(entry) = entry
         {
-            if is_about(answer.response.headers(), &entry.origin_fields) {
+            if can_be_validated(&entry.origin_fields)
+                && is_about(answer.response.headers(), &entry.origin_fields)
+            {
                 let head = self.head(&answer);
                 return Ok((self.confirm(&entry, &head), None));
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
+            // The place that the first one takes is given back first: it may be the only one.
+            drop(answer);
             answer = self.send(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
@@ -118,12 +135,15 @@ impl Fetch<'_> {
                 "it is a 304 to a request without conditions".into(),
             ));
         }
-        let Sent { response, pass, .. } = answer;
+        let Sent { response, pass, asked, .. } = answer;
         let receive = self.receive(head, response, pass);
         let landed = self.proxy.clock.timeout_at(deadline, receive).await;
         landed.unwrap_or_else(|_| {
             // An answer that stops half way holds everybody up as one that never comes does.
-            self.ask.origin.health.failed(&Rejection::UpstreamTimeout, self.proxy.clock.now());
+            let now = self.proxy.clock.now();
+            if now.since(asked.monotonic) >= self.ask.snapshot.config.upstream.request_timeout / 2 {
+                self.ask.origin.health.failed(&Rejection::UpstreamTimeout, now);
+            }
             self.proxy.metrics.upstream_error("timeout");
             Err(Rejection::UpstreamTimeout)
         })
@@ -136,6 +156,7 @@ impl Fetch<'_> {
             fields,
             waiter: self.waiter.clone(),
             deadline,
+            patience: snapshot.config.upstream.request_timeout / 2,
             may_retry: permit.method().is_safe() && *self.ask.rule() != Rule::Plain,
             sent: self.sent,
             endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
@@ -168,11 +189,23 @@ impl Fetch<'_> {
         if head.status == StatusCode::FORBIDDEN && *self.ask.rule() != Rule::Plain {
             return Err(self.forbidden(&head, &fields, response.into_body()).await);
         }
-        let mut receiving =
-            Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes)?;
-        let body = match receiving.read(config.cache.max_entry_bytes).await? {
-            Received::Whole(body) => body,
-            Received::Part(first) => return self.stream(head, first, receiving, pass),
+        let refused = matches!(head.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE);
+        if refused {
+            self.proxy.shelf.remove(&self.ask.key);
+        }
+        let receiving = Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes);
+        let read = match receiving {
+            Ok(mut receiving) => {
+                receiving.read(config.cache.max_entry_bytes).await.map(|read| (read, receiving))
+            }
+            Err(rejection) => Err(rejection),
+        };
+        let body = match read {
+            Ok((Received::Whole(body), _)) => body,
+            Ok((Received::Part(first), receiving)) => return self.stream(head, first, receiving, pass),
+            // What is refused is refused, though the words for it are cut off.
+            Err(_) if refused => Bytes::new(),
+            Err(rejection) => return Err(rejection),
         };
         drop(pass);
         let links = self.check(&head, &body)?.links;
@@ -294,7 +327,10 @@ impl Fetch<'_> {
         let upstream_request_id =
             head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
         let body = match Receiving::new(fields, body, LARGEST_ERROR) {
-            Ok(mut receiving) => receiving.read(LARGEST_ERROR).await.ok(),
+            Ok(mut receiving) => {
+                let read = self.proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
+                read.ok().and_then(Result::ok)
+            }
             Err(_) => None,
         };
         let error: Option<TalkdeskError> = match body {
@@ -337,7 +373,7 @@ impl Fetch<'_> {
             metrics.account_mismatch.inc();
             let tenant = &self.ask.permit.tenant().label;
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
-        } else if let Rejection::NoToken(NoToken { error: TokenError::TokenRejected, .. }) = rejection {
+        } else if let Rejection::TokenRejected(_) = rejection {
             // Whoever may not see it any more is not shown it from memory either.
             self.proxy.shelf.remove(&self.ask.key);
         }

@@ -144,7 +144,7 @@ impl Rejection {
                 "The request asks for a stored answer only (only-if-cached), and none is stored.".into(),
                 "Ask without only-if-cached.",
             ),
-            Self::NoToken(no_token) => no_token_told(no_token, tenant),
+            Self::NoToken(no_token) | Self::TokenRejected(no_token) => no_token_told(no_token, tenant),
             Self::UpstreamTimeout => told(
                 StatusCode::GATEWAY_TIMEOUT,
                 "upstream_timeout",
