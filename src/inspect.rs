@@ -148,7 +148,10 @@ impl Inspector {
     }
 
     fn breach(&mut self, breach: Breach) {
-        self.breach.get_or_insert(breach);
+        // A record that is plainly another's says more than data in an unknown place.
+        if self.breach.is_none_or(|known| known == Breach::Elsewhere) {
+            self.breach = Some(breach);
+        }
     }
 
     fn name(&mut self, text: &Text<'_>) -> Key {
@@ -233,6 +236,10 @@ impl Inspector {
                 if let Some(frame) = self.frames.last_mut() {
                     frame.marks = frame.marks.saturating_add(1);
                 }
+            }
+            // Beside the records nothing may claim to be another account's: it would be a record of it.
+            Some(Place::Root | Place::Links) if self.key == Key::Account && account != Some(expected) => {
+                self.breach(if account.is_some() { Breach::Foreign } else { Breach::Unmarked });
             }
             // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
             None | Some(Place::Embedded) => self.breach(Breach::Elsewhere),

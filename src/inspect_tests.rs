@@ -62,6 +62,18 @@ fn what_is_the_accounts_own_passes(#[case] body: &str) {
 #[case::embedded_twice(r#"{"_embedded":{"a":[]},"_embedded":{"a":[]}}"#, Breach::Elsewhere)]
 #[case::records_at_the_top(r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, Breach::Elsewhere)]
 #[case::records_among_links(r#"{"_links":{"data":[{"a":1}]}}"#, Breach::Elsewhere)]
+#[case::a_record_that_is_the_body(
+    r#"{"account_id":"5ea75fe7aa224700012eae41","amount":1.10}"#,
+    Breach::Foreign
+)]
+#[case::a_record_among_the_links(
+    r#"{"_embedded":{"a":[]},"_links":{"self":{"href":"x","account_id":"5ea75fe7aa224700012eae41"}}}"#,
+    Breach::Foreign
+)]
+#[case::foreign_after_elsewhere(
+    r#"{"fields":[],"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#,
+    Breach::Foreign
+)]
 #[case::a_bare_array(r#"[{"account_id":"5ea75fe7aa224700012eae40"}]"#, Breach::Elsewhere)]
 #[case::a_bare_value(r#""text""#, Breach::Elsewhere)]
 fn what_could_be_anothers_does_not(#[case] body: &str, #[case] breach: Breach) {

@@ -33,7 +33,10 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
 pub(super) fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenant>> {
     let mut tenants: Vec<_> = snapshot.config.tenants.iter().cloned().collect();
     let mut learned = proxy.learned.instances();
-    learned.retain(|tenant| snapshot.config.tenants.find(&tenant.name).is_none());
+    learned.retain(|tenant| {
+        snapshot.config.tenants.find(&tenant.name).is_none()
+            && snapshot.tenant(&tenant.name, &proxy.learned).is_some()
+    });
     learned.sort_by(|one, other| one.name.cmp(&other.name));
     tenants.extend(learned);
     tenants

@@ -42,7 +42,8 @@ const FORBIDDEN_PREFIXES: [&str; 5] = ["if-", "proxy-", "sec-", "x-forwarded", "
 /// Whether a request field must not go upstream.
 #[must_use]
 pub fn is_forbidden(name: &HeaderName) -> bool {
-    let name = name.as_str();
+    // What is behind may read `_` as `-`, as CGI does.
+    let name = &*name.as_str().replace('_', "-");
     FORBIDDEN.contains(&name) || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -5,7 +5,7 @@
 //! table is an immutable map that is replaced whole. Nothing here decides; `entitlement` does, and it holds
 //! what was learned against the time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -139,12 +139,12 @@ impl Learned {
                     tenants.insert(name.clone(), LearnedTenant::One(Arc::clone(tenant)));
                 }
             }
+            let mut seen = HashSet::new();
             for (id, name) in &list.accounts {
                 let Some(name) = name else { continue };
                 let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
-                let tenant =
-                    if disputed(&lists, &organization.id, name) { LearnedTenant::Disputed } else { tenant };
-                tenants.insert(name.clone(), tenant);
+                let unknown = !seen.insert(name) || disputed(&lists, &organization.id, name);
+                tenants.insert(name.clone(), if unknown { LearnedTenant::Disputed } else { tenant });
             }
             Accounts { lists, tenants }
         });
@@ -203,7 +203,6 @@ fn disputed(
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use std::collections::HashSet;
     use std::time::Duration;
 
     fn organization(id: &str) -> Arc<Organization> {

@@ -26,6 +26,7 @@ use crate::rfc9111::directives::RequestDirectives;
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
 pub struct Discovery {
+    attempted: Mutex<HashMap<OrganizationId, Instant>>,
     reading: Mutex<HashSet<OrganizationId>>,
 }
 
@@ -69,6 +70,9 @@ struct Account {
 /// More pages than any Organization has.
 const MOST_PAGES: u64 = 1_000;
 
+/// Requests that name unknown accounts start a reading at most this often.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(10);
+
 /// Accounts asked for at once.
 const PER_PAGE: u32 = 100;
 
@@ -100,6 +104,14 @@ impl Proxy {
 
     /// Reads the accounts of an Organization in the background, unless that is under way.
     pub fn discover(self: &Arc<Self>, snapshot: &Arc<Snapshot>, organization: &Arc<Organization>) {
+        let now = self.clock.now();
+        let mut attempted = self.discovery.attempted.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = attempted.get(&organization.id).is_some_and(|at| now.since(*at) < BETWEEN_ATTEMPTS);
+        if lately {
+            return;
+        }
+        attempted.insert(organization.id.clone(), now.monotonic);
+        drop(attempted);
         tokio::spawn(Arc::clone(self).read(Arc::clone(snapshot), Arc::clone(organization)));
     }
 
@@ -163,6 +175,10 @@ impl Proxy {
                 accounts.insert(id, account.name.parse::<AccountName>().ok());
             }
             if number >= page.total_pages {
+                // Fewer than it says there are: something moved between the pages, or is missing.
+                if accounts.len() as u64 != page.total {
+                    return Err(Unread::Changed);
+                }
                 return Ok(AccountList { accounts, read_at });
             }
         }

@@ -68,6 +68,9 @@ pub fn sanitised(response: &HeaderMap) -> HeaderMap {
             && !name.as_str().starts_with("access-control-")
             && name != http::header::STRICT_TRANSPORT_SECURITY
             && name != http::header::ALT_SVC
+            && name != http::header::ACCEPT_RANGES
+            && ![RATE_LIMIT, RATE_LIMIT_POLICY].contains(name)
+            && !matches!(name.as_str(), "digest" | "content-digest" | "repr-digest" | "content-md5")
     })
 }
 
@@ -213,6 +216,8 @@ mod tests {
             ("cookie", "a=b"),
             ("x-forwarded-for", "1.2.3.4"),
             ("x_tenant", "a"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x-custom", "b"),
             ("user-agent", "curl"),
             ("if-none-match", "\"x\""),
             ("accept-encoding", "br"),
@@ -222,7 +227,7 @@ mod tests {
         let all = forwarded(&request, &ForwardedFields::All);
         assert_eq!(
             all,
-            fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01"), ("x_tenant", "a")])
+            fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01"), ("x-custom", "b")])
         );
     }
 

@@ -14,6 +14,7 @@ pub mod ask;
 pub mod discovery;
 pub mod envelope;
 pub mod fetched;
+mod head_of_answer;
 pub mod headers;
 pub mod health;
 pub mod index;
@@ -34,13 +35,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use self::ask::{Ask, FlightKey};
 use self::discovery::Discovery;
-use self::fetched::Outcome;
+use self::fetched::{Content, Outcome};
 use self::rejection::Rejection;
 use self::replay::Recipient;
 use self::snapshot::{Shared, Snapshot};
@@ -159,6 +160,10 @@ impl Proxy {
             visit.rate = rejection.is_of_credentials_limit().then(|| ask.origin.used_up());
         })?;
         visit.note(&answer);
+        if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
+            // To HTTP/1.0 the end of a connection is the end of a body: a part could be taken for the whole.
+            return Err(Rejection::UpstreamResponseTooLarge { limit: snapshot.config.cache.max_entry_bytes });
+        }
         let recipient = Recipient {
             method: &head.method,
             fields: &head.headers,

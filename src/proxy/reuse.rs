@@ -106,6 +106,9 @@ impl Proxy {
     }
 
     fn refresh_in_background(self: &Arc<Self>, ask: &Arc<Ask>, entry: &Arc<Entry>) {
+        if ask.origin.health.is_ailing(self.clock.now()) {
+            return;
+        }
         if let Joined::Lead(lead) = self.flights.join(&ask.flight_key()) {
             let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), Arc::clone(entry));
             drop(lead.start(|_| async move {

@@ -1,7 +1,7 @@
 //! What one request sees of the configuration. It is taken once, at the beginning, and is replaced as a whole,
 //! so no request sees half of one configuration and half of another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::health::Health;
@@ -12,8 +12,9 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfiguredEndpoint, Rule};
 use crate::domain::credential::CredentialKey;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::id::AccountId;
 use crate::domain::learned::Learned;
-use crate::domain::tenant::{Tenant, TenantName};
+use crate::domain::tenant::{Tenant, TenantKind, TenantName};
 use crate::guard::Guard;
 use crate::limit::client::ClientLimiter;
 use crate::limit::gate::Gate;
@@ -35,6 +36,7 @@ pub struct Snapshot {
     origins: HashMap<CredentialKey, Arc<Origin>>,
     endpoint_metrics: Vec<EndpointMetrics>,
     nowhere_metrics: EndpointMetrics,
+    configured_accounts: HashSet<AccountId>,
     tenant_metrics: HashMap<TenantName, TenantMetrics>,
     other_tenants: TenantMetrics,
 }
@@ -93,6 +95,7 @@ impl Snapshot {
                 .iter()
                 .map(|one| metrics.endpoint(&one.endpoint.name))
                 .collect(),
+            configured_accounts: config.tenants.iter().filter_map(|tenant| account_id(tenant)).collect(),
             nowhere_metrics: metrics.endpoint("other"),
             tenant_metrics: tenants.map(|one| (one.name.clone(), metrics.tenant(&one.label))).collect(),
             other_tenants: metrics.tenant("other"),
@@ -111,9 +114,16 @@ impl Snapshot {
     pub fn tenant(&self, name: &TenantName, learned: &Learned) -> Option<Arc<Tenant>> {
         let configured = self.config.tenants.find(name).cloned();
         configured.or_else(|| match name {
-            TenantName::Instance(account) => learned.instance(account),
+            // An account that the configuration names is known by that name alone, and served as it says there.
+            TenantName::Instance(account) => {
+                learned.instance(account).filter(|tenant| !self.is_configured_otherwise(tenant))
+            }
             TenantName::Organization(_) => None,
         })
+    }
+
+    fn is_configured_otherwise(&self, learned: &Tenant) -> bool {
+        account_id(learned).is_some_and(|id| self.configured_accounts.contains(&id))
     }
 
     /// The cache rule of an endpoint.
@@ -147,5 +157,12 @@ impl Snapshot {
     #[must_use]
     pub fn tenant_metrics(&self, name: &TenantName) -> &TenantMetrics {
         self.tenant_metrics.get(name).unwrap_or(&self.other_tenants)
+    }
+}
+
+fn account_id(tenant: &Tenant) -> Option<AccountId> {
+    match &tenant.kind {
+        TenantKind::Instance(instance) => instance.account_id,
+        TenantKind::Organization(_) => None,
     }
 }

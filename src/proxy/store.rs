@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, VARY};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
 use serde::Deserialize;
 
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::{Interest, Landed, Streaming};
+use super::head_of_answer::{drop_from_vary, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
@@ -27,13 +28,13 @@ use crate::clock::Now;
 use crate::config::Rule;
 use crate::domain::endpoint::Content;
 use crate::domain::learned::LearnedDenial;
-use crate::inspect::{Inspection, Unfit, inspect};
+use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::grant::printable;
 use crate::oauth::tokens::TokenError;
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
-use crate::rfc9111::validation::{can_be_validated, is_about, make_conditional, merged};
+use crate::rfc9111::validation::{can_be_validated, is_about, make_conditional, merged, weakened};
 
 /// Talkdesk's error shape, as far as it says why.
 #[derive(Deserialize)]
@@ -130,10 +131,8 @@ impl Fetch<'_> {
             answer = self.send(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
-        if head.status == StatusCode::NOT_MODIFIED {
-            return Err(Rejection::UpstreamProtocolError(
-                "it is a 304 to a request without conditions".into(),
-            ));
+        if let Some(reason) = unasked_for(head.status) {
+            return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let Sent { response, pass, asked, .. } = answer;
         let receive = self.receive(head, response, pass);
@@ -168,6 +167,7 @@ impl Fetch<'_> {
     fn head(&self, answer: &Sent) -> Head {
         let mut fields = sanitised(answer.response.headers());
         add_via(&mut fields, answer.response.version());
+        in_seconds(&mut fields, answer.response.status(), self.proxy.clock.now());
         Head {
             status: answer.response.status(),
             fields,
@@ -216,15 +216,20 @@ impl Fetch<'_> {
     /// Looks the body through. What is not fit is not given out.
     fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
         let must_be_json = self.must_be_json(head.status);
-        let may_have_links = must_be_json || (head.status.is_success() && says_json(&head.fields));
-        if !may_have_links {
+        let wall = self.ask.permit.wall();
+        let is_looked_at = must_be_json || says_json(&head.fields) || wall.is_some();
+        if !is_looked_at {
             return Ok(Inspection::default());
         }
-        match inspect(body, &self.ask.origin.links, self.ask.permit.wall()) {
+        match inspect(body, &self.ask.origin.links, wall) {
             Ok(inspection) => Ok(inspection),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
             Err(Unfit::NotJson(not_json)) => {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
+            }
+            // An error has members of its own; records of another account it must not have either.
+            Err(Unfit::Breach(Breach::Elsewhere)) if !head.status.is_success() => {
+                Ok(inspect(body, &self.ask.origin.links, None).unwrap_or_default())
             }
             Err(Unfit::Breach(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
         }
@@ -254,6 +259,10 @@ impl Fetch<'_> {
         for name in [CONTENT_LENGTH, CONTENT_ENCODING, X_REQUEST_ID] {
             fields.remove(name);
         }
+        if json && let Some(etag) = fields.get(ETAG).map(weakened) {
+            fields.insert(ETAG, etag);
+        }
+        drop_from_vary(&mut fields);
         Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, patience, pass })))
     }
 
@@ -392,30 +401,3 @@ const NOT_KEPT: Verdict = Verdict {
     ours: false,
     from_arrival: false,
 };
-
-fn says_json(fields: &HeaderMap) -> bool {
-    let kind = fields.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json")
-}
-
-/// Takes `Accept-Encoding` and `Authorization` out of `Vary`: the proxy has settled both.
-fn drop_from_vary(fields: &mut HeaderMap) {
-    let kept: Vec<String> = fields
-        .get_all(VARY)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .filter(|name| {
-            !name.eq_ignore_ascii_case("accept-encoding") && !name.eq_ignore_ascii_case("authorization")
-        })
-        .collect();
-    fields.remove(VARY);
-    if let Ok(value) = HeaderValue::try_from(kept.join(", "))
-        && !kept.is_empty()
-    {
-        fields.insert(VARY, value);
-    }
-}

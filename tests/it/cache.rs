@@ -230,3 +230,42 @@ async fn a_purge_takes_what_it_names() {
     proxy.get(ASKED).await;
     assert_eq!((peer.calls(INVOICES), peer.calls("/express/products")), (2, 1));
 }
+
+#[tokio::test]
+async fn a_304_about_something_else_is_asked_again_though_there_is_one_place_only() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(
+        INVOICES,
+        [
+            Canned::json(r#"{"total":1}"#).with("etag", "\"a\""),
+            Canned::status(304).with("etag", "\"b\""),
+            Canned::json(r#"{"total":2}"#).with("etag", "\"b\""),
+        ],
+    );
+    let further = format!(
+        "{}limits:\n  upstream: {{ concurrency: 1 }}\n",
+        rule("{ ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 0s }")
+    );
+    let proxy = peer.proxy(&further).await;
+    proxy.get(ASKED).await;
+    proxy.advance(Duration::from_secs(61));
+    assert_eq!(proxy.get(ASKED).await.text(), r#"{"total":2}"#);
+    assert_eq!(peer.calls(INVOICES), 3);
+}
+
+#[tokio::test]
+async fn a_token_rejected_for_one_request_takes_nothing_else_from_memory() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [Canned::json("{}")]);
+    let proxy = peer.proxy(&rule("{ ttl: 1h, min_refresh: 0s }")).await;
+    let (one, other) = (format!("{ASKED}?page=1"), format!("{ASKED}?page=2"));
+    proxy.get(&one).await;
+    proxy.get(&other).await;
+    peer.answers(INVOICES, [Canned::status(401)]);
+    let forced = [("cache-control", "no-cache")];
+    assert_eq!(proxy.get_with(&one, &forced).await.code(), "token_rejected");
+    let stored = proxy.get_with(&other, &forced).await;
+    assert_eq!(stored.status, StatusCode::OK, "it was never refused: {}", stored.text());
+    assert!(proxy.get(&other).await.cache_status().starts_with("hit"));
+    assert_eq!(peer.calls(INVOICES), 4, "two good ones, and one refused with two tokens");
+}

@@ -33,7 +33,12 @@ async fn learned(proxy: &Proxy, count: usize) {
 async fn accounts_asked_for(talkdesk: &Talkdesk, at_least: u64) {
     eventually("the list is asked for", async || {
         let asked = talkdesk.control().counters().api.by_path.get("/express/accounts").copied();
-        (asked.unwrap_or_default() >= at_least).then_some(())
+        let is_asked = asked.unwrap_or_default() >= at_least;
+        if !is_asked {
+            // The proxy sets its alarm after the answer, so the time may have been moved before that.
+            talkdesk.clock.advance(Duration::from_millis(100));
+        }
+        is_asked.then_some(())
     })
     .await;
 }

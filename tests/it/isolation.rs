@@ -118,3 +118,34 @@ async fn the_catalogue_is_shared_and_not_checked() {
     assert_eq!(instance.status, StatusCode::OK);
     assert!(instance.cache_status().starts_with("hit"), "{}", instance.cache_status());
 }
+
+#[rstest]
+#[case(404)]
+#[case(400)]
+#[case(422)]
+#[case(302)]
+#[tokio::test]
+async fn an_error_may_not_carry_another_accounts_records_either(#[case] status: u16) {
+    let peer = Peer::start(Wire::HttpMock).await;
+    let foreign = r#"{"fields":[],"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae99"}]}}"#;
+    peer.answers(INVOICES, [Canned { status, ..Canned::json(foreign) }]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get("/instances/josephpinetrees/express/invoices").await;
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::BAD_GATEWAY, "account_mismatch"));
+    let error = r#"{"code":"1","message":"no","fields":[{"name":"page","description":"bad"}]}"#;
+    peer.answers(INVOICES, [Canned { status, ..Canned::json(error) }]);
+    let reply = proxy.get("/instances/josephpinetrees/express/invoices").await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (status, error));
+}
+
+#[rstest]
+#[case::a_part(206)]
+#[case::a_challenge_of_a_proxy(407)]
+#[tokio::test]
+async fn a_status_that_answers_nothing_asked_is_a_protocol_error(#[case] status: u16) {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [Canned { status, ..Canned::json("{}") }]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get("/organizations/acme/express/invoices").await;
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::BAD_GATEWAY, "upstream_protocol_error"));
+}
