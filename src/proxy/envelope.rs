@@ -62,11 +62,8 @@ impl Envelope {
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
         let mut visit = Visit::new(request_id(request.headers()));
-        let outcome = if in_flight.count > snapshot.config.server.max_requests_in_flight {
-            Err(Rejection::Overloaded)
-        } else {
-            self.proxy.answer(&mut visit, request, self.connection).await
-        };
+        visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
+        let outcome = self.proxy.answer(&mut visit, request, self.connection).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),

@@ -83,9 +83,13 @@ impl Health {
         self.state().ailing_until.is_some_and(|until| now.monotonic < until)
     }
 
+    /// Notes that an answer came to its end: the next failure is the first again.
+    pub fn whole(&self) {
+        self.state().failures = 0;
+    }
+
     fn answered(&self, well: bool, now: Now) {
         let mut state = self.state();
-        state.failures = 0;
         state.down = None;
         if well {
             state.errors = 0;
@@ -140,6 +144,24 @@ mod tests {
             .expect("the first probe left without an outcome")
             .answered(true, clock.now());
         assert!(health.enter(clock.now()).is_ok() && !health.is_down());
+    }
+
+    #[test]
+    fn an_answer_that_begins_and_never_ends_does_not_make_the_next_failure_the_first() {
+        let (health, manual) = (Health::default(), ManualClock::new());
+        let clock = Clock::Manual(manual.clone());
+        for wait in [1200, 2400, 4800] {
+            health.enter(clock.now()).expect("it is not down").answered(true, clock.now());
+            health.failed(&Rejection::UpstreamTimeout, clock.now());
+            manual.advance(Duration::from_millis(wait / 2));
+            assert!(health.enter(clock.now()).is_err(), "longer each time");
+            manual.advance(Duration::from_millis(wait / 2));
+        }
+        health.enter(clock.now()).expect("it is not down").answered(true, clock.now());
+        health.whole();
+        health.failed(&Rejection::UpstreamTimeout, clock.now());
+        manual.advance(Duration::from_millis(1200));
+        assert!(health.enter(clock.now()).is_ok());
     }
 
     #[test]

@@ -156,7 +156,12 @@ impl Proxy {
         let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
         let ask = Arc::new(ask(permit, &head, &snapshot, connection)?);
         let found = self.lookup(&ask, now);
-        let answer = self.obtain(found, Arc::clone(&ask), now).await.inspect_err(|rejection| {
+        let answer = if visit.overloaded {
+            self.recall(found, &ask, now)
+        } else {
+            self.obtain(found, Arc::clone(&ask), now).await
+        };
+        let answer = answer.inspect_err(|rejection| {
             visit.rate = rejection.is_of_credentials_limit().then(|| ask.origin.used_up());
         })?;
         visit.note(&answer);

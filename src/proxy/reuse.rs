@@ -57,6 +57,22 @@ impl Proxy {
         }
     }
 
+    /// Answers from memory, or not at all: there are too many requests already that wait for something.
+    ///
+    /// # Errors
+    /// [`Rejection::Overloaded`]
+    pub fn recall(&self, found: Reuse, ask: &Ask, now: Now) -> Result<Answer, Rejection> {
+        if self.is_long_refused(ask, now) {
+            return Err(Rejection::Overloaded);
+        }
+        match found {
+            Reuse::Fresh(entry) => Ok(Answer::hit(entry, now)),
+            Reuse::WhileRevalidating(entry) => Ok(self.stale(entry, "limited", now)),
+            Reuse::Validate(entry, _) if entry.serves_on_error(now) => Ok(self.stale(entry, "limited", now)),
+            Reuse::Validate(..) | Reuse::Nothing(_) => Err(Rejection::Overloaded),
+        }
+    }
+
     /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
     /// whoever lost the right to see the data has lost it here as well.
     fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {

@@ -322,6 +322,7 @@ impl Fetch<'_> {
         stored: Result<(), Bypass>,
         revalidated: bool,
     ) -> Landed {
+        self.ask.origin.health.whole();
         let upstream = self.proxy.clock.now().since(head.asked.monotonic);
         let position = Some(self.ask.permit.endpoint().position);
         self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(upstream.as_secs_f64());

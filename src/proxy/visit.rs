@@ -16,6 +16,8 @@ pub struct Visit {
     pub request_id: Arc<str>,
     /// Who it is for, once that is known.
     pub tenant: Option<Arc<Tenant>>,
+    /// Whether there are too many requests in flight for this one to wait for anything.
+    pub overloaded: bool,
     /// Whether its path names no tenant.
     pub bare: bool,
     /// The place of its endpoint in the closed list.
@@ -45,6 +47,7 @@ impl Visit {
         Self {
             request_id,
             tenant: None,
+            overloaded: false,
             bare: false,
             endpoint: None,
             status: None,

@@ -257,6 +257,9 @@ async fn more_requests_at_once_than_may_be_are_refused() {
     let slow = billing_insights_proxy::simulator::FaultKind::Slow { milliseconds: 1_000 };
     let fault =
         billing_insights_proxy::simulator::Fault::once(billing_insights_proxy::simulator::Target::Api, slow);
+    let stored = "/organizations/northwind/express/products";
+    proxy.get(stored).await;
+    let asked_before = talkdesk.counts().0;
     talkdesk.control().inject(fault).expect("a fault");
     let two = futures_util::future::join_all((0..2).map(|_| proxy.get(ASKED)));
     let third = async {
@@ -267,7 +270,11 @@ async fn more_requests_at_once_than_may_be_are_refused() {
         let reply = proxy.get(ASKED).await;
         reply.assert_problem(503, "overloaded");
         assert_eq!(reply.field("retry-after"), "1");
-        crate::support::eventually("it is asked", async || (talkdesk.counts().0 == 1).then_some(())).await;
+        assert_eq!(proxy.get(stored).await.status, StatusCode::OK, "what is stored waits for nothing");
+        crate::support::eventually("it is asked", async || {
+            (talkdesk.counts().0 > asked_before).then_some(())
+        })
+        .await;
         proxy.advance(Duration::from_secs(1));
     };
     let (replies, ()) = tokio::join!(two, third);
