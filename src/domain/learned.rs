@@ -244,6 +244,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_one_organization_lists_twice_is_nobodys() {
+        let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
+        learned.learn_accounts(&organization("acme"), list(now, &[(ONE, "one"), (TWO, "one")]));
+        assert!(learned.instance(&"one".parse().expect("name")).is_none());
+    }
+
+    #[test]
     fn a_denial_ends_with_its_time_and_the_table_is_bounded() {
         let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
         let credential = CredentialKey::new("t", "a", &"c".parse().expect("client id"), None, None);

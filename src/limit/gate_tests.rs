@@ -138,3 +138,20 @@ async fn without_a_time_the_gate_backs_off_by_itself_and_says_so() {
     manual.advance(Duration::from_millis(1200));
     assert!(gate.pass(client(1)).await.is_ok());
 }
+
+#[tokio::test]
+async fn refusals_that_come_together_are_one_and_those_with_a_time_make_none_longer() {
+    let (gate, manual) = gate(1000, 100, 10);
+    for _ in 0..8 {
+        gate.pause(None);
+    }
+    manual.advance(Duration::from_millis(1200));
+    assert!(gate.pass(client(1)).await.is_ok(), "eight at once are a second's back-off");
+    for _ in 0..6 {
+        gate.pause(Some(Duration::from_secs(1)));
+        manual.advance(Duration::from_secs(1));
+    }
+    gate.pause(None);
+    manual.advance(Duration::from_millis(2400));
+    assert!(gate.pass(client(1)).await.is_ok(), "the second without a time, and not the eighth");
+}

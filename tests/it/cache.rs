@@ -269,3 +269,16 @@ async fn a_token_rejected_for_one_request_takes_nothing_else_from_memory() {
     assert!(proxy.get(&other).await.cache_status().starts_with("hit"));
     assert_eq!(peer.calls(INVOICES), 4, "two good ones, and one refused with two tokens");
 }
+
+#[tokio::test]
+async fn an_error_between_two_rejections_does_not_make_the_second_the_first() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(
+        INVOICES,
+        [Canned::status(401), Canned::status(500), Canned::status(401), Canned::json("{}")],
+    );
+    let proxy = peer.proxy("").await;
+    assert_eq!(proxy.get(ASKED).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(proxy.get(ASKED).await.code(), "token_rejected");
+    assert_eq!(peer.calls(INVOICES), 3, "two rejected tokens in a row: nothing more is sent");
+}

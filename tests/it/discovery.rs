@@ -173,3 +173,20 @@ async fn an_old_list_lets_talkdesk_decide_and_is_read_again_once() {
     .await;
     assert_eq!(talkdesk.control().counters().api.by_path["/express/accounts"], 4);
 }
+
+#[tokio::test]
+async fn a_list_that_says_it_has_more_than_it_shows_teaches_nothing() {
+    let talkdesk = Talkdesk::start(samples()).await;
+    let short = serde_json::json!({
+        "total": 2, "total_pages": 1,
+        "_embedded": { "accounts": [{ "id": "5ea75fe7aa224700012eae40", "name": "josephpinetrees" }] },
+    });
+    let kind = FaultKind::Status { status: 200, retry_after: None, body: Some(short) };
+    talkdesk.control().inject(on_accounts(kind)).expect("a fault");
+    let proxy = talkdesk.proxy(DISCOVERING, "").await;
+    fault_is_met(&talkdesk).await;
+    for _ in 0..20 {
+        let reply = proxy.get("/instances/josephpinetrees/express/products").await;
+        reply.assert_problem(404, "unknown_tenant");
+    }
+}
