@@ -8,7 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PRAGMA};
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
+    LAST_MODIFIED, PRAGMA,
+};
 
 use super::judge::Verdict;
 use crate::clock::Now;
@@ -30,6 +33,8 @@ pub struct Entry {
     pub etag: Option<HeaderValue>,
     /// The body, decoded.
     pub body: Bytes,
+    /// Whether it answered a `HEAD`, so that the fields speak of a body that is not here.
+    pub is_head: bool,
     /// Where links to the API stand in it.
     pub links: Vec<Splice>,
     /// For how long it may be used, and who decided.
@@ -45,7 +50,12 @@ pub struct Entry {
 }
 
 /// What an entry is made of.
+#[derive(Clone)]
 pub struct Ingredients {
+    /// Whether the endpoint's rule is plain, so that nothing is added.
+    pub plain: bool,
+    /// Whether it answers a `HEAD`.
+    pub is_head: bool,
     /// The status.
     pub status: StatusCode,
     /// The fields, less those of the connection.
@@ -74,12 +84,20 @@ impl Entry {
     /// Makes an entry, and prepares what clients get of it.
     #[must_use]
     pub fn new(ingredients: Ingredients) -> Self {
-        let Ingredients { status, fields, body, links, verdict, variant, received, delay } = ingredients;
+        let Ingredients { plain, is_head, status, fields, body, links, verdict, variant, received, delay } =
+            ingredients;
         let origin_fields = detached(&fields);
-        let etag = (status == StatusCode::OK).then(|| client_etag(&origin_fields, &body, &links));
+        let etag = client_etag(&origin_fields, &links)
+            .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
         let mut client_fields = origin_fields.clone();
-        for name in [ETAG, http::header::AGE, http::header::CONTENT_LENGTH, UPSTREAM_REQUEST_ID] {
+        for name in [ETAG, AGE, UPSTREAM_REQUEST_ID] {
             client_fields.remove(name);
+        }
+        if !is_head {
+            client_fields.remove(CONTENT_LENGTH);
+        }
+        if !links.is_empty() {
+            drop_digests(&mut client_fields);
         }
         if verdict.ours {
             for name in [EXPIRES, PRAGMA] {
@@ -93,6 +111,7 @@ impl Entry {
             etag,
             client_fields,
             body,
+            is_head,
             links,
             verdict,
             variant,
@@ -181,22 +200,32 @@ fn detached(fields: &HeaderMap) -> HeaderMap {
 }
 
 /// The origin's tag; weak where the body is given out with other links than the origin's, since the bytes then
-/// differ from client to client. Where the origin has none, one is made from the body.
-fn client_etag(fields: &HeaderMap, body: &Bytes, links: &[Splice]) -> HeaderValue {
-    match fields.get(ETAG) {
-        Some(etag) if links.is_empty() => etag.clone(),
-        Some(etag) => weakened(etag),
-        None => {
-            let hash = URL_SAFE_NO_PAD.encode(&digest(&SHA256, body).as_ref()[..15]);
-            let weak = if links.is_empty() { "" } else { "W/" };
-            HeaderValue::try_from(format!("{weak}\"{hash}\""))
-                .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
-        }
+/// differ from client to client.
+fn client_etag(fields: &HeaderMap, links: &[Splice]) -> Option<HeaderValue> {
+    let etag = fields.get(ETAG)?;
+    Some(if links.is_empty() { etag.clone() } else { weakened(etag) })
+}
+
+/// Where the origin has no tag, one is made from the body.
+fn own_etag(body: &Bytes, links: &[Splice]) -> HeaderValue {
+    let hash = URL_SAFE_NO_PAD.encode(&digest(&SHA256, body).as_ref()[..15]);
+    let weak = if links.is_empty() { "" } else { "W/" };
+    HeaderValue::try_from(format!("{weak}\"{hash}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// Takes away what describes the origin's bytes, where those are not the ones that are given out: a client that
+/// checked a digest would find it wrong, and a range of the origin's is not the same range here.
+pub fn drop_digests(fields: &mut HeaderMap) {
+    for name in ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"] {
+        fields.remove(name);
     }
 }
 
-/// Whether an entry has what a client's `If-Modified-Since` is held against.
-#[must_use]
-pub fn last_modified(entry: &Entry) -> Option<&HeaderValue> {
-    entry.origin_fields.get(LAST_MODIFIED)
+impl Entry {
+    /// What a client's `If-Modified-Since` is held against: `Last-Modified`, or `Date` where there is none (RFC 9111,
+    /// section 4.3.2).
+    #[must_use]
+    pub fn modified(&self) -> Option<&HeaderValue> {
+        self.origin_fields.get(LAST_MODIFIED).or_else(|| self.origin_fields.get(DATE))
+    }
 }

@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{EXPIRES, HeaderMap, PRAGMA, VARY};
+use http::header::{EXPIRES, HeaderMap, HeaderName, PRAGMA, VARY};
 use http::{Method, StatusCode};
 
 use crate::clock::Now;
 use crate::config::{OriginDirective, OurRule, Overrides, Rule};
-use crate::rfc9111::directives::ResponseDirectives;
-use crate::rfc9111::freshness::{Freshness, NotStored, Response, freshness, may_store};
+use crate::rfc9111::directives::{Qualified, ResponseDirectives};
+use crate::rfc9111::freshness::{Freshness, NotStored, RequestSaid, Response, freshness, may_store};
 
 /// Why an answer was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,7 @@ impl Bypass {
             Self::Rfc(NotStored::NoStore) => "no_store",
             Self::Rfc(NotStored::Private) => "private",
             Self::Rfc(NotStored::Authorization) => "authorization",
+            Self::Rfc(NotStored::RequestNoStore) => "request_no_store",
             Self::Rfc(NotStored::VaryAny) => "vary_any",
             Self::Rfc(NotStored::NoFreshness) => "no_freshness",
             Self::TtlZero => "ttl_zero",
@@ -58,31 +59,66 @@ impl Bypass {
     }
 }
 
-/// Decides about an answer to a `GET`.
+/// The request that an answer is to.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The method that went upstream.
+    pub method: &'a Method,
+    /// What it says about storing. Only a plain rule heeds it.
+    pub said: RequestSaid,
+}
+
+/// Decides about an answer.
 ///
 /// # Errors
 /// [`Bypass`] where it may not be kept.
-pub fn judge(rule: &Rule, status: StatusCode, fields: &HeaderMap, received: Now) -> Result<Verdict, Bypass> {
+pub fn judge(
+    rule: &Rule,
+    question: &Question<'_>,
+    status: StatusCode,
+    fields: &HeaderMap,
+    received: Now,
+) -> Result<Verdict, Bypass> {
     let directives = ResponseDirectives::read(fields);
     match rule {
         Rule::Plain => {
             let response = Response {
-                method: &Method::GET,
+                method: question.method,
                 status,
                 fields,
                 directives: &directives,
-                authorized: false,
+                request: &question.said,
                 received: received.wall,
             };
             may_store(&response).map_err(Bypass::Rfc)?;
             Ok(Verdict { freshness: freshness(&response), ours: false, from_arrival: false })
         }
-        Rule::Ours(ours) => by_our_rule(ours, status, fields, directives, received),
+        Rule::Ours(ours) => by_our_rule(ours, question.method, status, fields, directives, received),
     }
+}
+
+/// The fields of an answer that may not be kept with it (`private="…"`), or not be used again without validation
+/// (`no-cache="…"`), which here comes to the same: they are given to the one whose request brought them, and to nobody
+/// from the cache (sections 5.2.2.4 and 5.2.2.7).
+#[must_use]
+pub fn withheld(rule: &Rule, fields: &HeaderMap) -> Vec<HeaderName> {
+    let origin = ResponseDirectives::read(fields);
+    let directives = match rule {
+        Rule::Plain => origin,
+        Rule::Ours(ours) => left_to_the_origin(ours, origin, fields).0,
+    };
+    let mut names = Vec::new();
+    for directive in [directives.private, directives.no_cache] {
+        if let Some(Qualified::Fields(named)) = directive {
+            names.extend(named.into_iter().filter(|name| fields.contains_key(name)));
+        }
+    }
+    names
 }
 
 fn by_our_rule(
     rule: &OurRule,
+    method: &Method,
     status: StatusCode,
     fields: &HeaderMap,
     origin: ResponseDirectives,
@@ -96,11 +132,11 @@ fn by_our_rule(
     }
     let (directives, fields) = left_to_the_origin(rule, origin, fields);
     let response = Response {
-        method: &Method::GET,
+        method,
         status,
         fields: &fields,
         directives: &directives,
-        authorized: false,
+        request: &RequestSaid::default(),
         received: received.wall,
     };
     may_store(&response).map_err(Bypass::Rfc)?;

@@ -34,6 +34,8 @@ pub enum Forward {
     Request,
     /// The cache is not used for it.
     Bypass,
+    /// Nothing that is stored answers its method.
+    Method,
 }
 
 impl Forward {
@@ -46,6 +48,7 @@ impl Forward {
             Self::Stale => "stale",
             Self::Request => "request",
             Self::Bypass => "bypass",
+            Self::Method => "method",
         }
     }
 }

@@ -95,6 +95,12 @@ impl Shelf {
         }
     }
 
+    /// Every answer that stands at a key.
+    #[must_use]
+    pub fn variants(&self, key: &PrimaryKey) -> Vec<Arc<Entry>> {
+        self.places.get(key).map(|place| place.variants.clone()).unwrap_or_default()
+    }
+
     /// Puts an answer on the shelf, in the place of the one that the same requests select.
     pub fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: &Arc<Entry>) {
         self.places.entry_by_ref(key).and_upsert_with(|known| {

@@ -9,7 +9,12 @@ use super::{forwarding, value};
 use crate::domain::endpoint::{AccountScope, Content, DOCUMENTED, Endpoint, ForwardedFields, PathPattern};
 
 /// Reads the added endpoints and puts them behind the five.
-pub(super) fn read(added: Option<&Value<'_>>, account: &AccountScope, ledger: &Ledger) -> Vec<Arc<Endpoint>> {
+pub(super) fn read(
+    added: Option<&Value<'_>>,
+    account: &AccountScope,
+    allow_unsafe_methods: bool,
+    ledger: &Ledger,
+) -> Vec<Arc<Endpoint>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
         DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(account))).collect();
     let Some(section) = added.and_then(Value::object) else { return endpoints };
@@ -28,7 +33,7 @@ pub(super) fn read(added: Option<&Value<'_>>, account: &AccountScope, ledger: &L
                 ),
             );
         } else if let Some(endpoint) =
-            value.object().map(|object| endpoint(name, endpoints.len(), object, &endpoints, ledger))
+            value.object().map(|object| endpoint(name, allow_unsafe_methods, object, &endpoints, ledger))
         {
             endpoints.push(Arc::new(endpoint));
         }
@@ -43,14 +48,15 @@ fn is_endpoint_name(name: &str) -> bool {
 
 fn endpoint(
     name: &str,
-    position: usize,
+    allow_unsafe_methods: bool,
     mut section: Object<'_>,
     others: &[Arc<Endpoint>],
     ledger: &Ledger,
 ) -> Endpoint {
     let path = section.required("path", "write one, as `path: /reports/*`", path_pattern);
     let methods = section.value("methods");
-    let methods = methods.map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value));
+    let methods = methods
+        .map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value, allow_unsafe_methods));
     let scope = section.parsed("scope", value::domain);
     let fields = section.value("forward_request_fields");
     let forward_request_fields =
@@ -72,6 +78,7 @@ fn endpoint(
     }
     // Without a path the file is refused; the endpoint goes on, or its cache rule would be an unknown key.
     let path = path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value);
+    let position = others.len();
     Endpoint { position, name: name.into(), path, methods, scope, content, forward_request_fields }
 }
 
@@ -140,13 +147,13 @@ fn is_under(ours: &str, theirs: &str, other: &Endpoint) -> bool {
     documented && ours.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn read_methods(value: &Value<'_>) -> Vec<Method> {
+fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
     let Some(items) = value.items() else { return Vec::new() };
     if items.is_empty() {
         value.wrong("write `[GET]` or `[GET, HEAD]`");
     }
     let mut methods: Vec<Method> = Vec::new();
-    for method in items.iter().filter_map(|item| item.parsed(method)) {
+    for method in items.iter().filter_map(|item| item.parsed(|text| method(text, allow_unsafe))) {
         if !methods.contains(&method) {
             methods.push(method);
         }
@@ -154,11 +161,20 @@ fn read_methods(value: &Value<'_>) -> Vec<Method> {
     methods
 }
 
-fn method(text: &str) -> Result<Method, String> {
+/// A method that the endpoint is to answer. `OPTIONS` is answered by the proxy itself, and the other two would open a
+/// tunnel and show a token.
+fn method(text: &str, allow_unsafe: bool) -> Result<Method, String> {
     match text {
         "GET" => Ok(Method::GET),
         "HEAD" => Ok(Method::HEAD),
-        _ => Err("write `GET` or `HEAD`: this version sends no others".to_owned()),
+        "CONNECT" | "TRACE" | "OPTIONS" => Err("take it out: this proxy never passes it on".to_owned()),
+        _ if !allow_unsafe => {
+            Err("write `GET` or `HEAD`, or set upstream.allow_unsafe_methods to true".to_owned())
+        }
+        _ if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            Err(format!("write `{}`: methods have upper-case letters", text.to_ascii_uppercase()))
+        }
+        _ => text.parse().map_err(|_| "write a method, as `POST`".to_owned()),
     }
 }
 

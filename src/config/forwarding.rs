@@ -2,16 +2,17 @@
 //!
 //! They are credentials, which are the proxy's part; fields that speak of one connection; the proxy's own
 //! conditional and negotiating fields; and those by which a client could pass for somebody else.
+//!
+//! `Cache-Control` and `Pragma` are not among them: a proxy passes directives on (RFC 9111, section 5.2). None of the
+//! five endpoints lists them, so there a client's `no-cache` stays here.
 
 use http::HeaderName;
 
-const FORBIDDEN: [&str; 29] = [
+const FORBIDDEN: [&str; 26] = [
     "accept-encoding",
     "authorization",
-    "cache-control",
     "client-ip",
     "connection",
-    "content-encoding",
     "content-length",
     "cookie",
     "expect",
@@ -21,7 +22,6 @@ const FORBIDDEN: [&str; 29] = [
     "keep-alive",
     "max-forwards",
     "origin",
-    "pragma",
     "range",
     "te",
     "trailer",

@@ -94,7 +94,12 @@ fn assemble(
     let upstream = upstream::read(top.section("upstream"), directory, ledger);
     let (policy, rejected_grace) =
         policy::read(top.section("entitlement"), &upstream.account, upstream.instance_query_parameters);
-    let endpoints = endpoints::read(upstream.endpoints.as_ref(), &upstream.account, ledger);
+    let endpoints = endpoints::read(
+        upstream.endpoints.as_ref(),
+        &upstream.account,
+        upstream.allow_unsafe_methods,
+        ledger,
+    );
     let organizations = top.value("organizations");
     let instances = top.value("instances");
     let is_empty = |list: &Option<Value<'_>>| list.as_ref().is_none_or(Value::is_empty);

@@ -147,6 +147,8 @@ pub struct Upstream {
     pub stale_wait: Duration,
     /// The largest body that is taken from upstream, after decompression.
     pub max_response_bytes: u64,
+    /// The largest body that is taken from a client, for methods that have one.
+    pub max_request_bytes: u64,
     /// Certificate authorities beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The forward proxy; none: `HTTPS_PROXY` and `NO_PROXY` decide.

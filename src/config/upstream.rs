@@ -15,6 +15,8 @@ pub(super) struct UpstreamSection<'a> {
     pub(super) addresses: Addresses,
     pub(super) account: AccountScope,
     pub(super) instance_query_parameters: Vec<Arc<str>>,
+    /// Whether added endpoints may name methods other than `GET` and `HEAD`.
+    pub(super) allow_unsafe_methods: bool,
     pub(super) endpoints: Option<Value<'a>>,
 }
 
@@ -74,13 +76,22 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledge
         request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
         stale_wait: section.parsed("stale_wait", value::duration).unwrap_or(Duration::from_secs(2)),
         max_response_bytes: section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20),
+        max_request_bytes: section.parsed("max_request_bytes", value::size).unwrap_or(1 << 20),
         ca_file: section.parsed("ca_file", |text| address::path(text, directory)),
         proxy: section.parsed("proxy", address::forward_proxy),
         default_token_lifetime: section
             .parsed("default_token_lifetime", value::timeout)
             .unwrap_or(Duration::from_mins(5)),
     };
+    let allow_unsafe_methods = section.boolean("allow_unsafe_methods").unwrap_or(false);
     let endpoints = section.value("endpoints");
     section.finish();
-    UpstreamSection { upstream, addresses, account, instance_query_parameters, endpoints }
+    UpstreamSection {
+        upstream,
+        addresses,
+        account,
+        instance_query_parameters,
+        allow_unsafe_methods,
+        endpoints,
+    }
 }

@@ -44,6 +44,8 @@ pub struct Metrics {
     upstream_request_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
+    /// Interim answers of the API, which go no further.
+    pub upstream_interim_responses: IntCounter,
     /// Until when each credential pauses.
     pub upstream_paused_until_timestamp: GaugeVec,
     rate_limit_decisions: IntCounterVec,
@@ -161,6 +163,10 @@ impl Metrics {
                 "upstream_retries_total",
                 "Requests to Talkdesk's API that were sent again, by reason.",
                 &["reason"],
+            ),
+            upstream_interim_responses: register.counter(
+                "upstream_interim_responses_total",
+                "Interim answers (1xx) of Talkdesk's API; they go no further.",
             ),
             upstream_paused_until_timestamp: register.gauges(
                 "upstream_paused_until_timestamp_seconds",

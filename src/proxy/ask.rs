@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::HeaderMap;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue};
+use http::{HeaderName, Method};
 
 use super::origin::Origin;
 use super::snapshot::Snapshot;
+use crate::cache::judge::Question;
 use crate::config::Rule;
 use crate::domain::entitlement::Permit;
 use crate::limit::client::ClientKey;
 use crate::limit::gate::Waiter;
 use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::freshness::RequestSaid;
 use crate::rfc9111::key::PrimaryKey;
 
 /// The request, and the configuration that it began with.
@@ -24,8 +27,16 @@ pub struct Ask {
     pub origin: Arc<Origin>,
     /// The client's fields that go upstream.
     pub fields: HeaderMap,
+    /// The body, for methods that have one.
+    pub body: Bytes,
+    /// The part that it asks for, where that may go upstream.
+    pub range: Option<HeaderValue>,
     /// What the client accepts.
     pub directives: RequestDirectives,
+    /// What it says about storing the answer.
+    pub said: RequestSaid,
+    /// Whether only the origin can answer it, whatever is stored.
+    pub for_origin: bool,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
     /// Who asks; none for the proxy itself.
@@ -35,8 +46,10 @@ pub struct Ask {
 /// Requests that may share one fetch: those for one URL with equal fields.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct FlightKey {
+    method: Method,
     key: PrimaryKey,
     fields: Vec<(HeaderName, Vec<u8>)>,
+    range: Option<HeaderValue>,
 }
 
 impl Ask {
@@ -46,14 +59,42 @@ impl Ask {
         self.snapshot.rule(self.permit.endpoint())
     }
 
+    /// Whether that rule is RFC 9111 alone.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self.rule() == Rule::Plain
+    }
+
+    /// The method that goes upstream: ours fetches a `HEAD` as a `GET`, so that its answer can be kept and its length
+    /// be known.
+    #[must_use]
+    pub fn upstream_method(&self) -> &Method {
+        let method = self.permit.method();
+        if *method == Method::HEAD && !self.is_plain() { &Method::GET } else { method }
+    }
+
+    /// Whether an answer to it may come from the cache.
+    #[must_use]
+    pub fn asks_the_cache(&self) -> bool {
+        matches!(*self.permit.method(), Method::GET | Method::HEAD) && !self.for_origin
+    }
+
+    /// What the judge of storing looks at.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        Question { method: self.upstream_method(), said: self.said }
+    }
+
     /// What it may share a fetch by.
     #[must_use]
     pub fn flight_key(&self) -> FlightKey {
         let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
         let fields = self.fields.iter().filter(|(name, _)| !traces(name));
         FlightKey {
+            method: self.upstream_method().clone(),
             key: self.key.clone(),
             fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
+            range: self.range.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
@@ -22,6 +23,7 @@ use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
 use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::freshness::RequestSaid;
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -239,6 +241,10 @@ impl Proxy {
             origin: Arc::clone(origin),
             snapshot: Arc::clone(snapshot),
             fields: HeaderMap::new(),
+            body: Bytes::new(),
+            range: None,
+            said: RequestSaid::default(),
+            for_origin: false,
             // What is stored may be as old as the list that is to be replaced.
             directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
             client: None,

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue,
+    RETRY_AFTER, VARY,
 };
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -69,6 +70,10 @@ impl Envelope {
             Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),
         };
         add_own_fields(response.headers_mut(), &visit);
+        if visit.unread_body {
+            // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.observe(&asked, &visit, &response, &snapshot);
         response
     }
@@ -106,9 +111,10 @@ impl Envelope {
         {
             fields.insert(ALLOW, allow);
         }
-        if *rejection == Rejection::BodyNotAllowed {
-            // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
-            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Rejection::RangeNotSatisfiable { length } = rejection
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{length}"))
+        {
+            fields.insert(CONTENT_RANGE, range);
         }
         if *method != Method::HEAD {
             *response.body_mut() = Body::Full(body.into());

@@ -20,6 +20,8 @@ use crate::metrics::CacheResult;
 pub struct Landed {
     /// The answer; none where it is too large for memory and comes as a stream.
     pub entry: Option<Arc<Entry>>,
+    /// The answer for those who did not cause it, where some of its fields are for the one who did alone.
+    pub for_others: Option<Arc<Entry>>,
     /// Whether it is kept, and why not.
     pub stored: Result<(), Bypass>,
     /// Whether it is the entry that was there, confirmed.
@@ -105,11 +107,11 @@ impl Answer {
         }
     }
 
-    /// Whether it is an error of the server.
+    /// Whether it is an error of the server for which a stale answer may stand in (RFC 5861, section 4).
     #[must_use]
     pub fn is_server_error(&self) -> bool {
         match &self.content {
-            Content::Entry(entry) => entry.status.is_server_error(),
+            Content::Entry(entry) => matches!(entry.status.as_u16(), 500 | 502 | 503 | 504),
             Content::Stream(_) => false,
         }
     }

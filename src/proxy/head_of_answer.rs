@@ -1,20 +1,31 @@
 //! What the status and the fields of upstream's answer mean, and what becomes of them before it is kept.
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, VARY};
 
 use crate::clock::Now;
 use crate::oauth::grant::retry_after;
 
 /// Why a status answers nothing that was asked. A challenge of a proxy is among them: it would ask callers for
 /// credentials, as a 401 would.
-pub(super) fn unasked_for(status: StatusCode) -> Option<&'static str> {
+pub(super) fn unasked_for(status: StatusCode, plain: bool) -> Option<&'static str> {
     match status {
+        // A part may be what the client asked for, and is its own to judge.
+        StatusCode::PARTIAL_CONTENT if plain => None,
         StatusCode::NOT_MODIFIED => Some("it is a 304 to a request without conditions"),
         StatusCode::PARTIAL_CONTENT => Some("it is a part, and the whole was asked for"),
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some("it is a 407, and no proxy was asked"),
         _ if status.is_informational() => Some("it switches to a protocol that was not asked for"),
         _ => None,
+    }
+}
+
+/// An answer without a date was made when it arrived (RFC 9110, section 6.6.1).
+pub(super) fn add_date(fields: &mut HeaderMap, received: Now) {
+    if !fields.contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received.wall))
+    {
+        fields.insert(DATE, date);
     }
 }
 

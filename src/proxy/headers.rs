@@ -6,8 +6,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 
 use crate::cache::lookup::Forward;
@@ -43,21 +44,35 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
-/// The client's fields that go upstream: those of the allow-list, without what `Connection` names.
+/// The client's fields that go upstream: those of the allow-list, without what `Connection` names. Where nothing is
+/// cached (`for_origin`) the conditions are the client's own, and dropping one would make a careful request a careless
+/// one.
 #[must_use]
-pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields) -> HeaderMap {
+pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields, for_origin: bool) -> HeaderMap {
     let of_connection = named_by_connection(request);
     let passes = |name: &HeaderName| {
         let allowed = match allowed {
             ForwardedFields::Listed(listed) => ALWAYS_FORWARDED.contains(name) || listed.contains(name),
             ForwardedFields::All => true,
         };
-        allowed && !is_forbidden(name) && name != USER_AGENT && !of_connection.contains(name)
+        let condition = for_origin && CONDITIONS.contains(name);
+        (allowed && !is_forbidden(name) || condition) && !of_connection.contains(name)
     };
     copy(request, passes)
 }
 
-/// The fields of an answer, without those of the connection and those that no client may have.
+/// The conditions that only the origin may judge (RFC 9110, section 13.1; RFC 9111, section 4.3.2), and for methods
+/// that are not cached the others as well.
+const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+
+/// Whether a request has a condition that only the origin may judge.
+#[must_use]
+pub fn has_condition_for_origin(request: &HeaderMap) -> bool {
+    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// The fields of an answer, without those of the connection, those that no client may have, and those that are the
+/// proxy's own to say.
 #[must_use]
 pub fn sanitised(response: &HeaderMap) -> HeaderMap {
     let of_connection = named_by_connection(response);
@@ -66,11 +81,8 @@ pub fn sanitised(response: &HeaderMap) -> HeaderMap {
             && !of_connection.contains(name)
             && ![SET_COOKIE, WWW_AUTHENTICATE, X_TENANT, CACHE_STATUS, PROXY_STATUS].contains(name)
             && !name.as_str().starts_with("access-control-")
-            && name != http::header::STRICT_TRANSPORT_SECURITY
-            && name != http::header::ALT_SVC
-            && name != http::header::ACCEPT_RANGES
-            && ![RATE_LIMIT, RATE_LIMIT_POLICY].contains(name)
-            && !matches!(name.as_str(), "digest" | "content-digest" | "repr-digest" | "content-md5")
+            && ![STRICT_TRANSPORT_SECURITY, ALT_SVC, RATE_LIMIT, RATE_LIMIT_POLICY].contains(name)
+            && !matches!(name.as_str(), "set-cookie2" | "proxy-authentication-info")
     })
 }
 
@@ -222,12 +234,17 @@ mod tests {
             ("if-none-match", "\"x\""),
             ("accept-encoding", "br"),
         ]);
-        let listed = forwarded(&request, &ForwardedFields::Listed(Vec::new()));
+        let listed = forwarded(&request, &ForwardedFields::Listed(Vec::new()), false);
         assert_eq!(listed, fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01")]));
-        let all = forwarded(&request, &ForwardedFields::All);
+        let all = forwarded(&request, &ForwardedFields::All, false);
         assert_eq!(
             all,
-            fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01"), ("x-custom", "b")])
+            fields(&[
+                ("accept", "application/json"),
+                ("traceparent", "00-1-2-01"),
+                ("x-custom", "b"),
+                ("user-agent", "curl"),
+            ])
         );
     }
 
@@ -239,7 +256,7 @@ mod tests {
             ("x-a", "1"),
             ("etag", "\"e\""),
         ]);
-        assert!(forwarded(&message, &ForwardedFields::All).get("accept").is_none());
+        assert!(forwarded(&message, &ForwardedFields::All, false).get("accept").is_none());
         assert_eq!(sanitised(&message), fields(&[("etag", "\"e\"")]));
     }
 

@@ -18,9 +18,12 @@ mod head_of_answer;
 pub mod headers;
 pub mod health;
 pub mod index;
+mod keep;
 pub mod origin;
 pub mod receive;
+mod refusal;
 pub mod rejection;
+mod request_body;
 pub mod replay;
 pub mod retry_budget;
 pub mod reuse;
@@ -34,6 +37,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -59,6 +64,7 @@ use crate::guard::{Blocked, Connection};
 use crate::limit::client::ClientKey;
 use crate::metrics::Metrics;
 use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::freshness::RequestSaid;
 use crate::single_flight::SingleFlight;
 
 /// The longest request target.
@@ -136,8 +142,8 @@ impl Proxy {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let (head, body) = request.into_parts();
         snapshot.guard.admit(&head, connection, false)?;
-        refuse_body(&body)?;
-        drop(body);
+        visit.unread_body = !body.is_end_stream();
+        request_body::may_be(&head.method, &body)?;
         let raw = path(&head)?;
         let target = target::read(raw, &snapshot.endpoints).map_err(|reason| {
             let meant = target::probably_meant(raw, &snapshot.endpoints);
@@ -154,7 +160,9 @@ impl Proxy {
             return Ok(answer);
         }
         let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
-        let ask = Arc::new(ask(permit, &head, &snapshot, connection)?);
+        let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
+        visit.unread_body = false;
+        let ask = Arc::new(ask(permit, body, &head, &snapshot, connection)?);
         let found = self.lookup(&ask, now);
         let answer = if visit.overloaded {
             self.recall(found, &ask, now)
@@ -175,7 +183,7 @@ impl Proxy {
             base: links_base(&head, &snapshot, target.prefix),
             clock: &self.clock,
         };
-        Ok(recipient.answer(answer.content, &ask.origin.links, answer.status.hit))
+        recipient.answer(answer.content, &ask.origin.links, answer.status.hit)
     }
 
     /// Who the request is for.
@@ -223,16 +231,34 @@ impl Proxy {
 /// What the cache and upstream need to know of a permitted request.
 fn ask(
     permit: Permit,
+    body: Bytes,
     head: &Parts,
     snapshot: &Arc<Snapshot>,
     connection: Connection,
 ) -> Result<Ask, Rejection> {
     let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
+    let plain = *snapshot.rule(permit.endpoint()) == Rule::Plain;
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
+    let for_origin = !reads || (plain && headers::has_condition_for_origin(&head.headers));
+    let directives = RequestDirectives::read(&head.headers);
+    // A part of an answer can't be checked record by record.
+    let may_be_part = plain && head.method == Method::GET && permit.wall().is_none();
     Ok(Ask {
         key: primary_key(&permit),
         origin: Arc::clone(origin),
-        fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields),
-        directives: RequestDirectives::read(&head.headers),
+        fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields, for_origin),
+        body,
+        range: head
+            .headers
+            .get(RANGE)
+            .filter(|_| may_be_part && !head.headers.contains_key(IF_RANGE))
+            .cloned(),
+        said: RequestSaid {
+            no_store: directives.no_store,
+            authorization: head.headers.contains_key(AUTHORIZATION),
+        },
+        for_origin,
+        directives,
         client: Some(client_key(head, snapshot, connection)),
         snapshot: Arc::clone(snapshot),
         permit,
@@ -249,10 +275,6 @@ fn client_key(head: &Parts, snapshot: &Snapshot, connection: Connection) -> Clie
         Connection::Tcp { peer, .. } => ClientKey::of_address(peer.ip()),
         Connection::Unix { user } => user.map_or(ClientKey::Unknown, ClientKey::User),
     }
-}
-
-fn refuse_body(body: &Incoming) -> Result<(), Rejection> {
-    if body.is_end_stream() { Ok(()) } else { Err(Rejection::BodyNotAllowed) }
 }
 
 fn path(head: &Parts) -> Result<&str, Rejection> {

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::headers::RateState;
-use super::health::Health;
+use super::headers::{RateState, add_via};
+use super::health::{Health, Way};
 use super::rejection::{Limit, Rejection};
 use super::retry_budget::RetryBudget;
 use crate::client::{Failure, FailureKind, Outbound};
@@ -54,6 +54,10 @@ pub struct Origin {
 pub struct Errand<'a> {
     /// The proof that it may be.
     pub permit: &'a Permit,
+    /// The method that goes upstream.
+    pub method: &'a Method,
+    /// The body, for methods that have one.
+    pub body: &'a Bytes,
     /// The client's fields that go upstream, and the conditions.
     pub fields: &'a HeaderMap,
     /// Who waits for it.
@@ -62,8 +66,9 @@ pub struct Errand<'a> {
     pub deadline: Instant,
     /// How long an exchange must have lasted for its timeout to speak of the API.
     pub patience: Duration,
-    /// Whether it may be sent again where that can help.
-    pub may_retry: bool,
+    /// Whether the endpoint's rule is plain: then nothing of ours comes between the client and what upstream does, and
+    /// neither does what upstream does here count for others.
+    pub plain: bool,
     /// Set once it is on its way: from then on it is finished, whoever waits.
     pub sent: &'a AtomicBool,
     /// Where it counts, by endpoint.
@@ -94,14 +99,14 @@ impl Origin {
     /// A [`Rejection`] that says what stood in the way.
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
         let mut waited = Duration::ZERO;
-        let mut may_retry = errand.may_retry;
+        let mut may_retry = !errand.plain && errand.method.is_safe();
         let mut first = true;
         loop {
             // What is known to be in vain is refused before anything is used up.
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
             }
-            let way = self.health.enter(self.clock.now())?;
+            let way = if errand.plain { None } else { Some(self.health.enter(self.clock.now())?) };
             // The token comes before the limit, so that what can't be sent for want of one takes no place; and
             // again after the wait, since the first may have ended by then.
             self.token(errand).await?;
@@ -119,7 +124,7 @@ impl Origin {
             {
                 self.metrics.upstream_retry(reason);
                 if outcome.is_ok() {
-                    way.answered(false, asked);
+                    answered(way, false, asked);
                 }
                 continue;
             }
@@ -131,16 +136,16 @@ impl Origin {
                     // One that had little time left, after waiting for a limit or a token, says nothing.
                     let says_nothing = out_of_time && now.since(asked.monotonic) < errand.patience;
                     if out_of_time || matches!(rejection, Rejection::UpstreamUnreachable(_)) {
-                        if !says_nothing {
+                        if !says_nothing && !errand.plain {
                             self.health.failed(&rejection, now);
                         }
                     } else {
-                        way.answered(false, now);
+                        answered(way, false, now);
                     }
                     return Err(rejection);
                 }
             };
-            way.answered(!response.status().is_server_error(), self.clock.now());
+            answered(way, !response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
@@ -151,7 +156,10 @@ impl Origin {
             if !response.status().is_server_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
                 self.tokens.accepted();
             }
-            self.heed_pause(&response)?;
+            let refused = self.heed_pause(&response);
+            if !errand.plain {
+                refused?;
+            }
             let (burst, window) = self.gate.policy();
             let rate = RateState { burst, window, remaining: pass.remaining };
             return Ok(Sent { response, pass, rate, asked, waited });
@@ -199,7 +207,9 @@ impl Origin {
     }
 
     async fn exchange(&self, errand: &Errand<'_>, token: &Token) -> Result<Response<Incoming>, Rejection> {
-        let request = request(errand.permit, errand.fields, token)?;
+        let mut request = request(errand, token)?;
+        let metrics = Arc::clone(&self.metrics);
+        hyper::ext::on_informational(&mut request, move |_| metrics.upstream_interim_responses.inc());
         errand.sent.store(true, Ordering::Relaxed);
         errand.tenant_metrics.upstream_requests.inc();
         let sending = self.outbound.clone().oneshot(request);
@@ -254,6 +264,12 @@ impl Origin {
     }
 }
 
+fn answered(way: Option<Way<'_>>, well: bool, now: Now) {
+    if let Some(way) = way {
+        way.answered(well, now);
+    }
+}
+
 /// Why a request may be sent again, where it may: it got no answer but a refused or reset connection, or one that
 /// says that a server behind the server is in trouble, and not for how long. A 500 may have been caused by the
 /// request, and after a timeout there is no time left.
@@ -295,18 +311,21 @@ fn unanswered(failure: Failure) -> Rejection {
 
 /// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
 /// the proxy's own.
-fn request(permit: &Permit, fields: &HeaderMap, token: &Token) -> Result<Request<Full<Bytes>>, Rejection> {
+fn request(errand: &Errand<'_>, token: &Token) -> Result<Request<Full<Bytes>>, Rejection> {
+    let permit = errand.permit;
     let target = format!("{}{}", permit.credential().api_origin, permit.path_and_query());
-    // A HEAD is fetched as a GET, so that its answer can be kept and its length be known.
-    let method = if permit.method() == Method::HEAD { Method::GET } else { permit.method().clone() };
+    let body = Full::new(errand.body.clone());
     let mut request =
-        Request::builder().method(method).uri(target).body(Full::default()).map_err(|_| {
+        Request::builder().method(errand.method.clone()).uri(target).body(body).map_err(|_| {
             Rejection::InvalidTarget("the query has a character that must not stand in a URL")
         })?;
     let own = request.headers_mut();
-    own.extend(fields.clone());
-    own.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    own.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    own.extend(errand.fields.clone());
+    // A part of a compressed body could not be decoded.
+    let coding = if own.contains_key(RANGE) { "identity" } else { "gzip" };
+    own.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    own.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
     own.insert(AUTHORIZATION, token.authorization.clone());
+    add_via(own, http::Version::HTTP_11);
     Ok(request)
 }

@@ -46,9 +46,9 @@ impl Receiving {
     /// Prepares to read a body, of `limit` bytes at most.
     ///
     /// # Errors
-    /// [`Rejection::UpstreamProtocolError`] for an encoding that was not asked for,
-    /// [`Rejection::UpstreamResponseTooLarge`] where its length says so.
-    pub fn new(fields: &HeaderMap, body: Incoming, limit: u64) -> Result<Self, Rejection> {
+    /// [`Rejection::UpstreamProtocolError`] for an encoding that was not asked for, unless it may pass as it is
+    /// (`any_coding`); [`Rejection::UpstreamResponseTooLarge`] where its length says so.
+    pub fn new(fields: &HeaderMap, body: Incoming, limit: u64, any_coding: bool) -> Result<Self, Rejection> {
         let declared = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit) {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
@@ -61,11 +61,18 @@ impl Receiving {
                 decoder.multiple_members(true);
                 Source::Gzip(Box::new(decoder), BytesMut::new())
             }
+            Some(_) if any_coding => Source::Identity(body),
             Some(_) => {
                 return Err(Rejection::UpstreamProtocolError("its content coding was not asked for".into()));
             }
         };
         Ok(Self { source, received: 0, limit })
+    }
+
+    /// Whether what is read is not what the origin sent, but what that decodes to.
+    #[must_use]
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.source, Source::Gzip(..))
     }
 
     /// Reads to the end, or until there is more than `most`.

@@ -38,6 +38,18 @@ pub enum Rejection {
     UriTooLong,
     /// A body where there must be none.
     BodyNotAllowed,
+    /// A body that is larger than may be.
+    ContentTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A body that did not come to its end in time.
+    BodyIncomplete,
+    /// None of the bytes that the client asks for are there.
+    RangeNotSatisfiable {
+        /// How many there are.
+        length: u64,
+    },
     /// More requests in flight than configured.
     Overloaded,
     /// The limit of the credential, or of the client.
@@ -207,6 +219,9 @@ impl Rejection {
             | Self::SlashTooMany { .. }
             | Self::UriTooLong
             | Self::BodyNotAllowed
+            | Self::ContentTooLarge { .. }
+            | Self::BodyIncomplete
+            | Self::RangeNotSatisfiable { .. }
             | Self::UnknownEndpoint { .. }
             | Self::MethodNotAllowed { .. }
             | Self::Unnamed(_)
@@ -238,6 +253,8 @@ impl Rejection {
                 | Self::SlashTooMany { .. }
                 | Self::UriTooLong
                 | Self::BodyNotAllowed
+                | Self::ContentTooLarge { .. }
+                | Self::BodyIncomplete
                 | Self::UnknownEndpoint { .. }
                 | Self::MethodNotAllowed { .. }
                 | Self::Unnamed(_)

@@ -1,11 +1,12 @@
 //! Fits an answer to the one who asked: links, conditions, `HEAD`, age.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK,
-    LOCATION,
+    AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED, LINK, LOCATION, RANGE,
 };
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -15,10 +16,10 @@ use super::receive::Receiving;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
-use crate::cache::entry::last_modified;
 use crate::clock::{Clock, Now};
 use crate::links::{Base, Origin, rewritten_field, spliced, spliced_length};
 use crate::rewrite::Rewriter;
+use crate::rfc9111::range::{self, Asked};
 use crate::rfc9111::validation::client_has_it;
 
 /// The one who asked, as far as the answer depends on it.
@@ -38,17 +39,24 @@ const PIECES_IN_WAIT: usize = 4;
 
 impl Recipient<'_> {
     /// The answer to send. `from_cache` is true where it was not fetched just now.
-    #[must_use]
-    pub fn answer(&self, content: Content, origin: &Origin, from_cache: bool) -> Response<Body> {
+    ///
+    /// # Errors
+    /// [`Rejection::RangeNotSatisfiable`]
+    pub fn answer(
+        &self,
+        content: Content,
+        origin: &Origin,
+        from_cache: bool,
+    ) -> Result<Response<Body>, Rejection> {
         let mut response = match content {
-            Content::Entry(entry) => self.entry(&entry, from_cache, self.clock.now()),
+            Content::Entry(entry) => self.entry(&entry, from_cache, self.clock.now())?,
             Content::Stream(stream) => self.stream(*stream, origin),
         };
         self.rewrite_fields(response.headers_mut(), origin);
-        response
+        Ok(response)
     }
 
-    fn entry(&self, entry: &Entry, from_cache: bool, now: Now) -> Response<Body> {
+    fn entry(&self, entry: &Entry, from_cache: bool, now: Now) -> Result<Response<Body>, Rejection> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = entry.status;
         *response.headers_mut() = entry.client_fields.clone();
@@ -56,15 +64,32 @@ impl Recipient<'_> {
         if let Some(etag) = &entry.etag {
             fields.insert(ETAG, etag.clone());
         }
-        if from_cache {
+        // What was in a cache before it came here is that old at the first answer already.
+        if from_cache || entry.origin_fields.contains_key(AGE) {
             fields.insert(AGE, entry.age(now).as_secs().into());
         }
         if entry.status == StatusCode::OK
-            && client_has_it(self.fields, entry.etag.as_ref(), last_modified(entry))
+            && self.reads()
+            && client_has_it(self.fields, entry.etag.as_ref(), entry.modified())
         {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(CONTENT_TYPE);
-            return response;
+            return Ok(response);
+        }
+        if *self.method == Method::GET
+            && entry.status == StatusCode::OK
+            && let Some(part) = self.part(entry)?
+        {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let range = format!("bytes {}-{}/{}", part.start, part.end - 1, entry.body.len());
+            if let Ok(range) = HeaderValue::try_from(range) {
+                response.headers_mut().insert(CONTENT_RANGE, range);
+            }
+            *response.body_mut() = entry.body.slice(part).into();
+            return Ok(response);
+        }
+        if entry.is_head {
+            return Ok(response);
         }
         if *self.method == Method::HEAD {
             let length = spliced_length(&entry.body, &entry.links, &self.base);
@@ -76,7 +101,30 @@ impl Recipient<'_> {
                 Body::pieces(spliced(&entry.body, &entry.links, &self.base))
             };
         }
-        response
+        Ok(response)
+    }
+
+    /// Whether it is a request that conditions of the cache apply to.
+    fn reads(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// The part that is asked for. A body with links in it has other bytes for every client, so it comes as a whole.
+    fn part(&self, entry: &Entry) -> Result<Option<Range<usize>>, Rejection> {
+        if !entry.links.is_empty() || !self.fields.contains_key(RANGE) {
+            return Ok(None);
+        }
+        let length = entry.body.len() as u64;
+        let modified = entry.origin_fields.get(LAST_MODIFIED);
+        match range::asked(self.fields, length, entry.etag.as_ref(), modified) {
+            Asked::Whole => Ok(None),
+            Asked::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
+            Asked::Part(part) => {
+                // Both lie within the body, whose length is a usize.
+                let ends = usize::try_from(part.start).ok().zip(usize::try_from(part.end).ok());
+                Ok(ends.map(|(start, end)| start..end))
+            }
+        }
     }
 
     fn stream(&self, stream: Streaming, origin: &Origin) -> Response<Body> {

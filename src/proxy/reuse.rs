@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::Method;
+
 use super::Proxy;
 use super::ask::{Ask, FlightKey};
 use super::fetched::{Answer, Content, Fetched, Interest, Landed, Outcome};
@@ -12,7 +14,6 @@ use super::store;
 use crate::cache::lookup::{Forward, Reuse, judge};
 use crate::cache::{Entry, Shelved};
 use crate::clock::Now;
-use crate::config::Rule;
 use crate::limit::gate::Waiter;
 use crate::metrics::CacheResult;
 use crate::single_flight::{Joined, Lead, Waiting};
@@ -24,6 +25,10 @@ impl Proxy {
     /// What the cache has for a request.
     #[must_use]
     pub fn lookup(&self, ask: &Ask, now: Now) -> Reuse {
+        if !ask.asks_the_cache() {
+            let by_method = !matches!(*ask.permit.method(), Method::GET | Method::HEAD);
+            return Reuse::Nothing(if by_method { Forward::Method } else { Forward::Bypass });
+        }
         judge(self.shelf.find(&ask.key, &ask.fields), &ask.directives, ask.rule(), now)
     }
 
@@ -45,6 +50,9 @@ impl Proxy {
             Reuse::WhileRevalidating(entry) => {
                 self.refresh_in_background(&ask, &entry);
                 Ok(self.stale(entry, "while_revalidate", now))
+            }
+            Reuse::Nothing(why @ (Forward::Method | Forward::Bypass)) => {
+                self.fetch_alone(&ask, None, why).await
             }
             Reuse::Validate(_, _) | Reuse::Nothing(_) if ask.directives.only_if_cached => {
                 Err(Rejection::OnlyIfCached)
@@ -93,7 +101,7 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         let now = self.clock.now();
-        if ask.origin.health.is_ailing(now) {
+        if !ask.is_plain() && ask.origin.health.is_ailing(now) {
             return Ok(self.stale(entry, "error", now));
         }
         let fetching = self.fetch(ask, Some(Arc::clone(&entry)), why);
@@ -122,7 +130,7 @@ impl Proxy {
     }
 
     fn refresh_in_background(self: &Arc<Self>, ask: &Arc<Ask>, entry: &Arc<Entry>) {
-        if ask.origin.health.is_ailing(self.clock.now()) {
+        if !ask.is_plain() && ask.origin.health.is_ailing(self.clock.now()) {
             return;
         }
         if let Joined::Lead(lead) = self.flights.join(&ask.flight_key()) {
@@ -241,13 +249,15 @@ impl Proxy {
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
     fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
-        let Landed { entry, stored, revalidated, rate, upstream, waited, status } = &fetched.landed;
+        let Landed { entry, for_others, stored, revalidated, rate, upstream, waited, status } =
+            &fetched.landed;
         let content = if let Some(entry) = entry {
             // An answer that may not be stored is the leader's alone, unless our rule says otherwise.
-            if !led && stored.is_err() && *ask.rule() == Rule::Plain {
+            if !led && stored.is_err() && ask.is_plain() {
                 return None;
             }
-            Content::Entry(Arc::clone(entry))
+            let shared = for_others.as_ref().filter(|_| !led);
+            Content::Entry(Arc::clone(shared.unwrap_or(entry)))
         } else {
             let mut stream = fetched.stream.lock().unwrap_or_else(PoisonError::into_inner);
             Content::Stream(stream.take()?)

@@ -9,45 +9,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
-use serde::Deserialize;
+use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
+use http::{Method, StatusCode};
 
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::{Interest, Landed, Streaming};
-use super::head_of_answer::{drop_from_vary, in_seconds, says_json, unasked_for};
+use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
+use super::refusal;
 use super::rejection::Rejection;
-use crate::cache::entry::Ingredients;
-use crate::cache::judge::{Bypass, Verdict, judge};
-use crate::cache::{Entry, label};
+use crate::cache::Entry;
+use crate::cache::entry::drop_digests;
+use crate::cache::judge::{Bypass, judge};
 use crate::clock::Now;
-use crate::config::Rule;
 use crate::domain::endpoint::Content;
-use crate::domain::learned::LearnedDenial;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
-use crate::oauth::grant::printable;
 use crate::oauth::tokens::TokenError;
-use crate::rfc9111::freshness::Freshness;
-use crate::rfc9111::key::Variant;
-use crate::rfc9111::validation::{can_be_validated, is_about, make_conditional, merged, weakened};
-
-/// Talkdesk's error shape, as far as it says why.
-#[derive(Deserialize)]
-struct TalkdeskError {
-    code: serde_json::Value,
-    message: String,
-}
-
-/// A body that says why something failed is small.
-const LARGEST_ERROR: u64 = 64 * 1024;
-
-/// A refusal is one, whether or not its reason comes in time.
-const REASON_IN: Duration = Duration::from_secs(2);
+use crate::rfc9111::validation::{can_be_validated, confirmed, make_conditional, weakened};
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
 ///
@@ -90,40 +72,45 @@ pub async fn fetch(
     Some(outcome)
 }
 
-struct Fetch<'a> {
-    proxy: &'a Proxy,
-    ask: &'a Ask,
+/// A status that says that whoever asks is not to see what is there, or that nothing is there any more.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+/// A fetch under way.
+pub(super) struct Fetch<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) ask: &'a Ask,
     waiter: Waiter,
     sent: &'a AtomicBool,
 }
 
 /// An answer's head, and what is known about it.
-struct Head {
-    status: StatusCode,
-    fields: HeaderMap,
-    asked: Now,
-    received: Now,
-    rate: RateState,
-    waited: Duration,
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) asked: Now,
+    pub(super) received: Now,
+    pub(super) rate: RateState,
+    pub(super) waited: Duration,
 }
 
 impl Fetch<'_> {
     async fn run(&self, entry: Option<Arc<Entry>>) -> Result<(Landed, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
+        let offered = self.offered(entry);
         let mut fields = self.ask.fields.clone();
-        if let Some(entry) = &entry {
-            make_conditional(&mut fields, &entry.origin_fields);
+        make_conditional(&mut fields, offered.iter().map(|entry| &entry.origin_fields));
+        if let Some(range) = self.ask.range.as_ref().filter(|_| offered.is_empty()) {
+            fields.insert(RANGE, range.clone());
         }
         let mut answer = self.send(&fields, deadline).await?;
-        if answer.response.status() == StatusCode::NOT_MODIFIED
-            && let Some(entry) = entry
-        {
-            if can_be_validated(&entry.origin_fields)
-                && is_about(answer.response.headers(), &entry.origin_fields)
-            {
-                let head = self.head(&answer);
-                return Ok((self.confirm(&entry, &head), None));
+        if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
+            let head = self.head(&answer);
+            if let Some(entry) = confirmed(&head.fields, &offered, |entry| &entry.origin_fields) {
+                drop(answer);
+                return Ok((self.confirm(entry, &head), None));
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
             // The place that the first one takes is given back first: it may be the only one.
@@ -131,7 +118,7 @@ impl Fetch<'_> {
             answer = self.send(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
-        if let Some(reason) = unasked_for(head.status) {
+        if let Some(reason) = unasked_for(head.status, self.ask.is_plain()) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let Sent { response, pass, asked, .. } = answer;
@@ -140,7 +127,8 @@ impl Fetch<'_> {
         landed.unwrap_or_else(|_| {
             // An answer that stops half way holds everybody up as one that never comes does.
             let now = self.proxy.clock.now();
-            if now.since(asked.monotonic) >= self.ask.snapshot.config.upstream.request_timeout / 2 {
+            let long = self.ask.snapshot.config.upstream.request_timeout / 2;
+            if !self.ask.is_plain() && now.since(asked.monotonic) >= long {
                 self.ask.origin.health.failed(&Rejection::UpstreamTimeout, now);
             }
             self.proxy.metrics.upstream_error("timeout");
@@ -152,11 +140,13 @@ impl Fetch<'_> {
         let Ask { permit, snapshot, origin, .. } = self.ask;
         let errand = Errand {
             permit,
+            method: self.ask.upstream_method(),
+            body: &self.ask.body,
             fields,
             waiter: self.waiter.clone(),
             deadline,
             patience: snapshot.config.upstream.request_timeout / 2,
-            may_retry: permit.method().is_safe() && *self.ask.rule() != Rule::Plain,
+            plain: self.ask.is_plain(),
             sent: self.sent,
             endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
             tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
@@ -164,18 +154,36 @@ impl Fetch<'_> {
         origin.send(&errand).await
     }
 
+    /// What is stored and may still be right: the entry that answers the request, and with it (or without one) the
+    /// others of its URL, which it could turn out to be as well (RFC 9111, section 4.3.1).
+    fn offered(&self, entry: Option<Arc<Entry>>) -> Vec<Arc<Entry>> {
+        if !self.ask.asks_the_cache() {
+            return Vec::new();
+        }
+        let has_tag = |entry: &Arc<Entry>| entry.origin_fields.contains_key(ETAG);
+        let entry = entry.filter(|entry| can_be_validated(&entry.origin_fields));
+        if let Some(entry) = entry.as_ref().filter(|entry| !has_tag(entry)) {
+            return vec![Arc::clone(entry)];
+        }
+        let others = self.proxy.shelf.variants(&self.ask.key).into_iter().filter(has_tag);
+        let mut offered: Vec<Arc<Entry>> = entry.into_iter().collect();
+        for other in others {
+            if !offered.iter().any(|known| Arc::ptr_eq(known, &other)) {
+                offered.push(other);
+            }
+        }
+        offered
+    }
+
     fn head(&self, answer: &Sent) -> Head {
+        let (status, received) = (answer.response.status(), self.proxy.clock.now());
         let mut fields = sanitised(answer.response.headers());
         add_via(&mut fields, answer.response.version());
-        in_seconds(&mut fields, answer.response.status(), self.proxy.clock.now());
-        Head {
-            status: answer.response.status(),
-            fields,
-            asked: answer.asked,
-            received: self.proxy.clock.now(),
-            rate: answer.rate,
-            waited: answer.waited,
+        add_date(&mut fields, received);
+        if !self.ask.is_plain() {
+            in_seconds(&mut fields, status, received);
         }
+        Head { status, fields, asked: answer.asked, received, rate: answer.rate, waited: answer.waited }
     }
 
     async fn receive(
@@ -185,32 +193,39 @@ impl Fetch<'_> {
         pass: Pass,
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
+        let plain = self.ask.is_plain();
         let fields = response.headers().clone();
-        if head.status == StatusCode::FORBIDDEN && *self.ask.rule() != Rule::Plain {
-            return Err(self.forbidden(&head, &fields, response.into_body()).await);
+        self.invalidate(&head);
+        if head.status == StatusCode::FORBIDDEN && !plain {
+            self.proxy.shelf.remove(&self.ask.key);
+            return Err(refusal::read(self.proxy, self.ask, &head, &fields, response.into_body()).await);
         }
-        let refused = matches!(head.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE);
+        let refused = is_refusal(head.status) && self.ask.asks_the_cache();
         if refused {
             self.proxy.shelf.remove(&self.ask.key);
         }
-        let receiving = Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes);
+        if *self.ask.upstream_method() == Method::HEAD {
+            return Ok((self.refresh(head, &fields), None));
+        }
+        let receiving =
+            Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes, plain);
         let read = match receiving {
             Ok(mut receiving) => {
                 receiving.read(config.cache.max_entry_bytes).await.map(|read| (read, receiving))
             }
             Err(rejection) => Err(rejection),
         };
-        let body = match read {
-            Ok((Received::Whole(body), _)) => body,
+        let (body, decoded) = match read {
+            Ok((Received::Whole(body), receiving)) => (body, receiving.is_decoded()),
             Ok((Received::Part(first), receiving)) => return self.stream(head, first, receiving, pass),
             // What is refused is refused, though the words for it are cut off.
-            Err(_) if refused => Bytes::new(),
+            Err(_) if refused && !plain => (Bytes::new(), true),
             Err(rejection) => return Err(rejection),
         };
         drop(pass);
         let links = self.check(&head, &body)?.links;
-        let verdict = judge(self.ask.rule(), head.status, &head.fields, head.received);
-        Ok((self.keep(head, body, links, verdict), None))
+        let verdict = judge(self.ask.rule(), &self.ask.question(), head.status, &head.fields, head.received);
+        Ok((self.keep(head, body, decoded, links, verdict), None))
     }
 
     /// Looks the body through. What is not fit is not given out.
@@ -256,120 +271,17 @@ impl Fetch<'_> {
         let patience = self.ask.snapshot.config.upstream.request_timeout;
         let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
         let mut fields = head.fields;
-        for name in [CONTENT_LENGTH, CONTENT_ENCODING, X_REQUEST_ID] {
+        for name in [CONTENT_LENGTH, X_REQUEST_ID] {
             fields.remove(name);
+        }
+        self.settle_coding(&mut fields, rest.is_decoded());
+        if json {
+            drop_digests(&mut fields);
         }
         if json && let Some(etag) = fields.get(ETAG).map(weakened) {
             fields.insert(ETAG, etag);
         }
-        drop_from_vary(&mut fields);
         Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, patience, pass })))
-    }
-
-    /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
-    fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
-        let fields = merged(&entry.origin_fields, &head.fields);
-        let verdict = judge(self.ask.rule(), entry.status, &fields, head.received);
-        let head = Head { status: entry.status, fields, ..*head };
-        let mut landed = self.keep(head, entry.body.clone(), entry.links.clone(), verdict);
-        landed.revalidated = true;
-        landed.status = StatusCode::NOT_MODIFIED.as_u16();
-        landed
-    }
-
-    /// Makes an entry, and puts it on the shelf if it may be kept.
-    fn keep(
-        &self,
-        mut head: Head,
-        body: Bytes,
-        links: Vec<crate::links::Splice>,
-        verdict: Result<Verdict, Bypass>,
-    ) -> Landed {
-        let Ask { permit, key, fields: request, .. } = self.ask;
-        for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
-            head.fields.remove(name);
-        }
-        // The encoding is undone, so it selects nothing any more.
-        let variant = Variant::of(&head.fields, request);
-        drop_from_vary(&mut head.fields);
-        let ingredients = Ingredients {
-            status: head.status,
-            fields: std::mem::take(&mut head.fields),
-            body,
-            links,
-            verdict: verdict.unwrap_or(NOT_KEPT),
-            variant,
-            received: head.received,
-            delay: head.received.since(head.asked.monotonic),
-        };
-        let entry = Arc::new(Entry::new(ingredients));
-        let stored = verdict.map(|_| self.proxy.shelf.put(key, label(permit), &entry));
-        if let Err(bypass) = stored {
-            self.proxy.metrics.not_stored(bypass.as_str());
-        }
-        if matches!(entry.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
-            && stored.is_err()
-        {
-            self.proxy.shelf.remove(key);
-        }
-        self.landed(&head, Some(entry), stored, false)
-    }
-
-    fn landed(
-        &self,
-        head: &Head,
-        entry: Option<Arc<Entry>>,
-        stored: Result<(), Bypass>,
-        revalidated: bool,
-    ) -> Landed {
-        self.ask.origin.health.whole();
-        let upstream = self.proxy.clock.now().since(head.asked.monotonic);
-        let position = Some(self.ask.permit.endpoint().position);
-        self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(upstream.as_secs_f64());
-        let status = head.status.as_u16();
-        Landed { entry, stored, revalidated, rate: Some(head.rate), upstream, waited: head.waited, status }
-    }
-
-    /// Talkdesk refuses: nothing that is stored for the request is served any more, and in its own error shape
-    /// the refusal is remembered.
-    async fn forbidden(&self, head: &Head, fields: &HeaderMap, body: hyper::body::Incoming) -> Rejection {
-        self.proxy.shelf.remove(&self.ask.key);
-        let upstream_request_id =
-            head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-        let body = match Receiving::new(fields, body, LARGEST_ERROR) {
-            Ok(mut receiving) => {
-                let read = self.proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
-                read.ok().and_then(Result::ok)
-            }
-            Err(_) => None,
-        };
-        let error: Option<TalkdeskError> = match body {
-            Some(Received::Whole(body)) => serde_json::from_slice(&body).ok(),
-            Some(Received::Part(_)) | None => None,
-        };
-        let Some(error) = error else {
-            let upstream_request_id = upstream_request_id.map(Into::into);
-            return Rejection::ForbiddenUpstream {
-                reason: "it does not say why.".into(),
-                upstream_request_id,
-            };
-        };
-        let code = error.code.as_str().map_or_else(|| error.code.to_string(), str::to_owned);
-        let reason = printable(&format!("{} ({code})", error.message));
-        let policy = &self.ask.snapshot.config.policy;
-        if !policy.remember_denials.is_zero() {
-            let denial = LearnedDenial {
-                reason: reason.as_str().into(),
-                upstream_request_id: upstream_request_id.as_deref().map(Into::into),
-                until: head.received.after(policy.remember_denials),
-            };
-            let request = self.ask.permit.as_denied_request();
-            self.proxy.learned.learn_denial(&request, denial, head.received.monotonic);
-        }
-        Rejection::ForbiddenUpstream {
-            reason: reason.into(),
-            upstream_request_id: upstream_request_id.map(Into::into),
-        }
     }
 
     fn count(&self, rejection: &Rejection) {
@@ -389,16 +301,3 @@ impl Fetch<'_> {
         }
     }
 }
-
-/// The verdict of an answer that is not kept: it is of use to nobody but those who wait for it.
-const NOT_KEPT: Verdict = Verdict {
-    freshness: Freshness {
-        lifetime: Duration::ZERO,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        always_validate: true,
-        never_stale: true,
-    },
-    ours: false,
-    from_arrival: false,
-};

@@ -20,6 +20,8 @@ pub struct Visit {
     pub overloaded: bool,
     /// Whether its path names no tenant.
     pub bare: bool,
+    /// Whether it has a body that was not read to its end.
+    pub unread_body: bool,
     /// The place of its endpoint in the closed list.
     pub endpoint: Option<usize>,
     /// What to say of the cache, where it was asked.
@@ -49,6 +51,7 @@ impl Visit {
             tenant: None,
             overloaded: false,
             bare: false,
+            unread_body: false,
             endpoint: None,
             status: None,
             result: CacheResult::NotAsked,

@@ -84,6 +84,27 @@ impl Rejection {
                 "The request has a body, and this endpoint takes none.".into(),
                 "Send it without Content-Length and Transfer-Encoding. The connection is closed.",
             ),
+            Self::ContentTooLarge { limit } => told(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "content_too_large",
+                "http_request_error",
+                format!("The request's body is larger than {limit} bytes."),
+                "Send less at once, or have the operator raise upstream.max_request_bytes. The connection is closed.",
+            ),
+            Self::BodyIncomplete => told(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_incomplete",
+                "http_request_error",
+                "The request's body did not come to its end in time, so nothing was sent to Talkdesk.".into(),
+                "Send it again, whole. The connection is closed.",
+            ),
+            Self::RangeNotSatisfiable { length } => told(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range_not_satisfiable",
+                "http_request_error",
+                format!("None of the bytes that Range asks for are there: the answer has {length}."),
+                "Ask for bytes below that, or send no Range to get the whole.",
+            ),
             Self::Overloaded => Told {
                 retry_in: Some(Duration::from_secs(1)),
                 ..told(

@@ -30,8 +30,10 @@ pub enum NotStored {
     Method,
     /// The status is not final, or a rule or `must-understand` asks for one that it is not.
     Status,
-    /// A partial response, or one to a range (section 3.3).
+    /// A partial response (section 3.3).
     Partial,
+    /// The request said `no-store` (section 5.2.1.5).
+    RequestNoStore,
     /// `no-store` (section 5.2.2.5).
     NoStore,
     /// `private` (section 5.2.2.7).
@@ -42,6 +44,15 @@ pub enum NotStored {
     VaryAny,
     /// Nothing says how long it is fresh, and nothing could validate it.
     NoFreshness,
+}
+
+/// What a request says that bears on whether its response may be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestSaid {
+    /// `no-store`.
+    pub no_store: bool,
+    /// It carried an `Authorization` of the client's own.
+    pub authorization: bool,
 }
 
 /// What a response looks like to the rules of storing.
@@ -55,8 +66,8 @@ pub struct Response<'a> {
     pub fields: &'a HeaderMap,
     /// `Cache-Control`, as far as it is not overridden.
     pub directives: &'a ResponseDirectives,
-    /// Whether the client's own request carried `Authorization` and that went upstream.
-    pub authorized: bool,
+    /// What the request says about its storing.
+    pub request: &'a RequestSaid,
     /// When it was received.
     pub received: SystemTime,
 }
@@ -67,11 +78,16 @@ pub struct Response<'a> {
 /// The first reason why not.
 pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     let Response { status, fields, directives, .. } = *response;
-    if !matches!(*response.method, Method::GET | Method::HEAD) {
+    // A `HEAD` has nothing to store, but can refresh what a `GET` stored (section 4.3.5).
+    if *response.method != Method::GET {
         return Err(NotStored::Method);
     }
-    if status == StatusCode::PARTIAL_CONTENT || fields.contains_key(http::header::CONTENT_RANGE) {
+    // `Content-Range` means nothing with another status (RFC 9110, section 14.4).
+    if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotStored::Partial);
+    }
+    if response.request.no_store {
+        return Err(NotStored::RequestNoStore);
     }
     if status.is_informational() || status == StatusCode::NOT_MODIFIED {
         return Err(NotStored::Status);
@@ -86,7 +102,7 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     if directives.private == Some(Qualified::Whole) {
         return Err(NotStored::Private);
     }
-    if response.authorized
+    if response.request.authorization
         && !(directives.public || directives.must_revalidate || directives.s_maxage.is_some())
     {
         return Err(NotStored::Authorization);
@@ -155,10 +171,23 @@ fn heuristic_lifetime(fields: &HeaderMap, received: SystemTime) -> Duration {
     modified.and_then(|modified| date_of_response.duration_since(modified).ok()).unwrap_or_default() / 10
 }
 
-/// Reads a date in any of the three forms (RFC 9110, section 5.6.7).
+/// Reads a date in any of the three forms (RFC 9110, section 5.6.7), whose letters a cache takes in either case, and
+/// whose zone can be GMT only (section 4.2).
 #[must_use]
 pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&usual_case(text))).ok()
+}
+
+/// `sun, 06 nov 1994 08:49:37 gmt` as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn usual_case(text: &str) -> String {
+    let mut after_letter = false;
+    let words = text.chars().map(|letter| {
+        let usual = if after_letter { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
+        after_letter = letter.is_ascii_alphabetic();
+        usual
+    });
+    words.collect::<String>().replace("Gmt", "GMT")
 }
 
 /// How old a response already was when it arrived (section 4.2.3), `delay` being the time from asking to

@@ -9,5 +9,7 @@
 
 pub mod directives;
 pub mod freshness;
+pub mod invalidation;
 pub mod key;
+pub mod range;
 pub mod validation;

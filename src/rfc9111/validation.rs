@@ -4,21 +4,65 @@
 use std::time::SystemTime;
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 
 use super::freshness::date;
 
-/// Makes the request conditional on the entry having changed (section 4.3.1). The validators go in the form
+/// Makes the request conditional on what is stored having changed (section 4.3.1). The validators go in the form
 /// in which the origin sent them.
-pub fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) {
-    if let Some(etag) = stored.get(ETAG) {
-        request.insert(IF_NONE_MATCH, etag.clone());
+///
+/// Where several stored responses are offered at once, that is by their entity tags alone: a date could not tell
+/// them apart.
+pub fn make_conditional<'a>(request: &mut HeaderMap, stored: impl IntoIterator<Item = &'a HeaderMap>) {
+    let mut offered = 0;
+    let mut tags: Vec<&[u8]> = Vec::new();
+    let mut modified = None;
+    for fields in stored {
+        offered += 1;
+        modified = fields.get(LAST_MODIFIED);
+        if let Some(etag) = fields.get(ETAG).map(HeaderValue::as_bytes)
+            && !tags.contains(&etag)
+        {
+            tags.push(etag);
+        }
     }
-    if let Some(modified) = stored.get(LAST_MODIFIED) {
+    if let Ok(tags) = HeaderValue::from_bytes(&tags.join(&b", "[..]))
+        && !tags.is_empty()
+    {
+        request.insert(IF_NONE_MATCH, tags);
+    }
+    if let Some(modified) = modified.filter(|_| offered == 1) {
         request.insert(IF_MODIFIED_SINCE, modified.clone());
     }
+}
+
+/// The stored response that a 304 speaks of, among those that were offered (section 4.3.4).
+pub fn confirmed<'a, T>(
+    not_modified: &HeaderMap,
+    offered: &'a [T],
+    fields: impl Fn(&T) -> &HeaderMap,
+) -> Option<&'a T> {
+    match offered {
+        [only] => is_about(not_modified, fields(only)).then_some(only),
+        // Without a tag it could be any of them.
+        several if not_modified.contains_key(ETAG) => {
+            several.iter().find(|stored| is_about(not_modified, fields(stored)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the answer to a `HEAD` describes what is stored (section 4.3.5): its validators and its length, where it
+/// has them, are the stored ones.
+#[must_use]
+pub fn describes(head: &HeaderMap, stored: &HeaderMap, stored_length: u64) -> bool {
+    let same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
+    let length = head.get(CONTENT_LENGTH);
+    let same_length = head.contains_key(CONTENT_ENCODING)
+        || length.is_none_or(|length| length.as_bytes() == stored_length.to_string().as_bytes());
+    same(ETAG) && same(LAST_MODIFIED) && same_length
 }
 
 /// Whether a response has anything to be validated by.
@@ -41,10 +85,13 @@ pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
 }
 
 /// The fields of an entry after a 304 (section 3.2): the new ones take the place of the old, but for those
-/// that describe the stored body.
+/// that describe the stored body. How old the response was is not carried over: the new one says, or is new.
 #[must_use]
 pub fn merged(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     let mut merged = stored.clone();
+    for name in [AGE, DATE] {
+        merged.remove(name);
+    }
     for name in not_modified.keys() {
         if describes_body(name) {
             continue;
@@ -58,11 +105,11 @@ pub fn merged(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
 }
 
 fn describes_body(name: &http::HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE, TRANSFER_ENCODING, ETAG].contains(name)
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, TRANSFER_ENCODING, ETAG].contains(name)
 }
 
 /// Whether the client already has what it asks for (RFC 9110, section 13.2.2): `If-None-Match` decides where it
-/// is there, else `If-Modified-Since`.
+/// is there, else `If-Modified-Since`, held against `Last-Modified`, or `Date` where there is none (section 4.3.2).
 #[must_use]
 pub fn client_has_it(
     request: &HeaderMap,

@@ -42,7 +42,7 @@ async fn only_listed_fields_and_the_proxys_own_reach_upstream(
     names.sort_unstable();
     assert_eq!(
         names,
-        ["accept", "accept-encoding", "accept-language", "authorization", "traceparent", "user-agent"]
+        ["accept", "accept-encoding", "accept-language", "authorization", "traceparent", "user-agent", "via"]
     );
     assert_eq!(seen.fields["authorization"], "Bearer token-1");
     assert_eq!(seen.fields["accept-encoding"], "gzip");

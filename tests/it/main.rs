@@ -17,6 +17,7 @@ mod isolation;
 mod limits;
 mod naming;
 mod pauses;
+mod plain;
 mod stopping;
 mod streams;
 mod token_failures;

@@ -14,7 +14,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("server:\n  watch: false\n", "6:3 server.watch", "unknown key"),
     ("server:\n  listeners: []\n", "6:3 server.listeners", "unknown key"),
     ("log:\n  audit: /x\n", "6:3 log.audit", "unknown key"),
-    ("upstream:\n  allow_unsafe_methods: true\n", "6:3 upstream.allow_unsafe_methods", "unknown key"),
+    ("upstream:\n  follow_redirects: true\n", "6:3 upstream.follow_redirects", "unknown key"),
     (
         "cache:\n  endpoints:\n    invoices: { closed_period: {} }\n",
         "7:17 cache.endpoints.invoices.closed_period",

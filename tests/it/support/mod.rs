@@ -195,17 +195,29 @@ impl Proxy {
 
     pub async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Reply {
         let path = path.strip_prefix(&self.base()).unwrap_or(path);
-        send(&self.client, method, &format!("{}{path}", self.base()), fields).await.expect("an answer")
+        self.send(method, path, fields, "").await
+    }
+
+    /// A request with a body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let url = format!("{}{path}", self.base());
+        send(&self.client, method, &url, fields, body.into()).await.expect("an answer")
     }
 
     /// Like `ask`, where the answer may be cut off.
     pub async fn try_get(&self, path: &str) -> Result<Reply, String> {
-        send(&self.client, Method::GET, &format!("{}{path}", self.base()), &[]).await
+        send(&self.client, Method::GET, &format!("{}{path}", self.base()), &[], Bytes::new()).await
     }
 
     pub async fn admin(&self, method: Method, path: &str) -> Reply {
         let url = format!("http://{}{path}", self.app.addresses().admin);
-        send(&self.client, method, &url, &[]).await.expect("an answer")
+        send(&self.client, method, &url, &[], Bytes::new()).await.expect("an answer")
     }
 
     /// The value of a series, summed over the labels that the text names.
@@ -255,6 +267,11 @@ impl Reply {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Every line of a field, as bytes.
+    pub fn lines(&self, name: &str) -> Vec<&[u8]> {
+        self.fields.get_all(name).iter().map(http::HeaderValue::as_bytes).collect()
     }
 
     pub fn field(&self, name: &str) -> &str {
@@ -325,12 +342,13 @@ async fn send(
     method: Method,
     url: &str,
     fields: &[(&str, &str)],
+    body: Bytes,
 ) -> Result<Reply, String> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::default()).expect("a request");
+    let request = request.body(Full::new(body)).expect("a request");
     let response = client.request(request).await.map_err(|error| error.to_string())?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();

@@ -45,7 +45,9 @@ pub struct Canned {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub method: http::Method,
     pub target: String,
+    pub body: Bytes,
     pub fields: HeaderMap,
     pub version: Option<Version>,
 }
@@ -164,7 +166,13 @@ async fn http_mock(script: &Arc<Script>) -> (httpmock::MockServer, String) {
         when.any_request();
         then.respond_with(move |request: &httpmock::HttpMockRequest| {
             let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-            let canned = script.answer(Seen { target, fields: request.headers(), version: None });
+            let canned = script.answer(Seen {
+                method: request.method(),
+                target,
+                body: Bytes::copy_from_slice(request.body_ref()),
+                fields: request.headers(),
+                version: None,
+            });
             let mut response = httpmock::HttpMockResponse::builder().status(canned.status);
             for (name, value) in canned.fields {
                 response = response.header(name, value);
@@ -212,9 +220,15 @@ async fn answer(
     script: Arc<Script>,
 ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
-    let _ = body.collect().await;
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let canned = script.answer(Seen { target, fields: head.headers, version: Some(head.version) });
+    let canned = script.answer(Seen {
+        method: head.method,
+        target,
+        body,
+        fields: head.headers,
+        version: Some(head.version),
+    });
     let mut response = Response::builder().status(StatusCode::from_u16(canned.status).expect("a status"));
     for (name, value) in canned.fields {
         response = response.header(name, value);

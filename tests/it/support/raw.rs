@@ -155,7 +155,8 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
             return None;
         }
     }
-    Some(String::from_utf8_lossy(&head).into_owned())
+    // A byte is a character, so that none is lost.
+    Some(head.into_iter().map(char::from).collect())
 }
 
 /// A whole answer of JSON, after which the connection ends.
@@ -180,6 +181,11 @@ pub async fn say(proxy: &Proxy, bytes: &[u8]) -> String {
 
 /// The same, to any address.
 pub async fn say_to(address: &str, bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&exchange(address, bytes).await).into_owned()
+}
+
+/// The same, with the bytes as they come.
+pub async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let (mut reading, mut writing) = stream.split();
     let mut heard = Vec::new();
@@ -192,5 +198,5 @@ pub async fn say_to(address: &str, bytes: &[u8]) -> String {
     };
     let both = async { tokio::join!(listening, saying) };
     tokio::time::timeout(Duration::from_secs(10), both).await.expect("the connection ends");
-    String::from_utf8_lossy(&heard).into_owned()
+    heard
 }

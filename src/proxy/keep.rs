@@ -1,0 +1,192 @@
+//! What becomes of an answer once it is known to be good: an entry for those who wait, on the shelf if it may be; an
+//! entry that was there, confirmed or refreshed; and what a successful change makes invalid.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use http::{Method, StatusCode};
+
+use super::fetched::Landed;
+use super::head_of_answer::drop_from_vary;
+use super::store::{Fetch, Head, is_refusal};
+use crate::cache::entry::{Ingredients, drop_digests};
+use crate::cache::judge::{Bypass, Question, Verdict, judge, withheld};
+use crate::cache::{Entry, Shelved, label};
+use crate::domain::query;
+use crate::links::Splice;
+use crate::rfc9111::freshness::{Freshness, NotStored};
+use crate::rfc9111::invalidation::{invalidated, invalidates};
+use crate::rfc9111::key::Variant;
+use crate::rfc9111::validation::{describes, merged};
+
+impl Fetch<'_> {
+    /// Makes an entry, and puts it on the shelf if it may be kept.
+    pub(super) fn keep(
+        &self,
+        mut head: Head,
+        body: Bytes,
+        decoded: bool,
+        links: Vec<Splice>,
+        verdict: Result<Verdict, Bypass>,
+    ) -> Landed {
+        let ask = self.ask;
+        // Before the coding is settled, which selects nothing any more once it is undone.
+        let variant = Variant::of(&head.fields, &ask.fields);
+        head.fields.remove(CONTENT_LENGTH);
+        self.settle_coding(&mut head.fields, decoded);
+        let refused = is_refusal(head.status) && ask.asks_the_cache();
+        let withheld = if verdict.is_ok() { withheld(ask.rule(), &head.fields) } else { Vec::new() };
+        let ingredients = Ingredients {
+            plain: ask.is_plain(),
+            is_head: false,
+            status: head.status,
+            fields: std::mem::take(&mut head.fields),
+            body,
+            links,
+            verdict: verdict.unwrap_or(NOT_KEPT),
+            variant,
+            received: head.received,
+            delay: head.received.since(head.asked.monotonic),
+        };
+        let kept = (!withheld.is_empty()).then(|| {
+            let mut kept = ingredients.clone();
+            for name in &withheld {
+                kept.fields.remove(name);
+            }
+            Arc::new(Entry::new(kept))
+        });
+        let entry = Arc::new(Entry::new(ingredients));
+        let stored = verdict.map(|_| {
+            self.proxy.shelf.put(&ask.key, label(&ask.permit), kept.as_ref().unwrap_or(&entry));
+        });
+        if let Err(bypass) = stored {
+            self.proxy.metrics.not_stored(bypass.as_str());
+            if refused {
+                self.proxy.shelf.remove(&ask.key);
+            }
+        }
+        Landed { for_others: kept, ..self.landed(&head, Some(entry), stored, false) }
+    }
+
+    /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
+    pub(super) fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
+        let fields = merged(&entry.origin_fields, &head.fields);
+        let question = Question { method: &Method::GET, ..self.ask.question() };
+        let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
+        let head = Head { status: entry.status, fields, ..*head };
+        let mut landed = self.keep(head, entry.body.clone(), false, entry.links.clone(), verdict);
+        landed.revalidated = true;
+        landed.status = StatusCode::NOT_MODIFIED.as_u16();
+        landed
+    }
+
+    /// The answer to a `HEAD`. It has nothing to be stored, but what it says of the stored answer to a `GET` is as good
+    /// as if a 304 had said it; and where it speaks of another answer, that one is not right any more (RFC 9111,
+    /// section 4.3.5).
+    pub(super) fn refresh(&self, head: Head, received: &HeaderMap) -> Landed {
+        let Shelved::Entry(entry) = self.proxy.shelf.find(&self.ask.key, &self.ask.fields) else {
+            return self.head_alone(head, received);
+        };
+        if head.status != entry.status {
+            return self.head_alone(head, received);
+        }
+        if !describes(&head.fields, &entry.origin_fields, entry.body.len() as u64) {
+            self.proxy.shelf.remove_entry(&self.ask.key, &entry);
+            return self.head_alone(head, received);
+        }
+        let status = head.status.as_u16();
+        Landed { revalidated: false, status, ..self.confirm(&entry, &head) }
+    }
+
+    fn head_alone(&self, mut head: Head, received: &HeaderMap) -> Landed {
+        // The length is that of the compressed body, and no client is given that.
+        if received.contains_key(CONTENT_ENCODING) {
+            head.fields.remove(CONTENT_LENGTH);
+        }
+        let ingredients = Ingredients {
+            plain: true,
+            is_head: true,
+            status: head.status,
+            fields: std::mem::take(&mut head.fields),
+            body: Bytes::new(),
+            links: Vec::new(),
+            verdict: NOT_KEPT,
+            variant: Variant::default(),
+            received: head.received,
+            delay: head.received.since(head.asked.monotonic),
+        };
+        let bypass = Bypass::Rfc(NotStored::Method);
+        self.proxy.metrics.not_stored(bypass.as_str());
+        self.landed(&head, Some(Arc::new(Entry::new(ingredients))), Err(bypass), false)
+    }
+
+    /// Takes away what a successful change makes invalid: what is stored for its URL, and for those that its answer
+    /// names (RFC 9111, section 4.4).
+    pub(super) fn invalidate(&self, head: &Head) {
+        let permit = &self.ask.permit;
+        if !invalidates(permit.method(), head.status) {
+            return;
+        }
+        let credential = permit.credential();
+        let mut paths = invalidated(&credential.api_origin, permit.path_and_query(), &head.fields);
+        // Where the rule is not plain, queries are stored sorted.
+        let sorted = |path: &String| {
+            path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
+        };
+        paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
+        self.proxy.shelf.purge(|label| {
+            label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
+        });
+    }
+
+    /// Leaves in the fields only what is true of the body as it is given out.
+    pub(super) fn settle_coding(&self, fields: &mut HeaderMap, decoded: bool) {
+        if decoded {
+            drop_digests(fields);
+        }
+        if decoded || !self.ask.is_plain() {
+            fields.remove(CONTENT_ENCODING);
+            drop_from_vary(fields);
+        }
+    }
+
+    pub(super) fn landed(
+        &self,
+        head: &Head,
+        entry: Option<Arc<Entry>>,
+        stored: Result<(), Bypass>,
+        revalidated: bool,
+    ) -> Landed {
+        if !self.ask.is_plain() {
+            self.ask.origin.health.whole();
+        }
+        let upstream = self.proxy.clock.now().since(head.asked.monotonic);
+        let position = Some(self.ask.permit.endpoint().position);
+        self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(upstream.as_secs_f64());
+        Landed {
+            entry,
+            for_others: None,
+            stored,
+            revalidated,
+            rate: Some(head.rate),
+            upstream,
+            waited: head.waited,
+            status: head.status.as_u16(),
+        }
+    }
+}
+
+/// The verdict of an answer that is not kept: it is of use to nobody but those who wait for it.
+const NOT_KEPT: Verdict = Verdict {
+    freshness: Freshness {
+        lifetime: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        always_validate: true,
+        never_stale: true,
+    },
+    ours: false,
+    from_arrival: false,
+};

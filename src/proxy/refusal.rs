@@ -1,0 +1,72 @@
+//! Talkdesk's 403: what it says of why, and for how long it is taken for the present one.
+//!
+//! Under a plain rule a 403 is an answer as any other, and none of this is asked.
+
+use std::time::Duration;
+
+use http::header::HeaderMap;
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::Proxy;
+use super::ask::Ask;
+use super::headers::X_REQUEST_ID;
+use super::receive::{Received, Receiving};
+use super::rejection::Rejection;
+use super::store::Head;
+use crate::domain::learned::LearnedDenial;
+use crate::oauth::grant::printable;
+
+/// Talkdesk's error shape, as far as it says why.
+#[derive(Deserialize)]
+struct TalkdeskError {
+    code: serde_json::Value,
+    message: String,
+}
+
+/// A body that says why something failed is small.
+const LARGEST_ERROR: u64 = 64 * 1024;
+
+/// A refusal is one, whether or not its reason comes in time.
+const REASON_IN: Duration = Duration::from_secs(2);
+
+/// Reads why, and remembers a refusal that has Talkdesk's own error shape.
+pub(super) async fn read(
+    proxy: &Proxy,
+    ask: &Ask,
+    head: &Head,
+    fields: &HeaderMap,
+    body: Incoming,
+) -> Rejection {
+    let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
+    let body = match Receiving::new(fields, body, LARGEST_ERROR, false) {
+        Ok(mut receiving) => {
+            let read = proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
+            read.ok().and_then(Result::ok)
+        }
+        Err(_) => None,
+    };
+    let error: Option<TalkdeskError> = match body {
+        Some(Received::Whole(body)) => serde_json::from_slice(&body).ok(),
+        Some(Received::Part(_)) | None => None,
+    };
+    let Some(error) = error else {
+        let upstream_request_id = upstream_request_id.map(Into::into);
+        return Rejection::ForbiddenUpstream { reason: "it does not say why.".into(), upstream_request_id };
+    };
+    let code = error.code.as_str().map_or_else(|| error.code.to_string(), str::to_owned);
+    let reason = printable(&format!("{} ({code})", error.message));
+    let policy = &ask.snapshot.config.policy;
+    if !policy.remember_denials.is_zero() {
+        let denial = LearnedDenial {
+            reason: reason.as_str().into(),
+            upstream_request_id: upstream_request_id.as_deref().map(Into::into),
+            until: head.received.after(policy.remember_denials),
+        };
+        proxy.learned.learn_denial(&ask.permit.as_denied_request(), denial, head.received.monotonic);
+    }
+    Rejection::ForbiddenUpstream {
+        reason: reason.into(),
+        upstream_request_id: upstream_request_id.map(Into::into),
+    }
+}
