@@ -112,3 +112,25 @@ fn a_client_limit_is_off_unless_it_is_there() {
     assert_eq!(client.rate.interval, Duration::from_millis(100));
     assert_eq!(client.key_field.expect("a field").as_str(), "x-client-name");
 }
+
+#[test]
+fn other_methods_are_taken_where_the_operator_allows_them_and_some_never() {
+    let with_methods = |methods: &str| {
+        let endpoint = format!("    test: {{ path: /test/*, methods: {methods} }}\n");
+        with_acme(&format!("upstream:\n  allow_unsafe_methods: true\n  endpoints:\n{endpoint}"))
+    };
+    let config = accepted(&with_methods("[GET, HEAD, POST, PUT, DELETE, M-SEARCH]"));
+    let added = config.endpoints.last().expect("the added one");
+    let methods: Vec<_> = added.endpoint.methods.iter().map(Method::as_str).collect();
+    assert_eq!(methods, ["GET", "HEAD", "POST", "PUT", "DELETE", "M-SEARCH"]);
+    for (methods, advice) in [
+        ("[CONNECT]", "take it out"),
+        ("[TRACE]", "take it out"),
+        ("[OPTIONS]", "take it out"),
+        ("[post]", "write `POST`"),
+        ("[\"P OST\"]", "write a method"),
+    ] {
+        let fault = only_fault(&with_methods(methods));
+        assert!(fault.message.contains(advice), "{methods}: {fault}");
+    }
+}
