@@ -37,6 +37,8 @@ pub struct Ask {
 pub struct FlightKey {
     key: PrimaryKey,
     fields: Vec<(HeaderName, Vec<u8>)>,
+    /// Whoever asks after a purge does not wait for what was asked for before.
+    purges: u64,
 }
 
 impl Ask {
@@ -46,14 +48,15 @@ impl Ask {
         self.snapshot.rule(self.permit.endpoint())
     }
 
-    /// What it may share a fetch by.
+    /// What it may share a fetch by, there having been so many purges.
     #[must_use]
-    pub fn flight_key(&self) -> FlightKey {
+    pub fn flight_key(&self, purges: u64) -> FlightKey {
         let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
         let fields = self.fields.iter().filter(|(name, _)| !traces(name));
         FlightKey {
             key: self.key.clone(),
             fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
+            purges,
         }
     }
 

@@ -69,7 +69,7 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let fetch = Fetch { proxy, ask, waiter, sent: &sent };
+    let fetch = Fetch { proxy, ask, waiter, sent: &sent, purges: proxy.shelf.purges() };
     let outcome = tokio::select! {
         outcome = fetch.run(entry) => outcome,
         () = given_up => return None,
@@ -95,6 +95,8 @@ struct Fetch<'a> {
     ask: &'a Ask,
     waiter: Waiter,
     sent: &'a AtomicBool,
+    /// How many purges there had been when it began.
+    purges: u64,
 }
 
 /// An answer's head, and what is known about it.
@@ -208,9 +210,9 @@ impl Fetch<'_> {
             Err(rejection) => return Err(rejection),
         };
         drop(pass);
-        let links = self.check(&head, &body)?.links;
+        let inspection = self.check(&head, &body)?;
         let verdict = judge(self.ask.rule(), head.status, &head.fields, head.received);
-        Ok((self.keep(head, body, links, verdict), None))
+        Ok((self.keep(head, body, inspection, verdict, None), None))
     }
 
     /// Looks the body through. What is not fit is not given out.
@@ -251,7 +253,7 @@ impl Fetch<'_> {
             let limit = self.ask.snapshot.config.cache.max_entry_bytes;
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
-        self.proxy.metrics.not_stored(Bypass::TooLarge.as_str());
+        self.note_not_kept(Bypass::TooLarge);
         let json = self.must_be_json(head.status);
         let patience = self.ask.snapshot.config.upstream.request_timeout;
         let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
@@ -271,7 +273,8 @@ impl Fetch<'_> {
         let fields = merged(&entry.origin_fields, &head.fields);
         let verdict = judge(self.ask.rule(), entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
-        let mut landed = self.keep(head, entry.body.clone(), entry.links.clone(), verdict);
+        let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
+        let mut landed = self.keep(head, entry.body.clone(), inspection, verdict, Some(entry));
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();
         landed
@@ -282,8 +285,9 @@ impl Fetch<'_> {
         &self,
         mut head: Head,
         body: Bytes,
-        links: Vec<crate::links::Splice>,
+        Inspection { links, counts }: Inspection,
         verdict: Result<Verdict, Bypass>,
+        confirmed: Option<&Arc<Entry>>,
     ) -> Landed {
         let Ask { permit, key, fields: request, .. } = self.ask;
         for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
@@ -297,15 +301,22 @@ impl Fetch<'_> {
             fields: std::mem::take(&mut head.fields),
             body,
             links,
+            counts,
             verdict: verdict.unwrap_or(NOT_KEPT),
             variant,
             received: head.received,
             delay: head.received.since(head.asked.monotonic),
         };
-        let entry = Arc::new(Entry::new(ingredients));
-        let stored = verdict.map(|_| self.proxy.shelf.put(key, label(permit), &entry));
+        let mut entry = Entry::new(ingredients);
+        if let Some(confirmed) = confirmed {
+            entry.carry_on(confirmed);
+        }
+        let (entry, stored) = match verdict {
+            Ok(_) => self.proxy.shelf.keep(key, &label(permit), entry, self.purges),
+            Err(bypass) => (Arc::new(entry), Err(bypass)),
+        };
         if let Err(bypass) = stored {
-            self.proxy.metrics.not_stored(bypass.as_str());
+            self.note_not_kept(bypass);
         }
         if matches!(entry.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
             && stored.is_err()
@@ -313,6 +324,11 @@ impl Fetch<'_> {
             self.proxy.shelf.remove(key);
         }
         self.landed(&head, Some(entry), stored, false)
+    }
+
+    fn note_not_kept(&self, bypass: Bypass) {
+        let now = self.proxy.clock.now().wall;
+        self.proxy.shelf.note_not_kept(&self.ask.key, label(&self.ask.permit), bypass, now);
     }
 
     fn landed(
