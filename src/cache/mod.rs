@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: a disk, and sharing with other processes.
 
+pub mod closed_period;
 pub mod entry;
 pub mod judge;
 pub mod lookup;

@@ -21,6 +21,7 @@ use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
+use crate::cache::closed_period::applied;
 use crate::cache::entry::Ingredients;
 use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, label};
@@ -293,6 +294,9 @@ impl Fetch<'_> {
         for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
             head.fields.remove(name);
         }
+        let query = permit.path_and_query();
+        let verdict =
+            verdict.map(|verdict| applied(verdict, self.ask.rule(), query, counts.total, head.received));
         // The encoding is undone, so it selects nothing any more.
         let variant = Variant::of(&head.fields, request);
         drop_from_vary(&mut head.fields);

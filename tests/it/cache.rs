@@ -282,3 +282,34 @@ async fn an_error_between_two_rejections_does_not_make_the_second_the_first() {
     assert_eq!(proxy.get(ASKED).await.code(), "token_rejected");
     assert_eq!(peer.calls(INVOICES), 3, "two rejected tokens in a row: nothing more is sent");
 }
+
+#[tokio::test]
+async fn a_period_that_is_over_is_kept_for_longer_and_one_that_is_not_or_may_not_be_is_not() {
+    let further = rule("{ ttl: 1h, closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+    for (query, body, most) in [
+        ("from=2023-01&to=2023-08", r#"{"total":1}"#, 86_400),
+        ("t%6F=2023-08-31", r#"{"total":1}"#, 86_400),
+        ("to=2023-08", r#"{"total":0}"#, 3600),
+        ("to=2023-08&to=2023-09", r#"{"total":1}"#, 3600),
+        ("to=2999-08", r#"{"total":1}"#, 3600),
+        ("from=2023-08", r#"{"total":1}"#, 3600),
+    ] {
+        let peer = Peer::start(Wire::HttpMock).await;
+        peer.answers(INVOICES, [Canned::json(body)]);
+        let proxy = peer.proxy(&further).await;
+        let reply = proxy.get(&format!("{ASKED}?{query}")).await;
+        let expected = format!("fwd=uri-miss; fwd-status=200; ttl={most}; stored");
+        assert!(is_nearly(reply.cache_status(), &expected), "{query}: {}", reply.cache_status());
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_decides_is_not_asked_whether_a_period_is_over() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#).with("cache-control", "max-age=60")]);
+    let further =
+        rule("{ ttl: 1h, override: [], closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+    let proxy = peer.proxy(&further).await;
+    let reply = proxy.get(&format!("{ASKED}?to=2023-08")).await;
+    assert_eq!(reply.cache_status(), "fwd=uri-miss; fwd-status=200; ttl=60; stored");
+}
