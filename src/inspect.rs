@@ -1,4 +1,5 @@
-//! Looks a body through once: where its links are, and whether every record is the account's.
+//! Looks a body through once: where its links are, how much there is in all, and whether every record is the
+//! account's.
 //!
 //! The check is a wall, so it fails closed. For an Instance on its Organization's credential, a record is each
 //! element of each array under `_embedded`, and must be an object that carries the account's id, once, as a
@@ -18,6 +19,29 @@ use crate::links::{Origin, Splice};
 pub struct Inspection {
     /// Where the API's origin stands in links.
     pub links: Vec<Splice>,
+    /// How much there is in all.
+    pub counts: Counts,
+}
+
+/// How much there is in all, as the top of a page says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `total`: records.
+    pub total: Count,
+    /// `total_pages`: pages.
+    pub total_pages: Count,
+}
+
+/// What a member says that should be a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Count {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// So many.
+    Number(u64),
+    /// It is no whole number, or there twice.
+    Unreadable,
 }
 
 /// Why a body may not be given out.
@@ -56,7 +80,7 @@ pub fn inspect(body: &[u8], origin: &Origin, wall: Option<&Wall>) -> Result<Insp
     reader.finish(&mut |event| inspector.see(event))?;
     match inspector.breach {
         Some(breach) => Err(Unfit::Breach(breach)),
-        None => Ok(Inspection { links: inspector.links }),
+        None => Ok(Inspection { links: inspector.links, counts: inspector.counts }),
     }
 }
 
@@ -69,6 +93,7 @@ pub struct Inspector {
     key: Key,
     embedded_seen: bool,
     links: Vec<Splice>,
+    counts: Counts,
     breach: Option<Breach>,
 }
 
@@ -103,6 +128,8 @@ enum Key {
     Account,
     Embedded,
     LinkObject,
+    Total,
+    TotalPages,
     Other,
 }
 
@@ -120,6 +147,7 @@ impl Inspector {
             key: Key::Other,
             embedded_seen: false,
             links: Vec::new(),
+            counts: Counts::default(),
             breach: None,
         }
     }
@@ -143,7 +171,14 @@ impl Inspector {
             Event::ObjectEnd | Event::ArrayEnd => self.leave(),
             Event::Key(text) => self.key = self.name(&text),
             Event::String(text) => self.string(&text),
-            Event::Scalar => self.scalar(),
+            Event::Number(number) => {
+                self.count(number);
+                self.value(None);
+            }
+            Event::Scalar => {
+                self.count(None);
+                self.value(None);
+            }
         }
     }
 
@@ -172,12 +207,15 @@ impl Inspector {
                 }
                 Key::Embedded
             }
+            b"total" if at_root => Key::Total,
+            b"total_pages" if at_root => Key::TotalPages,
             name if at_root && LINK_MEMBERS.contains(&name) => Key::LinkObject,
             _ => Key::Other,
         }
     }
 
     fn enter(&mut self, object: bool) {
+        self.count(None);
         let place = match self.frames.last().map(|frame| frame.place) {
             _ if self.wall.is_none() => Place::Anywhere,
             None if object => Place::Root,
@@ -216,12 +254,22 @@ impl Inspector {
         {
             self.links.push(Splice { start: text.start, length: text.raw_length(length) });
         }
+        self.count(None);
         let account = if text.complete { AccountId::from_bytes(text.decoded) } else { None };
         self.value(account);
     }
 
-    fn scalar(&mut self) {
-        self.value(None);
+    /// A value, where it may be that of a count.
+    fn count(&mut self, number: Option<u64>) {
+        let count = match self.key {
+            Key::Total => &mut self.counts.total,
+            Key::TotalPages => &mut self.counts.total_pages,
+            Key::Href | Key::Account | Key::Embedded | Key::LinkObject | Key::Other => return,
+        };
+        *count = match (*count, number) {
+            (Count::Absent, Some(number)) => Count::Number(number),
+            _ => Count::Unreadable,
+        };
     }
 
     /// A plain value, with the account's id that it is, if it is one.

@@ -93,3 +93,21 @@ fn links_are_members_called_href_wherever_they_stand() {
 fn what_is_not_json_is_unfit() {
     assert!(matches!(outcome("{\"total\":", false), Err(Unfit::NotJson(_))));
 }
+
+#[rstest]
+#[case::both(
+    r#"{"total":12,"_embedded":{"a":[{"total":7}]},"total_pages":2}"#,
+    Count::Number(12),
+    Count::Number(2)
+)]
+#[case::neither("{}", Count::Absent, Count::Absent)]
+#[case::not_at_the_top(r#"{"page":{"total":1,"total_pages":1}}"#, Count::Absent, Count::Absent)]
+#[case::a_list(r#"[{"total":1}]"#, Count::Absent, Count::Absent)]
+#[case::words(r#"{"total":"12","total_pages":null}"#, Count::Unreadable, Count::Unreadable)]
+#[case::twice(r#"{"total":1,"total":1,"total_pages":[2]}"#, Count::Unreadable, Count::Unreadable)]
+#[case::fractions(r#"{"total":1.0,"total_pages":{"total_pages":3}}"#, Count::Unreadable, Count::Unreadable)]
+fn the_counts_at_the_top_are_read(#[case] body: &str, #[case] total: Count, #[case] total_pages: Count) {
+    let origin = Origin::new("https://api.example.com".into());
+    let read = inspect(body.as_bytes(), &origin, None).expect("JSON");
+    assert_eq!(read.counts, Counts { total, total_pages });
+}

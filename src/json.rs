@@ -4,7 +4,7 @@
 //! what finding links and checking accounts need: a body is looked at once, and is never parsed into a tree
 //! and printed again, so `1.10` stays `1.10`.
 //!
-//! Deliberately absent: values of numbers, and strings beyond their first [`LONGEST_TEXT`] bytes. Nothing that
+//! Deliberately absent: values of numbers that count nothing (`1.10`, `-1`, `1e3`), and strings beyond their first [`LONGEST_TEXT`] bytes. Nothing that
 //! is compared with a string here is that long.
 
 mod number;
@@ -44,7 +44,9 @@ pub enum Event<'a> {
     Key(Text<'a>),
     /// A string that is a value.
     String(Text<'a>),
-    /// A number, `true`, `false` or `null`.
+    /// A number, with its value where it is written as a whole one that is not negative and fits.
+    Number(Option<u64>),
+    /// `true`, `false` or `null`.
     Scalar,
 }
 
@@ -167,7 +169,7 @@ impl Reader {
         if let State::Number(number) = self.state
             && number.may_end()
         {
-            tell(Event::Scalar);
+            tell(Event::Number(number.whole()));
             self.value_ends();
         }
         if self.state == State::Done && self.utf8.is_complete() {
@@ -195,7 +197,7 @@ impl Reader {
                     Ok(())
                 }
                 None if number.may_end() => {
-                    tell(Event::Scalar);
+                    tell(Event::Number(number.whole()));
                     self.value_ends();
                     self.step(byte, tell)
                 }
@@ -249,13 +251,10 @@ impl Reader {
                 self.text_begins(false);
                 return Ok(());
             }
-            b'-' => State::Number(Number::Minus),
-            b'0' => State::Number(Number::Zero),
-            b'1'..=b'9' => State::Number(Number::Integer),
             b't' => State::Literal { rest: b"rue" },
             b'f' => State::Literal { rest: b"alse" },
             b'n' => State::Literal { rest: b"ull" },
-            _ => return Err(self.wrong("a value is missing")),
+            _ => State::Number(Number::begin(byte).ok_or_else(|| self.wrong("a value is missing"))?),
         };
         Ok(())
     }

@@ -20,6 +20,7 @@ fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
             | Event::ObjectEnd
             | Event::ArrayStart
             | Event::ArrayEnd
+            | Event::Number(_)
             | Event::Scalar) => {
                 format!("{bare:?}")
             }
@@ -35,7 +36,7 @@ fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
 
 #[test]
 fn keys_and_strings_are_told_with_their_place() {
-    let told = events(&[br#"{"a":["x",1.10,null]}"#]).expect("JSON");
+    let told = events(&[br#"{"a":["x",1.10,null,120]}"#]).expect("JSON");
     assert_eq!(
         told,
         [
@@ -43,12 +44,23 @@ fn keys_and_strings_are_told_with_their_place() {
             "key a @2",
             "ArrayStart",
             "string x @7+1 true",
+            "Number(None)",
             "Scalar",
-            "Scalar",
+            "Number(Some(120))",
             "ArrayEnd",
             "ObjectEnd"
         ]
     );
+}
+
+#[test]
+fn a_number_has_a_value_where_it_can_be_a_count() {
+    let value = |text: &str| events(&[text.as_bytes()]).expect("JSON").concat();
+    assert_eq!(value("0"), "Number(Some(0))");
+    assert_eq!(value("18446744073709551615"), format!("Number(Some({}))", u64::MAX));
+    for other in ["18446744073709551616", "-0", "-1", "1.0", "0.0", "1e3", "0e1"] {
+        assert_eq!(value(other), "Number(None)", "{other}");
+    }
 }
 
 #[test]

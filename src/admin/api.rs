@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 
 use super::Reply;
 use crate::access_log::timestamp;
-use crate::cache::PlaceLabel;
 use crate::clock::Now;
-use crate::domain::credential::CredentialKey;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask, Denial};
-use crate::domain::id::AccountId;
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
@@ -167,67 +164,4 @@ pub(super) fn cache(proxy: &Proxy) -> Reply {
             "endpoints": endpoints,
         }),
     )
-}
-
-/// Whose entries a purge takes.
-struct Purge {
-    credential: Option<CredentialKey>,
-    account: Option<AccountId>,
-    path_prefix: String,
-}
-
-/// Takes entries from the cache: of a tenant, below a path, or all.
-pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
-    match read_purge(proxy, query.unwrap_or_default()) {
-        Err(message) => Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
-        Ok(purge) => {
-            let purged = proxy.shelf.purge(|label| purge.picks(label));
-            proxy.learned.forget_denials(|_| true);
-            tracing::info!(purged, "cache purged");
-            Reply::json(StatusCode::OK, &json!({ "purged": purged }))
-        }
-    }
-}
-
-fn read_purge(proxy: &Proxy, query: &str) -> Result<Purge, String> {
-    let mut purge = Purge { credential: None, account: None, path_prefix: String::new() };
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "path_prefix" => purge.path_prefix = value.into_owned(),
-            "tenant" => {
-                let snapshot = proxy.snapshot();
-                let name = value.parse().map_err(|_| format!("`{value}` is no tenant's name"))?;
-                let tenant = snapshot
-                    .tenant(&name, &proxy.learned)
-                    .ok_or_else(|| format!("there is no tenant `{name}`"))?;
-                purge.of_tenant(&tenant)?;
-            }
-            other => {
-                return Err(format!("`{other}` is not a parameter of a purge: use tenant and path_prefix"));
-            }
-        }
-    }
-    Ok(purge)
-}
-
-impl Purge {
-    fn of_tenant(&mut self, tenant: &Tenant) -> Result<(), String> {
-        let nothing = || format!("{} has no credential, so nothing of it is stored", tenant.label);
-        let own = match &tenant.kind {
-            TenantKind::Organization(_) => None,
-            TenantKind::Instance(instance) => instance.credential.as_ref(),
-        };
-        let credential = tenant.organization().map_or(own, |organization| organization.credential.as_ref());
-        self.credential = Some(credential.ok_or_else(nothing)?.key.clone());
-        if let (TenantKind::Instance(instance), Some(_)) = (&tenant.kind, tenant.organization()) {
-            self.account = instance.account_id;
-        }
-        Ok(())
-    }
-
-    fn picks(&self, label: &PlaceLabel) -> bool {
-        self.credential.as_ref().is_none_or(|credential| *credential == label.credential)
-            && self.account.is_none_or(|account| label.account == Some(account))
-            && label.path_and_query.starts_with(&self.path_prefix)
-    }
 }

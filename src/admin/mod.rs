@@ -7,6 +7,8 @@
 
 mod api;
 mod page;
+mod parameters;
+mod purge;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -92,7 +94,7 @@ impl Admin {
     fn route(&self, head: &Parts, path: &str) -> Result<Reply, &'static str> {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         if path == "/api/cache" && head.method == Method::DELETE {
-            return Ok(api::purge(&self.proxy, head.uri.query()));
+            return Ok(purge::purge(&self.proxy, head.uri.query()));
         }
         let reply = match path {
             "/" => Reply::html(page::status(&self.proxy)),

@@ -1,6 +1,7 @@
 //! An answer as it stands on the shelf, with everything prepared that does not depend on who asks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,14 +15,16 @@ use http::header::{
 };
 
 use super::judge::Verdict;
+use super::page_set::PageSet;
 use crate::clock::Now;
+use crate::inspect::Counts;
 use crate::links::Splice;
 use crate::rfc9111::freshness::{Freshness, initial_age};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::{can_be_validated, weakened};
 
 /// An answer of the API.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// The status.
     pub status: StatusCode,
@@ -37,16 +40,24 @@ pub struct Entry {
     pub is_head: bool,
     /// Where links to the API stand in it.
     pub links: Vec<Splice>,
+    /// How much there is in all, as it says.
+    pub counts: Counts,
     /// For how long it may be used, and who decided.
     pub verdict: Verdict,
     /// The request fields that select it.
     pub variant: Variant,
+    /// When it was asked for.
+    pub asked: Instant,
     /// When it arrived.
     pub received: Instant,
     /// How old it was then.
     initial_age: Duration,
     /// Talkdesk's id of the request.
     pub upstream_request_id: Option<Arc<str>>,
+    /// The pages that it belongs to, where our `ttl` decides.
+    set: Option<Arc<PageSet>>,
+    /// How often it answered, shared with those that it took the place of.
+    hits: Arc<AtomicU64>,
 }
 
 /// What an entry is made of.
@@ -64,6 +75,8 @@ pub struct Ingredients {
     pub body: Bytes,
     /// Where links to the API stand in it.
     pub links: Vec<Splice>,
+    /// How much there is in all, as it says.
+    pub counts: Counts,
     /// For how long it may be used, and who decided.
     pub verdict: Verdict,
     /// The request fields that select it.
@@ -84,8 +97,19 @@ impl Entry {
     /// Makes an entry, and prepares what clients get of it.
     #[must_use]
     pub fn new(ingredients: Ingredients) -> Self {
-        let Ingredients { plain, is_head, status, fields, body, links, verdict, variant, received, delay } =
-            ingredients;
+        let Ingredients {
+            plain,
+            is_head,
+            status,
+            fields,
+            body,
+            links,
+            counts,
+            verdict,
+            variant,
+            received,
+            delay,
+        } = ingredients;
         let origin_fields = detached(&fields);
         let etag = client_etag(&origin_fields, &links)
             .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
@@ -113,15 +137,62 @@ impl Entry {
             body,
             is_head,
             links,
+            counts,
             verdict,
             variant,
+            asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
             initial_age: initial_age(&origin_fields, received.wall, delay),
             upstream_request_id: upstream_request_id
                 .and_then(|value| value.to_str().ok())
                 .map(|value| crate::oauth::grant::printable(value).into()),
             origin_fields,
+            set: None,
+            hits: Arc::default(),
         }
+    }
+
+    /// Makes it a page of a set, whose life it shares.
+    pub(super) fn join(&mut self, set: Arc<PageSet>, lifetime: Duration) {
+        self.verdict.freshness.lifetime = lifetime;
+        self.set = Some(set);
+    }
+
+    /// Goes on where the entry stood that it confirms.
+    pub fn carry_on(&mut self, confirmed: &Self) {
+        self.hits = Arc::clone(&confirmed.hits);
+    }
+
+    /// The same answer, stale from now on.
+    #[must_use]
+    pub(super) fn staled(&self, now: Now) -> Self {
+        let mut stale = self.clone();
+        let lifetime = &mut stale.verdict.freshness.lifetime;
+        *lifetime = self.counted_age(now).min(*lifetime);
+        stale
+    }
+
+    /// The pages that it belongs to, where our `ttl` decides.
+    #[must_use]
+    pub fn set(&self) -> Option<&Arc<PageSet>> {
+        self.set.as_ref()
+    }
+
+    /// Whether it is not to be used any more, because its pages do not belong together.
+    #[must_use]
+    pub fn is_dropped(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| set.is_dropped())
+    }
+
+    /// Counts an answer that was given from it.
+    pub fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it answered.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// How old the answer is (RFC 9111, section 4.2.3).
@@ -152,13 +223,15 @@ impl Entry {
                 < self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_if_error)
     }
 
-    /// Whether it may still be served while a fresh one is fetched.
+    /// Whether it may still be served while a fresh one is fetched. One of several pages may not: a walk would
+    /// meet old ones and new ones.
     #[must_use]
     pub fn serves_while_revalidating(&self, now: Now) -> bool {
         let limit =
             self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_while_revalidate);
         !self.verdict.freshness.never_stale
             && !self.verdict.freshness.always_validate
+            && !self.set.as_ref().is_some_and(|set| set.has_several())
             && self.counted_age(now) < limit
     }
 

@@ -25,6 +25,10 @@ pub enum Bypass {
     StatusNotListed,
     /// It is larger than `cache.max_entry_bytes`.
     TooLarge,
+    /// It was asked for before a purge that takes it.
+    Purged,
+    /// It was asked for before what is known by now of it or of its sibling pages.
+    Superseded,
 }
 
 /// For how long an answer may be used, and who decided.
@@ -55,6 +59,8 @@ impl Bypass {
             Self::TtlZero => "ttl_zero",
             Self::StatusNotListed => "status_not_listed",
             Self::TooLarge => "too_large",
+            Self::Purged => "purged",
+            Self::Superseded => "superseded",
         }
     }
 }

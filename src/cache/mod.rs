@@ -5,14 +5,21 @@
 //! bookkeeping. Entries leave when they can be used for nothing any more, when the shelf is full, or when they
 //! are purged.
 //!
+//! Entries that differ in nothing but `page` are a set ([`page_set`]): they live, and go, together.
+//!
 //! Deliberately absent: a disk, and sharing with other processes.
 
+pub mod closed_period;
 pub mod entry;
 pub mod judge;
 pub mod lookup;
+pub mod not_kept;
+pub mod page_set;
+mod purge;
+pub mod purges;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use moka::notification::RemovalCause;
@@ -22,14 +29,23 @@ use crate::config;
 use crate::domain::credential::CredentialKey;
 use crate::domain::entitlement::Permit;
 use crate::domain::id::AccountId;
+use crate::domain::query;
 use crate::metrics::Metrics;
 use crate::rfc9111::key::PrimaryKey;
+
+use judge::Bypass;
+use not_kept::{NotKept, NotKeptLately};
+use page_set::{Admission, Arrival, Dropped, PageSets};
+use purges::Purges;
 
 pub use entry::Entry;
 
 /// The shelf.
 pub struct Shelf {
     places: moka::sync::Cache<PrimaryKey, Arc<Place>>,
+    sets: PageSets,
+    purges: Purges,
+    not_kept: NotKeptLately,
     metrics: Arc<Metrics>,
 }
 
@@ -53,6 +69,8 @@ pub struct PlaceLabel {
     pub endpoint: Arc<str>,
     /// Path and query upstream.
     pub path_and_query: Arc<str>,
+    /// What its pages have in common: the key, made without the parameter `page`.
+    pub pages: PrimaryKey,
 }
 
 /// What moka keeps per entry beside key and value, measured; and our own place and list.
@@ -70,7 +88,10 @@ impl Shelf {
             .max_capacity(cache.max_bytes)
             .weigher(|key: &PrimaryKey, place: &Arc<Place>| weight(key, place))
             .expire_after(KeepAsLongAsUseful)
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |key, place: Arc<Place>, cause| {
+                if cause != RemovalCause::Replaced {
+                    place.variants.iter().filter_map(|entry| entry.set()).for_each(|set| set.forget(&key));
+                }
                 counted.evicted(match cause {
                     RemovalCause::Size => "size",
                     RemovalCause::Expired => "expired",
@@ -79,19 +100,98 @@ impl Shelf {
                 });
             })
             .build();
-        Self { places, metrics }
+        Self {
+            places,
+            sets: PageSets::default(),
+            purges: Purges::default(),
+            not_kept: NotKeptLately::default(),
+            metrics,
+        }
     }
 
     /// The answer that a request selects, fresh or not.
     #[must_use]
     pub fn find(&self, key: &PrimaryKey, request: &HeaderMap) -> Shelved {
-        match self.places.get(key) {
-            None => Shelved::Nothing,
-            Some(place) => place
-                .variants
-                .iter()
-                .find(|entry| entry.variant.matches(request))
-                .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry))),
+        let Some(place) = self.places.get(key) else { return Shelved::Nothing };
+        let mut usable = place.variants.iter().filter(|entry| !entry.is_dropped()).peekable();
+        if usable.peek().is_none() {
+            return Shelved::Nothing;
+        }
+        usable
+            .find(|entry| entry.variant.matches(request))
+            .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry)))
+    }
+
+    /// How many purges there were so far: what an answer notes when it is asked for.
+    #[must_use]
+    pub fn purges(&self) -> u64 {
+        self.purges.count()
+    }
+
+    /// Keeps an answer that may be kept, asked for when there had been `purges`. Where our `ttl` decides, it
+    /// becomes a page of its set.
+    ///
+    /// Gives it back as it is kept; or as it was, with the reason why it is not kept after all.
+    pub fn keep(
+        &self,
+        key: &PrimaryKey,
+        label: &PlaceLabel,
+        mut entry: Entry,
+        purges: u64,
+    ) -> (Arc<Entry>, Result<(), Bypass>) {
+        if self.purges.took(purges, label) {
+            return (Arc::new(entry), Err(Bypass::Purged));
+        }
+        if entry.verdict.from_arrival {
+            let Admission { joined, dropped } = self.admit(key, label, &entry);
+            if let Some(dropped) = dropped {
+                self.sweep(&dropped);
+            }
+            let Some((set, lifetime)) = joined else {
+                return (Arc::new(entry), Err(Bypass::Superseded));
+            };
+            entry.join(set, lifetime);
+        }
+        let entry = Arc::new(entry);
+        self.put(key, label.clone(), &entry);
+        // Whoever came between did not find it on the shelf.
+        let overtaken = if self.purges.took(purges, label) {
+            Err(Bypass::Purged)
+        } else if entry.is_dropped() {
+            Err(Bypass::Superseded)
+        } else {
+            Ok(())
+        };
+        if overtaken.is_err() {
+            self.remove_entry(key, &entry);
+        }
+        (entry, overtaken)
+    }
+
+    /// Finds the set of a page.
+    fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry) -> Admission {
+        let place = self.places.get(key);
+        let known = place.iter().flat_map(|place| &place.variants);
+        let mut known = known.filter(|other| other.variant == entry.variant && !other.is_dropped());
+        let known = known.next();
+        if known.is_some_and(|known| known.asked > entry.asked) {
+            return Admission { joined: None, dropped: None };
+        }
+        self.sets.admit(&Arrival {
+            set: &label.pages,
+            page: key,
+            counts: entry.counts,
+            asked: entry.asked,
+            received: entry.received,
+            lifetime: entry.verdict.freshness.lifetime,
+            changed: known.is_some_and(|known| known.body != entry.body),
+        })
+    }
+
+    /// Takes the pages of a dropped set from the shelf.
+    fn sweep(&self, dropped: &Dropped) {
+        for key in &dropped.members {
+            self.retain(key, |entry| entry.set().is_none_or(|set| !Arc::ptr_eq(set, &dropped.set)));
         }
     }
 
@@ -102,11 +202,15 @@ impl Shelf {
     }
 
     /// Puts an answer on the shelf, in the place of the one that the same requests select.
-    pub fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: &Arc<Entry>) {
+    fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: &Arc<Entry>) {
         self.places.entry_by_ref(key).and_upsert_with(|known| {
             let mut variants = vec![Arc::clone(entry)];
             if let Some(known) = known {
-                let others = known.value().variants.iter().filter(|other| other.variant != entry.variant);
+                let others = known
+                    .value()
+                    .variants
+                    .iter()
+                    .filter(|other| other.variant != entry.variant && !other.is_dropped());
                 variants.extend(others.take(MOST_VARIANTS - 1).cloned());
             }
             Arc::new(Place { label, variants })
@@ -120,11 +224,14 @@ impl Shelf {
 
     /// Takes an answer from the shelf if it is still this one.
     pub fn remove_entry(&self, key: &PrimaryKey, entry: &Arc<Entry>) {
+        self.retain(key, |other| !Arc::ptr_eq(other, entry));
+    }
+
+    fn retain(&self, key: &PrimaryKey, keeps: impl Fn(&Arc<Entry>) -> bool) {
         self.places.entry_by_ref(key).and_compute_with(|known| {
             let Some(known) = known else { return Op::Nop };
             let place = known.value();
-            let left: Vec<_> =
-                place.variants.iter().filter(|other| !Arc::ptr_eq(other, entry)).cloned().collect();
+            let left: Vec<_> = place.variants.iter().filter(|other| keeps(other)).cloned().collect();
             if left.is_empty() {
                 Op::Remove
             } else if left.len() == place.variants.len() {
@@ -135,17 +242,30 @@ impl Shelf {
         });
     }
 
-    /// Takes every place from the shelf that `picks` picks, and says how many answers stood there.
-    pub fn purge(&self, picks: impl Fn(&PlaceLabel) -> bool) -> usize {
-        let mut purged = 0;
+    /// Takes all of a credential from the shelf.
+    pub fn forget_credential(&self, credential: &CredentialKey) {
+        self.invalidate(|label| label.credential == *credential);
+        self.tidy();
+    }
+
+    /// Takes every place from the shelf that `picks` picks.
+    pub fn invalidate(&self, picks: impl Fn(&PlaceLabel) -> bool) {
         for (key, place) in &self.places {
             if picks(&place.label) {
-                purged += place.variants.len();
                 self.places.invalidate(&*key);
             }
         }
-        self.tidy();
-        purged
+    }
+
+    /// Notes that an answer was not kept, and why.
+    pub fn note_not_kept(&self, key: &PrimaryKey, label: PlaceLabel, bypass: Bypass, now: SystemTime) {
+        self.metrics.not_stored(bypass.as_str());
+        self.not_kept.note(key, label, bypass, now);
+    }
+
+    /// The answers that were not kept lately.
+    pub fn not_kept(&self) -> impl Iterator<Item = Arc<NotKept>> {
+        self.not_kept.all()
     }
 
     /// Every place, for people.
@@ -157,6 +277,7 @@ impl Shelf {
     /// neither by itself while nobody comes.
     pub fn tidy(&self) {
         self.places.run_pending_tasks();
+        self.sets.tidy();
         let as_gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.cache_entries.set(as_gauge(self.places.entry_count()));
         self.metrics.cache_bytes.set(as_gauge(self.places.weighted_size()));
@@ -183,12 +304,16 @@ pub enum Shelved {
 /// The primary key of a permitted request.
 #[must_use]
 pub fn primary_key(permit: &Permit) -> PrimaryKey {
+    key(permit, permit.path_and_query())
+}
+
+fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
     let credential = permit.credential();
     let wall = permit.wall().map(|wall| format!("{} {}", wall.account, wall.field));
     PrimaryKey::new(
         credential.key.as_bytes(),
         &credential.api_origin,
-        permit.path_and_query(),
+        path_and_query,
         wall.as_ref().map(String::as_bytes),
     )
 }
@@ -201,6 +326,7 @@ pub fn label(permit: &Permit) -> PlaceLabel {
         account: permit.wall().map(|wall| wall.account),
         endpoint: Arc::clone(&permit.endpoint().name),
         path_and_query: Arc::clone(permit.path_and_query()),
+        pages: key(permit, &query::without_parameter(permit.path_and_query(), "page")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::reader::{Ledger, Object, Value};
-use super::{Cache, ConfiguredEndpoint, OriginDirective, OurRule, Overrides, Rule, value};
+use super::{Cache, ClosedPeriod, ConfiguredEndpoint, OriginDirective, OurRule, Overrides, Rule, value};
 use crate::domain::endpoint::{DOCUMENTED, Endpoint};
 
 const MINUTE: u64 = 60;
@@ -34,7 +34,7 @@ pub(super) fn read(
         .map(|(endpoint, name)| {
             let default = default_rule(name);
             let rule = match rules.value(name) {
-                Some(value) => rule(&value, default.as_ref()),
+                Some(value) => rule(&value, default.as_ref(), ledger),
                 None => default.map_or(Rule::Plain, Rule::Ours),
             };
             ConfiguredEndpoint { endpoint, rule }
@@ -91,11 +91,12 @@ fn default_rule(name: &str) -> Option<OurRule> {
         overrides: Overrides::All,
         min_refresh: Duration::from_secs(10),
         statuses: vec![StatusCode::OK],
+        closed_period: None,
     })
 }
 
 /// A rule as configured; what it leaves out is the endpoint's own default.
-fn rule(value: &Value<'_>, default: Option<&OurRule>) -> Rule {
+fn rule(value: &Value<'_>, default: Option<&OurRule>, ledger: &Ledger) -> Rule {
     if value.is_null() {
         // Else commenting out the lines of a rule would quietly make it a plain one.
         value.wrong("write `{}` for plain RFC 9111, or take the key out for the default");
@@ -105,6 +106,7 @@ fn rule(value: &Value<'_>, default: Option<&OurRule>) -> Rule {
     if section.entries().next().is_none() {
         return Rule::Plain;
     }
+    let closed_period = closed_period(&mut section);
     let rule = OurRule {
         ttl: section.parsed("ttl", value::duration).or(default.and_then(|rule| rule.ttl)),
         stale_while_revalidate: section
@@ -121,9 +123,38 @@ fn rule(value: &Value<'_>, default: Option<&OurRule>) -> Rule {
             || vec![StatusCode::OK],
             |list| list.into_iter().map(|status| status.value).collect(),
         ),
+        closed_period,
     };
+    if rule.closed_period.is_some()
+        && rule.ttl.is_none()
+        && let Some(place) = section.place_of("closed_period")
+    {
+        ledger.error(&place, "found no `ttl` beside it, whose place it takes; write one, as `ttl: 1h`");
+    }
     section.finish();
     Rule::Ours(rule)
+}
+
+/// All of its members have to be there: a guess about when a period is over would be one about money.
+fn closed_period(rule: &mut Object<'_>) -> Option<ClosedPeriod> {
+    let mut section = rule.value("closed_period")?.object()?;
+    let end_parameter = section.required(
+        "end_parameter",
+        "write the query parameter that names a period's end, as `to`",
+        value::parameter,
+    );
+    let settle = section.required(
+        "settle",
+        "write how long after its end a period may still change, as `5d`",
+        value::duration,
+    );
+    let ttl = section.required(
+        "ttl",
+        "write for how long an answer is fresh once its period is closed, as `24h`",
+        value::timeout,
+    );
+    section.finish();
+    Some(ClosedPeriod { end_parameter: end_parameter?.value.into(), settle: settle?.value, ttl: ttl?.value })
 }
 
 fn overrides(value: &Value<'_>) -> Option<Overrides> {

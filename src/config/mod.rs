@@ -190,6 +190,19 @@ pub struct OurRule {
     pub min_refresh: Duration,
     /// The statuses that may be stored.
     pub statuses: Vec<StatusCode>,
+    /// For how long an answer about a period that is over is fresh, in the place of `ttl`.
+    pub closed_period: Option<ClosedPeriod>,
+}
+
+/// What is said of periods that are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedPeriod {
+    /// The query parameter that names the period's end.
+    pub end_parameter: Arc<str>,
+    /// How long after its end a period may still change.
+    pub settle: Duration,
+    /// For how long an answer is fresh then.
+    pub ttl: Duration,
 }
 
 /// Which of the origin's directives our rule takes the place of.

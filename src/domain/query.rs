@@ -40,6 +40,18 @@ pub fn sorted(raw: &str) -> String {
     query
 }
 
+/// A path and query without a parameter, in whatever spelling it is there.
+#[must_use]
+pub fn without_parameter(path_and_query: &str, name: &str) -> String {
+    let Some((path, raw)) = path_and_query.split_once('?') else { return path_and_query.to_owned() };
+    let mut rest = path.to_owned();
+    for (position, parameter) in parameters(raw).filter(|parameter| parameter.name != name).enumerate() {
+        rest.push(if position == 0 { '?' } else { '&' });
+        rest.push_str(parameter.raw);
+    }
+    rest
+}
+
 /// Writes decoded parameters anew, sorted by name, each encoded in the one way that leaves no separator in it.
 #[must_use]
 pub fn rebuilt<'a>(mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> String {
@@ -63,6 +75,13 @@ mod tests {
         let all: Vec<_> = parameters("account%5Fid=x&b=%26").collect();
         assert_eq!(all[0].name, "account_id");
         assert_eq!(all[1].value, "&");
+    }
+
+    #[test]
+    fn a_parameter_is_taken_out_in_every_spelling() {
+        let without = |path_and_query| without_parameter(path_and_query, "page");
+        assert_eq!(without("/a?page=1&per_page=2&p%61ge=3&pages=4"), "/a?per_page=2&pages=4");
+        assert_eq!(without("/a?page=1"), without("/a"));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct FlightKey {
     key: PrimaryKey,
     fields: Vec<(HeaderName, Vec<u8>)>,
     range: Option<HeaderValue>,
+    /// Whoever asks after a purge does not wait for what was asked for before.
+    purges: u64,
 }
 
 impl Ask {
@@ -85,9 +87,9 @@ impl Ask {
         Question { method: self.upstream_method(), said: self.said }
     }
 
-    /// What it may share a fetch by.
+    /// What it may share a fetch by, there having been so many purges.
     #[must_use]
-    pub fn flight_key(&self) -> FlightKey {
+    pub fn flight_key(&self, purges: u64) -> FlightKey {
         let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
         let fields = self.fields.iter().filter(|(name, _)| !traces(name));
         FlightKey {
@@ -95,6 +97,7 @@ impl Ask {
             key: self.key.clone(),
             fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
             range: self.range.clone(),
+            purges,
         }
     }
 

@@ -96,6 +96,7 @@ impl Answer {
     /// An answer from the cache.
     #[must_use]
     pub fn hit(entry: Arc<Entry>, now: Now) -> Self {
+        entry.hit();
         let status = CacheStatus { hit: true, ttl: Some(entry.remaining(now)), ..CacheStatus::default() };
         Self {
             content: Content::Entry(entry),

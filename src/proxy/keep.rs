@@ -11,11 +11,12 @@ use http::{Method, StatusCode};
 use super::fetched::Landed;
 use super::head_of_answer::drop_from_vary;
 use super::store::{Fetch, Head, is_refusal};
+use crate::cache::closed_period::applied;
 use crate::cache::entry::{Ingredients, drop_digests};
 use crate::cache::judge::{Bypass, Question, Verdict, judge, withheld};
 use crate::cache::{Entry, Shelved, label};
 use crate::domain::query;
-use crate::links::Splice;
+use crate::inspect::{Counts, Inspection};
 use crate::rfc9111::freshness::{Freshness, NotStored};
 use crate::rfc9111::invalidation::{invalidated, invalidates};
 use crate::rfc9111::key::Variant;
@@ -28,10 +29,13 @@ impl Fetch<'_> {
         mut head: Head,
         body: Bytes,
         decoded: bool,
-        links: Vec<Splice>,
+        Inspection { links, counts }: Inspection,
         verdict: Result<Verdict, Bypass>,
+        confirmed: Option<&Arc<Entry>>,
     ) -> Landed {
         let ask = self.ask;
+        let query = ask.permit.path_and_query();
+        let verdict = verdict.map(|verdict| applied(verdict, ask.rule(), query, counts.total, head.received));
         // Before the coding is settled, which selects nothing any more once it is undone.
         let variant = Variant::of(&head.fields, &ask.fields);
         head.fields.remove(CONTENT_LENGTH);
@@ -45,29 +49,36 @@ impl Fetch<'_> {
             fields: std::mem::take(&mut head.fields),
             body,
             links,
+            counts,
             verdict: verdict.unwrap_or(NOT_KEPT),
             variant,
             received: head.received,
             delay: head.received.since(head.asked.monotonic),
         };
-        let kept = (!withheld.is_empty()).then(|| {
-            let mut kept = ingredients.clone();
-            for name in &withheld {
-                kept.fields.remove(name);
-            }
-            Arc::new(Entry::new(kept))
-        });
-        let entry = Arc::new(Entry::new(ingredients));
-        let stored = verdict.map(|_| {
-            self.proxy.shelf.put(&ask.key, label(&ask.permit), kept.as_ref().unwrap_or(&entry));
-        });
+        let whole = (!withheld.is_empty()).then(|| Arc::new(Entry::new(ingredients.clone())));
+        let mut kept = ingredients;
+        for name in &withheld {
+            kept.fields.remove(name);
+        }
+        let mut kept = Entry::new(kept);
+        if let Some(confirmed) = confirmed {
+            kept.carry_on(confirmed);
+        }
+        let (kept, stored) = match verdict {
+            Ok(_) => self.proxy.shelf.keep(&ask.key, &label(&ask.permit), kept, self.purges),
+            Err(bypass) => (Arc::new(kept), Err(bypass)),
+        };
         if let Err(bypass) = stored {
-            self.proxy.metrics.not_stored(bypass.as_str());
+            self.note_not_kept(bypass);
             if refused {
                 self.proxy.shelf.remove(&ask.key);
             }
         }
-        Landed { for_others: kept, ..self.landed(&head, Some(entry), stored, false) }
+        let (entry, for_others) = match whole {
+            Some(whole) => (whole, Some(kept)),
+            None => (kept, None),
+        };
+        Landed { for_others, ..self.landed(&head, Some(entry), stored, false) }
     }
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
@@ -76,7 +87,8 @@ impl Fetch<'_> {
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
-        let mut landed = self.keep(head, entry.body.clone(), false, entry.links.clone(), verdict);
+        let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
+        let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();
         landed
@@ -112,13 +124,14 @@ impl Fetch<'_> {
             fields: std::mem::take(&mut head.fields),
             body: Bytes::new(),
             links: Vec::new(),
+            counts: Counts::default(),
             verdict: NOT_KEPT,
             variant: Variant::default(),
             received: head.received,
             delay: head.received.since(head.asked.monotonic),
         };
         let bypass = Bypass::Rfc(NotStored::Method);
-        self.proxy.metrics.not_stored(bypass.as_str());
+        self.note_not_kept(bypass);
         self.landed(&head, Some(Arc::new(Entry::new(ingredients))), Err(bypass), false)
     }
 
@@ -136,9 +149,14 @@ impl Fetch<'_> {
             path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
         };
         paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
-        self.proxy.shelf.purge(|label| {
+        self.proxy.shelf.invalidate(|label| {
             label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
         });
+    }
+
+    pub(super) fn note_not_kept(&self, bypass: Bypass) {
+        let now = self.proxy.clock.now().wall;
+        self.proxy.shelf.note_not_kept(&self.ask.key, label(&self.ask.permit), bypass, now);
     }
 
     /// Leaves in the fields only what is true of the body as it is given out.

@@ -87,8 +87,7 @@ impl Proxy {
         let refused = ask.origin.tokens.refused_for(now);
         let beyond_grace = refused.is_some_and(|refused| refused > ask.snapshot.config.rejected_grace);
         if beyond_grace {
-            let key = &ask.permit.credential().key;
-            self.shelf.purge(|label| label.credential == *key);
+            self.shelf.forget_credential(&ask.permit.credential().key);
         }
         beyond_grace
     }
@@ -133,7 +132,7 @@ impl Proxy {
         if !ask.is_plain() && ask.origin.health.is_ailing(self.clock.now()) {
             return;
         }
-        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key()) {
+        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(self.shelf.purges())) {
             let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), Arc::clone(entry));
             drop(lead.start(|_| async move {
                 Some(
@@ -153,7 +152,7 @@ impl Proxy {
         entry: Option<Arc<Entry>>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
-        let key = ask.flight_key();
+        let key = ask.flight_key(self.shelf.purges());
         if !ask.snapshot.config.cache.collapse || self.uncollapsed.contains_key(&key) {
             return self.fetch_alone(ask, entry, why).await;
         }
@@ -189,7 +188,7 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let waiting = self.take_off(self.flights.alone(&ask.flight_key()), ask, entry);
+        let waiting = self.take_off(self.flights.alone(&ask.flight_key(self.shelf.purges())), ask, entry);
         let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }

@@ -51,7 +51,7 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let fetch = Fetch { proxy, ask, waiter, sent: &sent };
+    let fetch = Fetch { proxy, ask, waiter, sent: &sent, purges: proxy.shelf.purges() };
     let outcome = tokio::select! {
         outcome = fetch.run(entry) => outcome,
         () = given_up => return None,
@@ -83,6 +83,8 @@ pub(super) struct Fetch<'a> {
     pub(super) ask: &'a Ask,
     waiter: Waiter,
     sent: &'a AtomicBool,
+    /// How many purges there had been when it began.
+    pub(super) purges: u64,
 }
 
 /// An answer's head, and what is known about it.
@@ -223,9 +225,9 @@ impl Fetch<'_> {
             Err(rejection) => return Err(rejection),
         };
         drop(pass);
-        let links = self.check(&head, &body)?.links;
+        let inspection = self.check(&head, &body)?;
         let verdict = judge(self.ask.rule(), &self.ask.question(), head.status, &head.fields, head.received);
-        Ok((self.keep(head, body, decoded, links, verdict), None))
+        Ok((self.keep(head, body, decoded, inspection, verdict, None), None))
     }
 
     /// Looks the body through. What is not fit is not given out.
@@ -266,7 +268,7 @@ impl Fetch<'_> {
             let limit = self.ask.snapshot.config.cache.max_entry_bytes;
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
-        self.proxy.metrics.not_stored(Bypass::TooLarge.as_str());
+        self.note_not_kept(Bypass::TooLarge);
         let json = self.must_be_json(head.status);
         let patience = self.ask.snapshot.config.upstream.request_timeout;
         let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);

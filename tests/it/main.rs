@@ -16,6 +16,7 @@ mod hostile_upstream;
 mod isolation;
 mod limits;
 mod naming;
+mod page_sets;
 mod pauses;
 mod plain;
 mod stopping;

@@ -16,9 +16,49 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("log:\n  audit: /x\n", "6:3 log.audit", "unknown key"),
     ("upstream:\n  follow_redirects: true\n", "6:3 upstream.follow_redirects", "unknown key"),
     (
-        "cache:\n  endpoints:\n    invoices: { closed_period: {} }\n",
-        "7:17 cache.endpoints.invoices.closed_period",
+        "cache:\n  endpoints:\n    invoices: { closed_period: { settle: 5d, ttl: 24h } }\n",
+        "7:32 cache.endpoints.invoices.closed_period.end_parameter",
+        "found no `end_parameter`; write the query parameter that names a period's end, as `to`",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: to, ttl: 24h } }\n",
+        "7:32 cache.endpoints.invoices.closed_period.settle",
+        "as `5d`",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: to, settle: 5d } }\n",
+        "7:32 cache.endpoints.invoices.closed_period.ttl",
+        "as `24h`",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: a=b, settle: 5d, ttl: 24h } }\n",
+        "7:49 cache.endpoints.invoices.closed_period.end_parameter",
+        "found `a=b`; write the bare name",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: to, settle: 5, ttl: 24h } }\n",
+        "7:61 cache.endpoints.invoices.closed_period.settle",
+        "its unit",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: to, settle: 5d, ttl: 0s } }\n",
+        "7:70 cache.endpoints.invoices.closed_period.ttl",
+        "more than zero",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: { end_parameter: to, settle: 5d, ttl: 1h, end: x } }\n",
+        "7:74 cache.endpoints.invoices.closed_period.end",
         "unknown key",
+    ),
+    (
+        "cache:\n  endpoints:\n    invoices: { closed_period: 24h }\n",
+        "7:32 cache.endpoints.invoices.closed_period",
+        "write a mapping",
+    ),
+    (
+        "upstream:\n  endpoints: { r: { path: /r } }\ncache:\n  endpoints:\n    r: { closed_period: { end_parameter: to, settle: 5d, ttl: 1h } }\n",
+        "9:25 cache.endpoints.r.closed_period",
+        "found no `ttl` beside it",
     ),
     ("cache:\n  endpoints:\n    invoces: {}\n", "7:5 cache.endpoints.invoces", "write `invoices`"),
     ("cache:\n  endpoints:\n    invoices:\n", "7:13 cache.endpoints.invoices", "found nothing; write `{}`"),

@@ -93,6 +93,26 @@ fn a_rule_keeps_the_defaults_of_what_it_leaves_out() {
 }
 
 #[test]
+fn a_closed_period_has_no_default_and_stands_beside_the_ttl() {
+    let rule = |text: &str| {
+        let yaml = format!("cache: {{ endpoints: {{ invoices: {text} }} }}\n");
+        let Rule::Ours(rule) = accepted(&with_acme(&yaml)).endpoints[3].rule.clone() else {
+            panic!("a rule of ours")
+        };
+        rule
+    };
+    let configured = rule("{ closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+    let closed_period = configured.closed_period.expect("one");
+    assert_eq!(&*closed_period.end_parameter, "to");
+    assert_eq!(
+        (closed_period.settle, closed_period.ttl),
+        (Duration::from_hours(120), Duration::from_hours(24))
+    );
+    assert_eq!(configured.ttl, Some(Duration::from_hours(1)));
+    assert!(rule("{ ttl: 1h }").closed_period.is_none());
+}
+
+#[test]
 fn a_listener_may_be_reached_from_elsewhere_only_if_that_is_said() {
     let config = accepted(&with_acme("server: { listen: '0.0.0.0:80', allow_non_loopback: true }\n"));
     assert_eq!(config.server.listen, Listen::Tcp(([0, 0, 0, 0], 80).into()));

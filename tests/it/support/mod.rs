@@ -313,6 +313,19 @@ impl Reply {
     }
 }
 
+/// The `ttl` of a `Cache-Status`, or less by the jitter that our rules have.
+pub fn is_nearly(cache_status: &str, expected: &str) -> bool {
+    let parted = |status: &str| -> Option<(String, i64)> {
+        let (before, rest) = status.split_once("ttl=")?;
+        let end = rest.find(';').unwrap_or(rest.len());
+        Some((format!("{before}{}", &rest[end..]), rest[..end].parse().ok()?))
+    };
+    let (Some((words, ttl)), Some((expected_words, most))) = (parted(cache_status), parted(expected)) else {
+        return cache_status == expected;
+    };
+    words == expected_words && ttl <= most && ttl >= most - most.abs() / 20 - 5
+}
+
 /// A configuration that must be right.
 pub fn configuration(yaml: &str, folder: &Path) -> Config {
     parse(yaml, "test.yaml", folder, &Environment::empty())

@@ -1,0 +1,41 @@
+//! `DELETE /api/cache`: of a tenant, of an endpoint, below a path, or all.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Reply, parameters};
+use crate::cache::purges::Selection;
+use crate::proxy::Proxy;
+
+/// Takes entries from the cache, or with `soft=true` makes them stale, and says how many.
+pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
+    let (selection, soft) = match read(proxy, query.unwrap_or_default()) {
+        Ok(read) => read,
+        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
+    };
+    let now = proxy.clock.now();
+    let purged =
+        if soft { proxy.shelf.purge_softly(&selection, now) } else { proxy.shelf.purge(&selection, now) };
+    proxy.learned.forget_denials(|_| true);
+    tracing::info!(purged, soft, "cache purged");
+    Reply::json(StatusCode::OK, &json!({ "purged": purged, "soft": soft }))
+}
+
+fn read(proxy: &Proxy, query: &str) -> Result<(Selection, bool), String> {
+    let (mut selection, mut soft) = (Selection::default(), false);
+    parameters::each(query, &["tenant", "endpoint", "path_prefix", "soft"], |name, value| {
+        match name {
+            "tenant" => parameters::of_tenant(&mut selection, proxy, value)?,
+            "endpoint" => parameters::of_endpoint(&mut selection, proxy, value)?,
+            "path_prefix" if !value.starts_with('/') => {
+                return Err(format!("`{value}` begins no path: write one as `/express/invoices`"));
+            }
+            "path_prefix" => value.clone_into(&mut selection.path_prefix),
+            _ => {
+                soft = value.parse().map_err(|_| format!("`soft={value}` is neither true nor false"))?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok((selection, soft))
+}

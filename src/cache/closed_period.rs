@@ -1,0 +1,139 @@
+//! Periods that are over: an answer about a month that has ended, and has had time to settle, may be kept for
+//! longer than one about a month that still changes.
+//!
+//! A period is open unless it can be shown to be closed. Its end is read from one query parameter, whose name is
+//! configured; one that is missing, there twice, or not understood is open, and so is a period of which there is
+//! nothing yet (`total: 0`), because it may simply not have been written. Dates have no time zone, so a day ends
+//! where it ends last, at UTC-12.
+//!
+//! Deliberately absent: the period's beginning, and years that are not written with four digits.
+
+use std::time::SystemTime;
+
+use super::judge::Verdict;
+use crate::clock::Now;
+use crate::config::{ClosedPeriod, Rule};
+use crate::domain::query;
+use crate::inspect::Count;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// How much later than at UTC a moment comes where it comes last.
+const LAST_TIME_ZONE: i64 = 12 * HOUR;
+
+/// A verdict as the rule has it for a closed period, where our `ttl` decides and the period is closed.
+#[must_use]
+pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, total: Count, now: Now) -> Verdict {
+    let Rule::Ours(rule) = rule else { return verdict };
+    let Some(closed_period) = rule.closed_period.as_ref().filter(|_| verdict.from_arrival) else {
+        return verdict;
+    };
+    let mut verdict = verdict;
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    if is_closed(closed_period, query, total, now.wall) {
+        verdict.freshness.lifetime = closed_period.ttl;
+    }
+    verdict
+}
+
+/// Whether the period that a query is about has ended, and has had time to settle.
+#[must_use]
+pub fn is_closed(closed_period: &ClosedPeriod, query: &str, total: Count, now: SystemTime) -> bool {
+    if matches!(total, Count::Number(0) | Count::Unreadable) {
+        return false;
+    }
+    let mut named =
+        query::parameters(query).filter(|parameter| parameter.name == *closed_period.end_parameter);
+    let (Some(parameter), None) = (named.next(), named.next()) else { return false };
+    let Some(end) = end(&parameter.value) else { return false };
+    let Ok(now) = now.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+    let Some(settled) = now.checked_sub(closed_period.settle) else { return false };
+    i64::try_from(settled.as_secs()).is_ok_and(|settled| settled >= end)
+}
+
+/// When a period is over, in Unix time: what is said of a month or a day is said of its whole.
+#[must_use]
+pub fn end(text: &str) -> Option<i64> {
+    let mut rest = text.as_bytes();
+    let year = digits(&mut rest, 4)?;
+    literal(&mut rest, b'-')?;
+    let month = digits(&mut rest, 2).filter(|month| (1..=12).contains(month))?;
+    if rest.is_empty() {
+        let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+        return Some(days_since_1970(year, month, 1) * DAY + LAST_TIME_ZONE);
+    }
+    literal(&mut rest, b'-')?;
+    let day = digits(&mut rest, 2).filter(|day| (1..=last_day(year, month)).contains(day))?;
+    let midnight = days_since_1970(year, month, day) * DAY;
+    if rest.is_empty() {
+        return Some(midnight + DAY + LAST_TIME_ZONE);
+    }
+    Some(midnight + time_of_day(rest)?)
+}
+
+/// What follows a date (RFC 3339, section 5.6), in seconds of UTC after its midnight; without an offset, of the
+/// last time zone. A fraction of a second counts as a whole one.
+fn time_of_day(mut rest: &[u8]) -> Option<i64> {
+    literal(&mut rest, b'T').or_else(|| literal(&mut rest, b't'))?;
+    let hour = digits(&mut rest, 2).filter(|hour| *hour < 24)?;
+    literal(&mut rest, b':')?;
+    let minute = digits(&mut rest, 2).filter(|minute| *minute < 60)?;
+    literal(&mut rest, b':')?;
+    let mut second = digits(&mut rest, 2).filter(|second| *second < 60)?;
+    if literal(&mut rest, b'.').is_some() {
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        rest = rest.get(length..).filter(|_| length > 0)?;
+        second += 1;
+    }
+    let later = match *rest {
+        [] => LAST_TIME_ZONE,
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), ref offset @ ..] => {
+            let mut offset = offset;
+            let hours = digits(&mut offset, 2).filter(|hours| *hours < 24)?;
+            literal(&mut offset, b':')?;
+            let minutes = digits(&mut offset, 2).filter(|minutes| *minutes < 60 && offset.is_empty())?;
+            let ahead = hours * HOUR + minutes * MINUTE;
+            if sign == b'+' { -ahead } else { ahead }
+        }
+        _ => return None,
+    };
+    Some(hour * HOUR + minute * MINUTE + second + later)
+}
+
+/// So many digits, as a number.
+fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
+    let (digits, after) = rest.split_at_checked(count)?;
+    *rest = after;
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(*digit - b'0')))
+}
+
+fn literal(rest: &mut &[u8], expected: u8) -> Option<()> {
+    *rest = rest.strip_prefix(&[expected])?;
+    Some(())
+}
+
+fn last_day(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// The days of the Gregorian calendar from 1970-01-01 to a date. Years begin in March here, so that the day that
+/// is not in every year is the last of its year.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+#[path = "closed_period_tests.rs"]
+mod tests;

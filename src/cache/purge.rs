@@ -1,0 +1,77 @@
+//! Taking entries from the shelf, or making them stale, on an operator's word.
+//!
+//! Pages of a set go together: where one is picked, so are its siblings. It is safe while requests run: the purge
+//! is noted before anything is taken, and an answer that was asked for before looks at that note after it has been
+//! put on the shelf.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use moka::ops::compute::{CompResult, Op};
+
+use super::purges::Selection;
+use super::{Place, PlaceLabel, Shelf};
+use crate::clock::Now;
+use crate::rfc9111::key::PrimaryKey;
+
+impl Shelf {
+    /// Takes what a selection picks from the shelf, and says how many answers that were.
+    pub fn purge(&self, selection: &Selection, now: Now) -> usize {
+        self.purges.note(selection.clone());
+        let picked = self.picked(|label| selection.picks(label));
+        // First nothing of it answers any more, then it goes.
+        for (_, place) in &picked {
+            for set in place.variants.iter().filter_map(|entry| entry.set()) {
+                drop(set.drop_all(now.monotonic));
+            }
+        }
+        let purged = picked.iter().filter_map(|(key, _)| self.places.remove(&**key));
+        let purged = purged.map(|place| place.variants.len()).sum();
+        self.tidy();
+        purged
+    }
+
+    /// Makes what a selection picks stale from now on, and says how many answers that were. Each may still be
+    /// validated, and be served stale for as long as if its life had ended now.
+    pub fn purge_softly(&self, selection: &Selection, now: Now) -> usize {
+        self.purges.note(selection.clone());
+        let picked = self.picked(|label| selection.picks(label));
+        for (_, place) in &picked {
+            for set in place.variants.iter().filter_map(|entry| entry.set()) {
+                set.end(now.monotonic);
+            }
+        }
+        picked.iter().map(|(key, _)| self.make_stale(key, now)).sum()
+    }
+
+    fn make_stale(&self, key: &PrimaryKey, now: Now) -> usize {
+        let outcome = self.places.entry_by_ref(key).and_compute_with(|known| {
+            let Some(known) = known else { return Op::Nop };
+            let place = known.value();
+            let variants = place.variants.iter().map(|entry| Arc::new(entry.staled(now))).collect();
+            Op::Put(Arc::new(Place { label: place.label.clone(), variants }))
+        });
+        match outcome {
+            CompResult::ReplacedWith(entry) | CompResult::Inserted(entry) => entry.value().variants.len(),
+            CompResult::Unchanged(_) | CompResult::StillNone(_) | CompResult::Removed(_) => 0,
+        }
+    }
+
+    /// The places that are picked, and those of their siblings.
+    fn picked(&self, picks: impl Fn(&PlaceLabel) -> bool) -> Vec<(Arc<PrimaryKey>, Arc<Place>)> {
+        let sets: HashSet<PrimaryKey> = self
+            .places
+            .iter()
+            .filter(|(_, place)| picks(&place.label) && place.is_of_a_set())
+            .map(|(_, place)| place.label.pages.clone())
+            .collect();
+        let is_sibling = |place: &Place| place.is_of_a_set() && sets.contains(&place.label.pages);
+        self.places.iter().filter(|(_, place)| picks(&place.label) || is_sibling(place)).collect()
+    }
+}
+
+impl Place {
+    fn is_of_a_set(&self) -> bool {
+        self.variants.iter().any(|entry| entry.set().is_some())
+    }
+}
