@@ -267,6 +267,7 @@ impl Shelf {
     pub fn tidy(&self) {
         self.places.run_pending_tasks();
         self.sets.tidy();
+        self.not_kept.tidy();
         let as_gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.cache_entries.set(as_gauge(self.places.entry_count()));
         self.metrics.cache_bytes.set(as_gauge(self.places.weighted_size()));

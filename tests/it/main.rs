@@ -18,6 +18,7 @@ mod limits;
 mod naming;
 mod page_sets;
 mod pauses;
+mod purging;
 mod stopping;
 mod streams;
 mod token_failures;
