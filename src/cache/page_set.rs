@@ -137,6 +137,18 @@ impl PageSet {
         self.state().members.remove(page);
     }
 
+    /// The memory that it takes for each of its pages.
+    #[must_use]
+    pub fn share(&self) -> usize {
+        const WHOLE: usize = 560;
+        const PAGE: usize = 48;
+        let pages = match self.counts.total_pages {
+            Count::Number(pages) => usize::try_from(pages).unwrap_or(usize::MAX).max(1),
+            Count::Absent | Count::Unreadable => 1,
+        };
+        PAGE + WHOLE / pages
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
