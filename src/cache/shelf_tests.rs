@@ -623,3 +623,91 @@ fn the_shelf_does_what_a_naive_model_does() {
         eprintln!("seed {seed}: {} sets, {} purges", stage.model.sets.len(), stage.model.purges.len());
     }
 }
+
+/// An entry of ours that arrives now, with these fields.
+fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) -> Entry {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+    Entry::new(Ingredients {
+        status: StatusCode::OK,
+        variant: Variant::default(),
+        fields: fields.collect(),
+        body: Bytes::new(),
+        links: Vec::new(),
+        counts: Counts::default(),
+        verdict: Verdict {
+            freshness: Freshness {
+                lifetime: Duration::from_mins(10),
+                stale_while_revalidate: Duration::from_mins(1),
+                stale_if_error: Duration::from_mins(5),
+                always_validate: false,
+                never_stale: false,
+            },
+            ours: true,
+            from_arrival,
+        },
+        received: now,
+        delay: Duration::from_mins(2),
+    })
+}
+
+#[test]
+fn an_entry_is_kept_for_as_long_as_it_could_be_used_and_no_longer() {
+    let now = Clock::System.now();
+    let later = now.after(Duration::from_mins(4));
+    let minutes = |fields, from_arrival| {
+        let useful = entry(fields, now, from_arrival).useful_for(later);
+        useful.map(|useful| useful.as_secs() / 60)
+    };
+    assert_eq!(minutes(&[], true), Some(11), "fresh, then served where nothing else can be had");
+    assert_eq!(minutes(&[], false), Some(9), "it was two minutes old when it came");
+    assert_eq!(minutes(&[("etag", "\"a\"")], true), None, "its origin can say whether it still stands");
+    assert_eq!(minutes(&[("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")], true), None);
+    let gone = entry(&[], now, true).useful_for(now.after(Duration::from_hours(1)));
+    assert_eq!(gone, Some(Duration::ZERO));
+}
+
+#[test]
+fn the_longest_of_the_variants_decides_how_long_a_place_is_kept() {
+    let now = Clock::System.now();
+    let place = |entries: Vec<Entry>| Place {
+        label: at((0, 0, 1)).1,
+        variants: entries.into_iter().map(Arc::new).collect(),
+    };
+    let (short, long) = (|| entry(&[], now, false), || entry(&[], now, true));
+    let useful = |entries| useful_for(&place(entries), now.monotonic);
+    assert_eq!(useful(vec![short(), long()]), Some(Duration::from_mins(15)));
+    assert_eq!(useful(vec![long(), short()]), Some(Duration::from_mins(15)));
+    assert_eq!(useful(vec![short(), entry(&[("etag", "\"a\"")], now, true)]), None);
+}
+
+#[test]
+fn an_entry_whose_set_was_dropped_is_not_found_though_it_stands_there() {
+    let stage = Stage::new(0);
+    let (key, label) = at((0, 0, 1));
+    let now = stage.now();
+    let (kept, outcome) = stage.shelf.keep(&key, &label, entry(&[], now, true), 0);
+    assert!(outcome.is_ok());
+    assert!(matches!(stage.shelf.find(&key, &HeaderMap::new()), Shelved::Entry(_)));
+    drop(kept.set().expect("a set").drop_all(now.monotonic));
+    assert!(stage.shelf.places.contains_key(&key));
+    assert!(matches!(stage.shelf.find(&key, &HeaderMap::new()), Shelved::Nothing));
+}
+
+#[test]
+fn what_does_not_fit_any_more_is_forgotten_by_its_set() {
+    let cache = config::Cache { max_bytes: 64 << 10, max_entry_bytes: 8 << 10, collapse: true };
+    let shelf = Shelf::new(&cache, Arc::new(Metrics::new()));
+    let now = Clock::System.now();
+    let (kept, _) = shelf.keep(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), 0);
+    for page in 1..2000 {
+        let (key, label) = at((0, 0, page));
+        let (_, outcome) = shelf.keep(&key, &label, entry(&[], now, true), 0);
+        assert!(outcome.is_ok());
+    }
+    shelf.tidy();
+    let left = shelf.places.entry_count();
+    let known = kept.set().expect("a set").drop_all(now.monotonic).members.len() as u64;
+    assert!(left < 100 && known <= left + 1, "{known} of {left}");
+}
