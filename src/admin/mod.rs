@@ -6,6 +6,7 @@
 //! Health is the process's own: a Talkdesk that is down makes nobody restart a healthy proxy.
 
 mod api;
+mod entries;
 mod page;
 mod parameters;
 mod purge;
@@ -105,6 +106,7 @@ impl Admin {
             "/api/credentials" => api::credentials(&self.proxy),
             "/api/cache" if is_read => api::cache(&self.proxy),
             "/api/cache" => return Err("GET, HEAD, DELETE"),
+            "/api/cache/entries" => entries::entries(&self.proxy, head.uri.query()),
             _ => return Reply::not_found(),
         };
         if is_read { Ok(reply) } else { Err("GET, HEAD") }
@@ -181,7 +183,7 @@ impl Reply {
         Ok(Self::error(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials and /api/cache",
+            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials, /api/cache and /api/cache/entries",
         ))
     }
 

@@ -70,3 +70,12 @@ pub(super) fn of_endpoint(selection: &mut Selection, proxy: &Proxy, value: &str)
     selection.endpoint = Some(Arc::clone(&endpoint.name));
     Ok(())
 }
+
+/// Picks what is below a path, or has a query that begins so.
+pub(super) fn below(selection: &mut Selection, value: &str) -> Result<(), String> {
+    if !value.starts_with('/') {
+        return Err(format!("`{value}` begins no path: write one as `/express/invoices`"));
+    }
+    value.clone_into(&mut selection.path_prefix);
+    Ok(())
+}

@@ -23,19 +23,14 @@ pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
 
 fn read(proxy: &Proxy, query: &str) -> Result<(Selection, bool), String> {
     let (mut selection, mut soft) = (Selection::default(), false);
-    parameters::each(query, &["tenant", "endpoint", "path_prefix", "soft"], |name, value| {
-        match name {
-            "tenant" => parameters::of_tenant(&mut selection, proxy, value)?,
-            "endpoint" => parameters::of_endpoint(&mut selection, proxy, value)?,
-            "path_prefix" if !value.starts_with('/') => {
-                return Err(format!("`{value}` begins no path: write one as `/express/invoices`"));
-            }
-            "path_prefix" => value.clone_into(&mut selection.path_prefix),
-            _ => {
-                soft = value.parse().map_err(|_| format!("`soft={value}` is neither true nor false"))?;
-            }
+    parameters::each(query, &["tenant", "endpoint", "path_prefix", "soft"], |name, value| match name {
+        "tenant" => parameters::of_tenant(&mut selection, proxy, value),
+        "endpoint" => parameters::of_endpoint(&mut selection, proxy, value),
+        "path_prefix" => parameters::below(&mut selection, value),
+        _ => {
+            soft = value.parse().map_err(|_| format!("`soft={value}` is neither true nor false"))?;
+            Ok(())
         }
-        Ok(())
     })?;
     Ok((selection, soft))
 }

@@ -90,9 +90,6 @@ pub struct Ingredients {
 /// Talkdesk's own name for a request, for a ticket.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Where an entry has a validator, it is worth keeping for so long after it can be served.
-const WORTH_VALIDATING: Duration = Duration::from_hours(1);
-
 impl Entry {
     /// Makes an entry, and prepares what clients get of it.
     #[must_use]
@@ -235,28 +232,48 @@ impl Entry {
             && self.counted_age(now) < limit
     }
 
-    /// For how long, from its arrival, it can be of use.
+    /// For how long it can yet be of use at `instant`; none where that has no limit, because its origin can say
+    /// whether it still stands.
     #[must_use]
-    pub fn useful_for(&self) -> Duration {
+    pub fn useful_for(&self, instant: Instant) -> Option<Duration> {
+        if can_be_validated(&self.origin_fields) {
+            return None;
+        }
         let Freshness { lifetime, stale_while_revalidate, stale_if_error, .. } = self.verdict.freshness;
-        let stale = stale_while_revalidate.max(stale_if_error);
-        let validate = if can_be_validated(&self.origin_fields) { WORTH_VALIDATING } else { Duration::ZERO };
-        lifetime.saturating_add(stale).saturating_add(validate)
+        let before = if self.verdict.from_arrival { Duration::ZERO } else { self.initial_age };
+        let age = before.saturating_add(instant.saturating_duration_since(self.received));
+        Some(lifetime.saturating_add(stale_while_revalidate.max(stale_if_error)).saturating_sub(age))
     }
 
-    /// The memory that it takes.
+    /// The memory that it takes, its share of its set included, but for its place.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let fields = |fields: &HeaderMap| -> usize {
-            fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 112).sum()
-        };
-        size_of::<Self>()
-            + self.body.len()
-            + self.links.len() * size_of::<Splice>()
-            + fields(&self.origin_fields)
-            + fields(&self.client_fields)
+        let texts: usize = self.origin_fields.iter().map(|(name, value)| text(name, value)).sum();
+        let own = size_of::<Self>() + ALLOCATION + self.body.len() + 2 * ALLOCATION;
+        own + self.links.len() * size_of::<Splice>()
+            + texts
+            + table(&self.origin_fields)
+            + table(&self.client_fields)
             + self.variant.length()
+            + self.upstream_request_id.as_ref().map_or(0, |id| id.len() + ALLOCATION)
+            + self.set.as_ref().map_or(0, |set| set.share())
     }
+}
+
+/// What an allocation takes beside what was asked for, a reference count included.
+const ALLOCATION: usize = 32;
+
+/// What a table of fields takes per field that it has room for.
+const FIELD: usize = 110;
+
+fn table(fields: &HeaderMap) -> usize {
+    fields.capacity() * FIELD + 2 * ALLOCATION
+}
+
+/// A field's texts: both tables share them, so each is allocated once, and the count of who shares it is too.
+fn text(name: &HeaderName, value: &HeaderValue) -> usize {
+    const SHARED: usize = 40;
+    name.as_str().len() + value.len() + 2 * (SHARED + ALLOCATION)
 }
 
 /// Fields as hyper reads them are slices of the whole head; a copy does not pin that.

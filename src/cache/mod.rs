@@ -73,8 +73,8 @@ pub struct PlaceLabel {
     pub pages: PrimaryKey,
 }
 
-/// What moka keeps per entry beside key and value, measured; and our own place and list.
-const BOOKKEEPING: usize = 300;
+/// What moka keeps per place beside key and value, and our own place and list; `tests/weight.rs` measures it.
+const BOOKKEEPING: usize = 500;
 
 /// A URL that varies more than this is not worth remembering further.
 const MOST_VARIANTS: usize = 16;
@@ -278,6 +278,7 @@ impl Shelf {
     pub fn tidy(&self) {
         self.places.run_pending_tasks();
         self.sets.tidy();
+        self.not_kept.tidy();
         let as_gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.cache_entries.set(as_gauge(self.places.entry_count()));
         self.metrics.cache_bytes.set(as_gauge(self.places.weighted_size()));
@@ -332,7 +333,7 @@ pub fn label(permit: &Permit) -> PlaceLabel {
 
 fn weight(key: &PrimaryKey, place: &Place) -> u32 {
     let variants: usize = place.variants.iter().map(|entry| entry.weight()).sum();
-    let label = place.label.path_and_query.len();
+    let label = place.label.path_and_query.len() + place.label.pages.length();
     u32::try_from(key.length() + label + BOOKKEEPING + variants).unwrap_or(u32::MAX)
 }
 
@@ -340,21 +341,27 @@ fn weight(key: &PrimaryKey, place: &Place) -> u32 {
 struct KeepAsLongAsUseful;
 
 impl moka::Expiry<PrimaryKey, Arc<Place>> for KeepAsLongAsUseful {
-    fn expire_after_create(&self, _: &PrimaryKey, place: &Arc<Place>, _: Instant) -> Option<Duration> {
-        Some(keep(place))
+    fn expire_after_create(&self, _: &PrimaryKey, place: &Arc<Place>, created: Instant) -> Option<Duration> {
+        useful_for(place, created)
     }
 
     fn expire_after_update(
         &self,
         _: &PrimaryKey,
         place: &Arc<Place>,
-        _: Instant,
+        updated: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(keep(place))
+        useful_for(place, updated)
     }
 }
 
-fn keep(place: &Place) -> Duration {
-    place.variants.iter().map(|entry| entry.useful_for()).max().unwrap_or_default()
+/// For as long as the one of its answers that is of use for longest.
+fn useful_for(place: &Place, instant: Instant) -> Option<Duration> {
+    let each = place.variants.iter().map(|entry| entry.useful_for(instant));
+    each.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other))).flatten()
 }
+
+#[cfg(test)]
+#[path = "shelf_tests.rs"]
+mod tests;

@@ -42,6 +42,11 @@ impl NotKeptLately {
         });
     }
 
+    /// Lets go of what is too much.
+    pub(super) fn tidy(&self) {
+        self.0.run_pending_tasks();
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = Arc<NotKept>> {
         self.0.iter().map(|(_, not_kept)| not_kept)
     }

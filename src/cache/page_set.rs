@@ -113,7 +113,8 @@ impl PageSet {
         self.dropped.load(Ordering::Acquire)
     }
 
-    /// Whether it has more than one page, so that a walk could meet old ones and new ones.
+    /// Whether more than one of its pages was asked for, so that there are walks, which could meet old ones and new
+    /// ones.
     #[must_use]
     pub fn has_several(&self) -> bool {
         self.several.load(Ordering::Relaxed)
@@ -137,6 +138,18 @@ impl PageSet {
         self.state().members.remove(page);
     }
 
+    /// The memory that it takes for each of its pages.
+    #[must_use]
+    pub fn share(&self) -> usize {
+        const WHOLE: usize = 560;
+        const PAGE: usize = 48;
+        let pages = match self.counts.total_pages {
+            Count::Number(pages) => usize::try_from(pages).unwrap_or(usize::MAX).max(1),
+            Count::Absent | Count::Unreadable => 1,
+        };
+        PAGE + WHOLE / pages
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,11 +157,7 @@ impl PageSet {
     fn enlist(&self, state: &mut State, arrival: &Arrival<'_>) {
         state.members.insert(arrival.page.clone());
         state.latest_asked = state.latest_asked.max(arrival.asked);
-        let several = match self.counts.total_pages {
-            Count::Number(pages) => pages > 1,
-            Count::Absent | Count::Unreadable => state.members.len() > 1,
-        };
-        self.several.store(several, Ordering::Relaxed);
+        self.several.store(state.members.len() > 1, Ordering::Relaxed);
     }
 
     fn dropped_as_of(self: &Arc<Self>, state: &mut State, now: Instant) -> Dropped {

@@ -171,9 +171,10 @@ fn an_ended_set_is_renewed_by_what_is_asked_for_later() {
 }
 
 #[test]
-fn a_set_has_several_pages_where_it_says_so_or_has_them() {
+fn a_set_has_several_pages_once_a_second_one_was_asked_for() {
     let stage = Stage::new();
-    assert!(stage.joins("1", 30, 0).0.has_several(), "total_pages says so");
+    assert!(!stage.joins("1", 30, 0).0.has_several(), "nobody walks, though there are more");
+    assert!(stage.joins("2", 30, 0).0.has_several());
     let without = |page: &str| {
         stage.sets.admit(&Arrival {
             set: &key("products"),

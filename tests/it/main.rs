@@ -19,6 +19,7 @@ mod naming;
 mod page_sets;
 mod pauses;
 mod plain;
+mod purging;
 mod stopping;
 mod streams;
 mod token_failures;

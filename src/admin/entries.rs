@@ -1,0 +1,128 @@
+//! `GET /api/cache/entries`: what stands in the cache, and what was not kept lately and why, for whoever wonders
+//! about one request. Never a body, a secret or a token.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Reply, parameters};
+use crate::access_log::timestamp;
+use crate::cache::not_kept::NotKept;
+use crate::cache::purges::Selection;
+use crate::cache::{Entry, Place, PlaceLabel};
+use crate::clock::Now;
+use crate::domain::credential::CredentialKey;
+use crate::proxy::Proxy;
+use crate::rfc9111::validation::can_be_validated;
+
+/// How many are shown of each where the query does not say.
+const SHOWN: usize = 100;
+/// How many are shown of each at most.
+const MOST_SHOWN: usize = 1000;
+
+/// The owners of credentials, by what entries have of them.
+type Owners = HashMap<CredentialKey, String>;
+
+/// The entries that a query picks, and the answers that were not kept.
+pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
+    let (selection, limit) = match read(proxy, query.unwrap_or_default()) {
+        Ok(read) => read,
+        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
+    };
+    let now = proxy.clock.now();
+    let snapshot = proxy.snapshot();
+    let owners: Owners = snapshot
+        .origins()
+        .map(|origin| origin.tokens.credential())
+        .map(|credential| (credential.key.clone(), credential.owner.to_string()))
+        .collect();
+    let mut places: Vec<_> = proxy.shelf.places().filter(|place| selection.picks(&place.label)).collect();
+    places.sort_by(|one, other| one.label.path_and_query.cmp(&other.label.path_and_query));
+    let usable = |place: &Arc<Place>| {
+        let place = Arc::clone(place);
+        (0..place.variants.len()).map(move |at| (Arc::clone(&place), at))
+    };
+    let all: Vec<_> =
+        places.iter().flat_map(usable).filter(|(place, at)| !place.variants[*at].is_dropped()).collect();
+    let shown: Vec<_> =
+        all.iter().take(limit).map(|(place, at)| entry(&place.variants[*at], place, &owners, now)).collect();
+    let mut not_kept: Vec<_> = proxy.shelf.not_kept().filter(|one| selection.picks(&one.label)).collect();
+    not_kept.sort_by_key(|one| Reverse(one.last));
+    let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_kept_one(one, &owners)).collect();
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "total": all.len(),
+            "limit": limit,
+            "entries": shown,
+            "not_kept_total": not_kept.len(),
+            "not_kept": refused,
+        }),
+    )
+}
+
+fn read(proxy: &Proxy, query: &str) -> Result<(Selection, usize), String> {
+    let (mut selection, mut limit) = (Selection::default(), SHOWN);
+    parameters::each(query, &["tenant", "endpoint", "path_prefix", "limit"], |name, value| match name {
+        "tenant" => parameters::of_tenant(&mut selection, proxy, value),
+        "endpoint" => parameters::of_endpoint(&mut selection, proxy, value),
+        "path_prefix" => parameters::below(&mut selection, value),
+        _ => match value.parse() {
+            Ok(number @ 1..=MOST_SHOWN) => {
+                limit = number;
+                Ok(())
+            }
+            _ => Err(format!("`limit={value}` can't be: write a number from 1 to {MOST_SHOWN}")),
+        },
+    })?;
+    Ok((selection, limit))
+}
+
+fn entry(entry: &Entry, place: &Place, owners: &Owners, now: Now) -> Value {
+    let mut shown = labelled(&place.label, owners);
+    shown["status"] = entry.status.as_u16().into();
+    shown["state"] = state(entry, now).into();
+    shown["received"] = timestamp(now.wall_at(entry.received)).into();
+    shown["age_seconds"] = entry.age(now).as_secs().into();
+    shown["fresh_for_seconds"] = entry.remaining(now).into();
+    shown["bytes"] = entry.weight().into();
+    shown["hits"] = entry.hits().into();
+    shown["variants"] = place.variants.len().into();
+    shown
+}
+
+/// What may be done with an entry.
+fn state(entry: &Entry, now: Now) -> &'static str {
+    let freshness = &entry.verdict.freshness;
+    if entry.counted_age(now) < freshness.lifetime && !freshness.always_validate {
+        "fresh"
+    } else if entry.serves_while_revalidating(now) {
+        "stale_while_revalidate"
+    } else if entry.serves_on_error(now) {
+        "stale_if_error"
+    } else if can_be_validated(&entry.origin_fields) {
+        "to_be_validated"
+    } else {
+        "expired"
+    }
+}
+
+fn not_kept_one(one: &NotKept, owners: &Owners) -> Value {
+    let mut shown = labelled(&one.label, owners);
+    shown["reason"] = one.bypass.as_str().into();
+    shown["last"] = timestamp(one.last).into();
+    shown["times"] = one.times.into();
+    shown
+}
+
+fn labelled(label: &PlaceLabel, owners: &Owners) -> Value {
+    json!({
+        "endpoint": &*label.endpoint,
+        "credential": owners.get(&label.credential),
+        "account_id": label.account.map(|account| account.to_string()),
+        "path": &*label.path_and_query,
+    })
+}
