@@ -10,6 +10,9 @@
 
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use super::judge::Verdict;
 use crate::clock::Now;
 use crate::config::{ClosedPeriod, Rule};
@@ -56,16 +59,16 @@ pub fn is_closed(closed_period: &ClosedPeriod, query: &str, total: Count, now: S
 #[must_use]
 pub fn end(text: &str) -> Option<i64> {
     let mut rest = text.as_bytes();
-    let year = digits(&mut rest, 4)?;
+    let year = i16::try_from(digits(&mut rest, 4)?).ok()?;
     literal(&mut rest, b'-')?;
-    let month = digits(&mut rest, 2).filter(|month| (1..=12).contains(month))?;
+    let month = i8::try_from(digits(&mut rest, 2)?).ok()?;
     if rest.is_empty() {
-        let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-        return Some(days_since_1970(year, month, 1) * DAY + LAST_TIME_ZONE);
+        let last = Date::new(year, month, 1).ok()?.last_of_month();
+        return Some(midnight(last)? + DAY + LAST_TIME_ZONE);
     }
     literal(&mut rest, b'-')?;
-    let day = digits(&mut rest, 2).filter(|day| (1..=last_day(year, month)).contains(day))?;
-    let midnight = days_since_1970(year, month, day) * DAY;
+    let date = Date::new(year, month, i8::try_from(digits(&mut rest, 2)?).ok()?).ok()?;
+    let midnight = midnight(date)?;
     if rest.is_empty() {
         return Some(midnight + DAY + LAST_TIME_ZONE);
     }
@@ -116,22 +119,9 @@ fn literal(rest: &mut &[u8], expected: u8) -> Option<()> {
     Some(())
 }
 
-fn last_day(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// The days of the Gregorian calendar from 1970-01-01 to a date. Years begin in March here, so that the day that
-/// is not in every year is the last of its year.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+/// A day's midnight at UTC, in Unix time.
+fn midnight(date: Date) -> Option<i64> {
+    Some(TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?.as_second())
 }
 
 #[cfg(test)]

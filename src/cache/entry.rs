@@ -232,14 +232,15 @@ impl Entry {
             && self.counted_age(now) < limit
     }
 
-    /// For how long it can yet be of use at `instant`; none where that has no limit, because its origin can say
-    /// whether it still stands.
+    /// For how long it can yet be of use at `instant`; none where that has no limit: its origin can say whether it
+    /// still stands, or leaves it to clients how stale they take it (`max-stale`).
     #[must_use]
     pub fn useful_for(&self, instant: Instant) -> Option<Duration> {
-        if can_be_validated(&self.origin_fields) {
+        let Freshness { lifetime, stale_while_revalidate, stale_if_error, never_stale, .. } =
+            self.verdict.freshness;
+        if can_be_validated(&self.origin_fields) || !(self.verdict.ours || never_stale) {
             return None;
         }
-        let Freshness { lifetime, stale_while_revalidate, stale_if_error, .. } = self.verdict.freshness;
         let before = if self.verdict.from_arrival { Duration::ZERO } else { self.initial_age };
         let age = before.saturating_add(instant.saturating_duration_since(self.received));
         Some(lifetime.saturating_add(stale_while_revalidate.max(stale_if_error)).saturating_sub(age))

@@ -173,8 +173,10 @@ fn an_ended_set_is_renewed_by_what_is_asked_for_later() {
 #[test]
 fn a_set_has_several_pages_once_a_second_one_was_asked_for() {
     let stage = Stage::new();
-    assert!(!stage.joins("1", 30, 0).0.has_several(), "nobody walks, though there are more");
-    assert!(stage.joins("2", 30, 0).0.has_several());
+    let (first, _) = stage.joins("1", 30, 0);
+    assert!(!first.has_several(), "nobody walks, though there are more");
+    let (second, _) = stage.joins("2", 30, 0);
+    assert!(first.has_several() && second.has_several());
     let without = |page: &str| {
         stage.sets.admit(&Arrival {
             set: &key("products"),
