@@ -274,6 +274,10 @@ fn narrow(
 
 /// The query that keeps an Instance to itself, and the wall behind it.
 fn narrow_to_instance(ask: &Ask<'_>, account: AccountId, policy: &Policy) -> Result<Narrowed, Denial> {
+    // What a change would touch stands in its body, and nothing could keep that to the account.
+    if !matches!(*ask.method, Method::GET | Method::HEAD) {
+        return Err(Denial::OrganizationOnly);
+    }
     let scope = match &ask.endpoint.content {
         Content::Accounts | Content::Opaque => return Err(Denial::OrganizationOnly),
         Content::Catalogue => None,

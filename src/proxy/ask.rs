@@ -68,11 +68,12 @@ impl Ask {
     }
 
     /// The method that goes upstream: ours fetches a `HEAD` as a `GET`, so that its answer can be kept and its length
-    /// be known.
+    /// be known; and so does one whose answer has to be looked through.
     #[must_use]
     pub fn upstream_method(&self) -> &Method {
         let method = self.permit.method();
-        if *method == Method::HEAD && !self.is_plain() { &Method::GET } else { method }
+        let as_get = !self.is_plain() || self.permit.wall().is_some();
+        if *method == Method::HEAD && as_get { &Method::GET } else { method }
     }
 
     /// Whether an answer to it may come from the cache.

@@ -8,8 +8,10 @@ use crate::oauth::grant::retry_after;
 
 /// Why a status answers nothing that was asked. A challenge of a proxy is among them: it would ask callers for
 /// credentials, as a 401 would.
-pub(super) fn unasked_for(status: StatusCode, plain: bool) -> Option<&'static str> {
+pub(super) fn unasked_for(status: StatusCode, plain: bool, for_origin: bool) -> Option<&'static str> {
     match status {
+        // The conditions were the client's own.
+        StatusCode::NOT_MODIFIED if for_origin => None,
         // A part may be what the client asked for, and is its own to judge.
         StatusCode::PARTIAL_CONTENT if plain => None,
         StatusCode::NOT_MODIFIED => Some("it is a 304 to a request without conditions"),

@@ -120,7 +120,7 @@ impl Fetch<'_> {
             answer = self.send(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
-        if let Some(reason) = unasked_for(head.status, self.ask.is_plain()) {
+        if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.for_origin) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let Sent { response, pass, asked, .. } = answer;

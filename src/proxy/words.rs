@@ -311,7 +311,7 @@ fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCode) -> Told
         Denial::OrganizationOnly => (
             denial_status,
             "organization_only",
-            format!("{tenant} is served with its Organization's client, which would show it other accounts here."),
+            format!("{tenant} is served with its Organization's client, which would show it other accounts here, or let it change them."),
             "Ask as the Organization.".into(),
         ),
         Denial::ParameterNotAllowed { parameter } => (

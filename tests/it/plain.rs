@@ -292,6 +292,35 @@ async fn section_4_3_2_a_condition_that_only_the_origin_can_judge_goes_there() {
 }
 
 #[tokio::test]
+async fn a_304_to_the_clients_own_conditions_passes() {
+    let (peer, proxy) = start().await;
+    peer.answers(PATH, [Canned::status(304).with("etag", "\"a\"")]);
+    let conditions = [("if-unmodified-since", "Mon, 01 Jan 2024 00:00:00 GMT"), ("if-none-match", "\"a\"")];
+    let reply = proxy.get_with(ASKED, &conditions).await;
+    assert_eq!((reply.status, reply.field("etag")), (StatusCode::NOT_MODIFIED, "\"a\""));
+    assert_eq!(peer.seen(PATH)[0].fields["if-none-match"], "\"a\"");
+}
+
+#[tokio::test]
+async fn an_instance_on_its_organizations_credential_may_change_nothing() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    let records = PLAIN.replace(
+        "forward_request_fields: all }",
+        "forward_request_fields: all, account_parameter: a, account_field: account_id }",
+    );
+    let proxy = peer.proxy(&records).await;
+    let asked = "/instances/josephpinetrees/test/a";
+    for method in [Method::POST, Method::PUT, Method::DELETE] {
+        let reply = proxy.send(method, asked, &[], "{}").await;
+        reply.assert_problem(403, "organization_only");
+    }
+    assert_eq!((peer.calls(PATH), peer.calls(TOKEN_PATH)), (0, 0));
+    peer.answers(PATH, [Canned::json(r#"{"_embedded":{"x":[{"account_id":"other"}]}}"#)]);
+    let headed = proxy.ask(Method::HEAD, asked, &[]).await;
+    assert_eq!(headed.status, StatusCode::BAD_GATEWAY, "it is fetched and looked through");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_anything_is_sent() {
     let (peer, proxy) = start().await;
     let reply = proxy.send(Method::POST, ASKED, &[], vec![b'x'; 200 * 1024]).await;
