@@ -29,7 +29,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-const REQUEST: &[u8] = b"GET /organizations/organization-1/express/products HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
+const REQUEST: &[u8] =
+    b"GET /organizations/organization-1/express/products HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
     User-Agent: hits\r\nAccept: application/json\r\n\r\n";
 
 fn main() -> ExitCode {

@@ -33,7 +33,7 @@ pub(super) fn status(proxy: &Proxy) -> String {
         page,
         "<h1>billing-insights-proxy {}</h1><p class=\"dim\">As of {now}; this page renews itself every 10 seconds. \
          <a href=\"/metrics\">metrics</a> · <a href=\"/api/tenants\">tenants</a> · \
-         <a href=\"/api/credentials\">credentials</a> · <a href=\"/api/cache\">cache</a></p>",
+         <a href=\"/api/credentials\">credentials</a> · <a href=\"/api/cache\">cache</a> · <a href=\"/api/cache/entries\">entries</a></p>",
         env!("CARGO_PKG_VERSION")
     );
     failing(&mut page, proxy);

@@ -108,13 +108,14 @@ async fn a_background_refresh_goes_last() {
   upstream: { rate: 1/s, burst: 1, max_wait: 1h }
 cache:
   endpoints:
-    invoices: { ttl: 60s, stale_while_revalidate: 1h }
+    products: { ttl: 60s, stale_while_revalidate: 1h }
 ";
     let proxy = talkdesk.proxy(SAMPLE_TENANTS, further).await;
-    proxy.get(&page(1)).await;
+    let products = "/organizations/acme/express/products";
+    proxy.get(products).await;
     proxy.advance(Duration::from_secs(61));
     assert_eq!(proxy.get("/organizations/acme/express/accounts").await.status, StatusCode::OK);
-    let stale = proxy.get(&page(1)).await;
+    let stale = proxy.get(products).await;
     assert!(stale.cache_status().contains("detail=while_revalidate"), "{}", stale.cache_status());
     waiting(&proxy, 1).await;
     let client = proxy.get("/organizations/acme/express/subscriptions");

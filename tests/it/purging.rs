@@ -93,7 +93,8 @@ async fn whoever_asks_after_a_purge_does_not_wait_for_what_was_asked_for_before(
     let (talkdesk, proxy) = sample_proxy("").await;
     under_way(&talkdesk, proxy.get(ASKED)).await;
     purge(&proxy, "").await;
-    let reply = proxy.get(ASKED).await;
+    let asking = tokio::time::timeout(Duration::from_secs(10), proxy.get(ASKED));
+    let reply = asking.await.expect("it does not wait for the first");
     assert!(reply.cache_status().ends_with("stored"), "{}", reply.cache_status());
     proxy.advance(Duration::from_secs(2));
     eventually("the first has landed", async || {
