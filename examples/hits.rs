@@ -12,7 +12,7 @@
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use billing_insights_proxy::app::App;
 use billing_insights_proxy::clock::Clock;
@@ -105,11 +105,12 @@ async fn measure(what: &str, mut connection: DuplexStream, requests: usize) {
     let mut buffer = vec![0; 64 * 1024];
     let length = ask(&mut connection, &mut buffer).await;
     let length = length.max(ask(&mut connection, &mut buffer).await);
-    let began = Instant::now();
+    let clock = Clock::System;
+    let began = clock.now();
     for _ in 0..requests {
         ask(&mut connection, &mut buffer).await;
     }
-    let each = began.elapsed() / u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
+    let each = clock.now().since(began.monotonic) / u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
     println!("{what}: {requests} requests, {length} bytes each, {each:?} each");
 }
 
@@ -121,9 +122,9 @@ async fn ask(connection: &mut DuplexStream, buffer: &mut [u8]) -> usize {
         let more = connection.read(&mut buffer[read..]).await.expect("an answer");
         assert!(more > 0, "the connection ended");
         read += more;
-        let heard = &buffer[..read];
-        let Some(end) = heard.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = std::str::from_utf8(&heard[..end]).expect("text");
+        let answer = &buffer[..read];
+        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&answer[..end]).expect("text");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let body: usize = length.and_then(|length| length.parse().ok()).expect("a length");
         if read == end + 4 + body {
