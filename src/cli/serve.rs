@@ -35,6 +35,7 @@ async fn serve(config: Config) -> Result<(), Failed> {
         data = %addresses.data,
         admin = %addresses.admin,
         metrics = addresses.metrics.as_deref().unwrap_or("on the admin listener"),
+        further = ?addresses.listeners,
         tenants,
         version = env!("CARGO_PKG_VERSION"),
         "serving"

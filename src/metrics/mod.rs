@@ -59,6 +59,8 @@ pub struct Metrics {
     pub config_last_reload_success_timestamp: Gauge,
     /// Access log lines that were dropped because the writer could not keep up.
     pub log_dropped: IntCounter,
+    /// Audit log lines that were dropped likewise, or could not be written.
+    pub audit_dropped: IntCounter,
 }
 
 /// From a hit in memory to a request that runs into its deadline, in seconds.
@@ -198,6 +200,10 @@ impl Metrics {
             log_dropped: register.counter(
                 "log_dropped_total",
                 "Access log lines dropped because their writer could not keep up.",
+            ),
+            audit_dropped: register.counter(
+                "audit_dropped_total",
+                "Audit log lines dropped because they could not be written in time, or at all.",
             ),
             registry,
         }

@@ -12,6 +12,7 @@
 
 pub mod ask;
 pub mod discovery;
+pub mod entrance;
 pub mod envelope;
 pub mod fetched;
 mod head_of_answer;
@@ -41,11 +42,13 @@ use hyper::body::Incoming;
 
 use self::ask::{Ask, FlightKey};
 use self::discovery::Discovery;
+use self::entrance::Entrance;
 use self::fetched::{Content, Outcome};
 use self::rejection::Rejection;
 use self::replay::Recipient;
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
+use crate::audit::AuditLog;
 use crate::body::Body;
 use crate::cache::{Shelf, primary_key};
 use crate::clock::Clock;
@@ -78,6 +81,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// What an auditor wants to know.
+    pub audit: AuditLog,
     flights: SingleFlight<FlightKey, Outcome>,
     uncollapsed: moka::sync::Cache<FlightKey, ()>,
     discovery: Discovery,
@@ -94,6 +99,7 @@ impl Proxy {
             learned: Arc::clone(&shared.learned),
             metrics: Arc::clone(&shared.metrics),
             clock: shared.clock.clone(),
+            audit: shared.audit.clone(),
             flights: SingleFlight::default(),
             uncollapsed: moka::sync::Cache::builder()
                 .max_capacity(10_000)
@@ -132,6 +138,7 @@ impl Proxy {
         visit: &mut Visit,
         request: Request<Incoming>,
         connection: Connection,
+        entrance: &Entrance,
     ) -> Result<Response<Body>, Rejection> {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let (head, body) = request.into_parts();
@@ -144,7 +151,7 @@ impl Proxy {
             meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
         })?;
         visit.bare = target.prefix.is_none();
-        let tenant = self.tenant(&head, target.prefix, &snapshot);
+        let tenant = self.tenant(&head, target.prefix, &snapshot, entrance);
         if let Ok(tenant) = &tenant {
             visit.tenant = Some(Arc::clone(tenant));
         }
@@ -154,6 +161,7 @@ impl Proxy {
             return Ok(answer);
         }
         let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
+        visit.credential = Some(Arc::clone(permit.credential()));
         let ask = Arc::new(ask(permit, &head, &snapshot, connection)?);
         let found = self.lookup(&ask, now);
         let answer = if visit.overloaded {
@@ -184,17 +192,19 @@ impl Proxy {
         head: &Parts,
         prefix: Option<&str>,
         snapshot: &Snapshot,
+        entrance: &Entrance,
     ) -> Result<Arc<Tenant>, Rejection> {
         let mut fields = head.headers.get_all(headers::X_TENANT).iter();
         let naming = Naming {
             prefix,
             field: fields.next().map(http::HeaderValue::as_bytes),
             field_repeated: fields.next().is_some(),
-            default: snapshot.config.server.default_tenant.as_ref(),
+            default: entrance.default_tenant(&snapshot.config.server),
         };
         let name = naming.resolve().map_err(Rejection::Unnamed)?;
         snapshot
             .tenant(&name, &self.learned)
+            .filter(|tenant| entrance.knows(&tenant.name))
             .ok_or_else(|| Rejection::Unnamed(Unnamed::Unknown(name.to_string())))
     }
 

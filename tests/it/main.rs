@@ -6,6 +6,7 @@
 mod support;
 
 mod admin;
+mod audit;
 mod cache;
 mod discovery;
 mod entitlement;
@@ -15,6 +16,7 @@ mod hostile_clients;
 mod hostile_upstream;
 mod isolation;
 mod limits;
+mod listeners;
 mod naming;
 mod pauses;
 mod stopping;
