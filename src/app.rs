@@ -175,6 +175,7 @@ impl App {
         let bounds = Bounds {
             connections: Arc::new(Semaphore::new(server.max_connections)),
             header_timeout: server.header_timeout,
+            metrics: Arc::clone(&self.proxy.metrics),
         };
         // Whoever floods the data plane must not shut the operator out.
         let admin_bounds =

@@ -3,6 +3,7 @@
 //! HTTP/1.1 only. A connection has bounded time for a head, bounded room for it, and there are so many at once;
 //! beyond that, new ones wait in the system's queue.
 
+mod bare_answer;
 mod socket_file;
 
 use std::convert::Infallible;
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
+use crate::metrics::Metrics;
+use bare_answer::Dressed;
 
 pub use socket_file::SocketFile;
 
@@ -54,6 +57,8 @@ pub struct Bounds {
     pub connections: Arc<Semaphore>,
     /// How long a head may take.
     pub header_timeout: Duration,
+    /// Where what never becomes a request is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// When to stop, in two steps.
@@ -223,7 +228,10 @@ where
         .header_read_timeout(bounds.header_timeout)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(MOST_FIELDS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(
+            TokioIo::new(Dressed::new(stream, Arc::clone(&bounds.metrics))),
+            TowerToHyperService::new(service),
+        );
     let watched = graceful.watch(connection);
     async move {
         if let Err(error) = watched.await {

@@ -36,6 +36,10 @@ pub enum Rejection {
     },
     /// The request target is too long.
     UriTooLong,
+    /// What came is no HTTP/1.1.
+    MalformedRequest,
+    /// The head is longer, or has more fields, than may be.
+    HeaderTooLarge,
     /// A body where there must be none.
     BodyNotAllowed,
     /// More requests in flight than configured.
@@ -206,6 +210,8 @@ impl Rejection {
             | Self::InvalidTarget(_)
             | Self::SlashTooMany { .. }
             | Self::UriTooLong
+            | Self::MalformedRequest
+            | Self::HeaderTooLarge
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint { .. }
             | Self::MethodNotAllowed { .. }
@@ -237,6 +243,8 @@ impl Rejection {
                 | Self::InvalidTarget(_)
                 | Self::SlashTooMany { .. }
                 | Self::UriTooLong
+                | Self::MalformedRequest
+                | Self::HeaderTooLarge
                 | Self::BodyNotAllowed
                 | Self::UnknownEndpoint { .. }
                 | Self::MethodNotAllowed { .. }
