@@ -216,7 +216,16 @@ impl Metrics {
         for reason in ["while_revalidate", "error", "slow", "paused", "limited", "rejected"] {
             self.stale_served.with_label_values(&[reason]);
         }
-        for kind in ["connect", "tls", "reset", "timeout", "protocol", "too_large", "account_mismatch"] {
+        for kind in [
+            "connect",
+            "tls",
+            "reset",
+            "timeout",
+            "protocol",
+            "too_large",
+            "account_mismatch",
+            "token_in_answer",
+        ] {
             self.upstream_errors.with_label_values(&[kind]);
         }
         for cause in ["size", "expired", "replaced", "purged"] {

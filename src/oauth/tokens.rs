@@ -402,6 +402,15 @@ impl Tokens {
     }
 }
 
+#[cfg(test)]
+impl Token {
+    /// A token that is good until then.
+    pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
+        let authorization = format!("Bearer {secret}").parse().expect("a field's value");
+        Self { authorization, number: 1, usable_until, refresh_at: usable_until, scopes: BTreeSet::new() }
+    }
+}
+
 impl Progress {
     fn may_attempt(&self, now: Now) -> Result<(), NoToken> {
         match &self.failure {

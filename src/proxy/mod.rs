@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod entrance;
 pub mod envelope;
 pub mod fetched;
+pub mod giveaway;
 mod head_of_answer;
 pub mod headers;
 pub mod health;

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use super::giveaway::Giveaway;
 use super::headers::RateState;
 use super::health::Health;
 use super::rejection::{Limit, Rejection};
@@ -198,14 +199,19 @@ impl Origin {
         Ok(token)
     }
 
-    async fn exchange(&self, errand: &Errand<'_>, token: &Token) -> Result<Response<Incoming>, Rejection> {
+    async fn exchange(
+        &self,
+        errand: &Errand<'_>,
+        token: &Arc<Token>,
+    ) -> Result<Response<Incoming>, Rejection> {
         let request = request(errand.permit, errand.fields, token)?;
         errand.sent.store(true, Ordering::Relaxed);
         errand.tenant_metrics.upstream_requests.inc();
         let sending = self.outbound.clone().oneshot(request);
         let outcome = self.clock.timeout_at(errand.deadline, sending).await;
         match outcome {
-            Ok(Ok(response)) => {
+            Ok(Ok(mut response)) => {
+                Giveaway::guard(&mut response, token, &self.metrics);
                 errand.endpoint_metrics.upstream_answered(response.status());
                 Ok(response)
             }

@@ -91,6 +91,8 @@ pub enum Rejection {
     },
     /// The answer held, or might have held, another account's records.
     AccountMismatch(String),
+    /// The answer repeats the token that the request carried.
+    TokenInAnswer,
     /// Talkdesk asked for a pause.
     UpstreamRateLimited {
         /// The rest of it, where Talkdesk said.
@@ -220,6 +222,7 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
+            | Self::TokenInAnswer
             // A second 401 says that the tenant may not see this any more.
             | Self::TokenRejected(_)
             | Self::Internal => None,

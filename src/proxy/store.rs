@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::{Interest, Landed, Streaming};
+use super::giveaway::Giveaway;
 use super::head_of_answer::{drop_from_vary, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
@@ -185,15 +186,16 @@ impl Fetch<'_> {
         pass: Pass,
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
-        let fields = response.headers().clone();
+        let (fields, giveaway) = (response.headers().clone(), Giveaway::of(&response));
         if head.status == StatusCode::FORBIDDEN && *self.ask.rule() != Rule::Plain {
-            return Err(self.forbidden(&head, &fields, response.into_body()).await);
+            return Err(self.forbidden(&head, &fields, response.into_body(), giveaway).await);
         }
         let refused = matches!(head.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE);
         if refused {
             self.proxy.shelf.remove(&self.ask.key);
         }
-        let receiving = Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes);
+        let most = config.upstream.max_response_bytes;
+        let receiving = Receiving::new(&fields, response.into_body(), most, giveaway);
         let read = match receiving {
             Ok(mut receiving) => {
                 receiving.read(config.cache.max_entry_bytes).await.map(|read| (read, receiving))
@@ -204,7 +206,7 @@ impl Fetch<'_> {
             Ok((Received::Whole(body), _)) => body,
             Ok((Received::Part(first), receiving)) => return self.stream(head, first, receiving, pass),
             // What is refused is refused, though the words for it are cut off.
-            Err(_) if refused => Bytes::new(),
+            Err(rejection) if refused && rejection != Rejection::TokenInAnswer => Bytes::new(),
             Err(rejection) => return Err(rejection),
         };
         drop(pass);
@@ -332,11 +334,17 @@ impl Fetch<'_> {
 
     /// Talkdesk refuses: nothing that is stored for the request is served any more, and in its own error shape
     /// the refusal is remembered.
-    async fn forbidden(&self, head: &Head, fields: &HeaderMap, body: hyper::body::Incoming) -> Rejection {
+    async fn forbidden(
+        &self,
+        head: &Head,
+        fields: &HeaderMap,
+        body: hyper::body::Incoming,
+        giveaway: Option<Giveaway>,
+    ) -> Rejection {
         self.proxy.shelf.remove(&self.ask.key);
         let upstream_request_id =
             head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-        let body = match Receiving::new(fields, body, LARGEST_ERROR) {
+        let body = match Receiving::new(fields, body, LARGEST_ERROR, giveaway) {
             Ok(mut receiving) => {
                 let read = self.proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
                 read.ok().and_then(Result::ok)

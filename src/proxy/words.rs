@@ -202,6 +202,15 @@ impl Rejection {
                 ),
                 "Have the operator check upstream.account_parameter and upstream.account_field against Talkdesk's reference.",
             ),
+            Self::TokenInAnswer => told(
+                StatusCode::BAD_GATEWAY,
+                "token_in_answer",
+                "http_protocol_error",
+                format!(
+                    "The answer of Talkdesk's API repeats the access token of {tenant}'s credential. It was withheld and not stored."
+                ),
+                "Have the operator check that upstream.api_url is Talkdesk's, and open a ticket with Talkdesk.",
+            ),
             Self::UpstreamRateLimited { retry_in } => Told {
                 retry_in: *retry_in,
                 ..told(

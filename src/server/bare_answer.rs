@@ -70,7 +70,7 @@ fn meant_by(bytes: &[u8]) -> Option<Rejection> {
         return None;
     }
     let head = bytes.strip_suffix(b"\r\n\r\n")?;
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let rejection = match lines.next()? {
         b"HTTP/1.1 400 Bad Request" => Rejection::MalformedRequest,
         b"HTTP/1.1 414 URI Too Long" => Rejection::UriTooLong,

@@ -20,6 +20,7 @@ mod limits;
 mod listeners;
 mod naming;
 mod pauses;
+mod process;
 mod stopping;
 mod streams;
 mod token_failures;
