@@ -12,6 +12,7 @@ mod cache;
 mod discovery;
 mod entitlement;
 mod failures;
+mod foreign_accounts;
 mod forwarding;
 mod hostile_clients;
 mod hostile_upstream;
