@@ -9,6 +9,7 @@ mod admin;
 mod attacks;
 mod audit;
 mod cache;
+mod canaries;
 mod discovery;
 mod entitlement;
 mod failures;
