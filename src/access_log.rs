@@ -1,26 +1,21 @@
-//! A line per request, written by a thread of its own.
-//!
-//! A request only puts a record into a bounded queue; formatting and writing are the thread's. Where the queue
-//! is full the record is dropped and counted, so a slow disk or pipe never holds a request up.
+//! A line per request, written by a thread of its own: a request only hands a record over.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::config::LogFormat;
+use crate::guard::Connection;
+use crate::line_writer::LineWriter;
 use crate::metrics::Metrics;
 
 /// Where records go.
 #[derive(Clone)]
-pub struct AccessLog {
-    records: SyncSender<Record>,
-    metrics: Arc<Metrics>,
-}
+pub struct AccessLog(LineWriter<Record>);
 
 /// What is written about one request.
 #[derive(Debug)]
@@ -29,8 +24,10 @@ pub struct Record {
     pub time: SystemTime,
     /// Its name.
     pub request_id: Arc<str>,
+    /// The address of the listener that it came in by.
+    pub listener: Arc<str>,
     /// Who asked.
-    pub client: Option<IpAddr>,
+    pub connection: Connection,
     /// The method.
     pub method: Method,
     /// The path without its query.
@@ -57,8 +54,8 @@ pub struct Record {
     pub upstream_request_id: Option<Arc<str>>,
 }
 
-/// Records that may wait to be written.
-const QUEUE: usize = 8_192;
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -67,6 +64,9 @@ struct Line<'a> {
     request_id: &'a str,
     #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
+    #[serde(rename = "client.user_id", skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    listener: &'a str,
     #[serde(rename = "http.request.method")]
     method: &'a str,
     #[serde(rename = "url.path")]
@@ -97,44 +97,41 @@ impl AccessLog {
     pub fn start(
         format: LogFormat,
         sink: impl Write + Send + 'static,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> std::io::Result<Self> {
-        let (records, queue) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_all(format, BufWriter::new(sink), &queue))?;
-        Ok(Self { records, metrics })
+        let form = move |record: &Record, line: &mut Vec<u8>| {
+            // Into memory, where nothing fails.
+            let _ = match format {
+                LogFormat::Json => write_json(line, record),
+                LogFormat::Text => write_text(line, record),
+            };
+        };
+        LineWriter::start("access-log", sink, metrics.log_dropped.clone(), form).map(Self)
     }
 
     /// Hands a record over; drops and counts it where the writer can't keep up.
     pub fn write(&self, record: Record) {
-        if self.records.try_send(record).is_err() {
-            self.metrics.log_dropped.inc();
-        }
+        self.0.write(record);
     }
-}
 
-fn write_all(format: LogFormat, mut sink: BufWriter<impl Write>, queue: &Receiver<Record>) {
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        while let Some(record) = next {
-            // A reader that went away is no reason to stop serving.
-            let _ = match format {
-                LogFormat::Json => write_json(&mut sink, &record),
-                LogFormat::Text => write_text(&mut sink, &record),
-            };
-            next = queue.try_recv().ok();
-        }
-        let _ = sink.flush();
+    /// Waits a little for the last lines, at the end of the process.
+    pub fn finish(&self) {
+        self.0.finish(LAST_LINES);
     }
 }
 
 fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
+    let (client, user) = match record.connection {
+        Connection::Tcp { peer, .. } => (Some(peer.ip()), None),
+        Connection::Unix { user } => (None, user),
+    };
     let line = Line {
         timestamp: timestamp(record.time),
         event: "request",
         request_id: &record.request_id,
-        client: record.client,
+        client,
+        user,
+        listener: &record.listener,
         method: record.method.as_str(),
         path: &record.path,
         tenant: record.tenant.as_deref(),

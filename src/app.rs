@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Scope};
+use crate::audit::AuditLog;
 use crate::client::{NoTrust, outbound};
 use crate::clock::Clock;
 use crate::config::{Config, Server};
 use crate::domain::learned::Learned;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::snapshot::Shared;
 use crate::server::{Bounds, CantListen, Listener, Stopping};
@@ -30,6 +32,7 @@ pub struct App {
     drain_timeout: Duration,
     listening: Vec<JoinHandle<()>>,
     background: CancellationToken,
+    access_log: Option<AccessLog>,
 }
 
 /// Where a proxy listens.
@@ -41,6 +44,8 @@ pub struct Addresses {
     pub admin: String,
     /// Metrics and health alone, where configured.
     pub metrics: Option<String>,
+    /// The further data listeners, in the order of the configuration.
+    pub listeners: Vec<String>,
 }
 
 /// The bound listeners of a proxy.
@@ -49,6 +54,7 @@ pub struct Listeners {
     data: Listener,
     admin: Listener,
     metrics: Option<Listener>,
+    narrow: Vec<Listener>,
 }
 
 /// Why a proxy can't be started.
@@ -63,6 +69,11 @@ pub enum StartError {
     /// No thread for the access log.
     #[error("the access log can't be started: {0}")]
     AccessLog(std::io::Error),
+    /// The audit log can't be written.
+    #[error(
+        "the audit log can't be written to {0} ({1}): make its folder, and let this process write to it (log.audit)"
+    )]
+    AuditLog(std::path::PathBuf, std::io::Error),
 }
 
 /// How often the cache is tidied and its gauges are set.
@@ -74,14 +85,21 @@ impl Listeners {
     /// # Errors
     /// [`CantListen`] for the first that can't be.
     pub async fn bind(server: &Server) -> Result<Self, CantListen> {
+        let access = &server.unix_socket;
         let metrics = match &server.metrics {
-            Some(listen) => Some(Listener::bind(listen, "server.metrics").await?),
+            Some(listen) => Some(Listener::bind(listen, "server.metrics", access).await?),
             None => None,
         };
+        let mut narrow = Vec::new();
+        for (index, listener) in server.listeners.iter().enumerate() {
+            let key = format!("server.listeners[{index}].listen");
+            narrow.push(Listener::bind(&listener.listen, &key, access).await?);
+        }
         Ok(Self {
-            data: Listener::bind(&server.listen, "server.listen").await?,
-            admin: Listener::bind(&server.admin, "server.admin").await?,
+            data: Listener::bind(&server.listen, "server.listen", access).await?,
+            admin: Listener::bind(&server.admin, "server.admin", access).await?,
             metrics,
+            narrow,
         })
     }
 
@@ -90,6 +108,7 @@ impl Listeners {
             data: self.data.address(),
             admin: self.admin.address(),
             metrics: self.metrics.as_ref().map(Listener::address),
+            listeners: self.narrow.iter().map(Listener::address).collect(),
         }
     }
 }
@@ -113,19 +132,29 @@ impl App {
         metrics.config_last_reload_successful.set(1);
         let loaded = clock.now().wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.config_last_reload_success_timestamp.set(loaded.as_secs_f64());
+        let audit = match &config.log.audit {
+            Some(path) => {
+                AuditLog::start(path, &metrics).map_err(|error| StartError::AuditLog(path.clone(), error))?
+            }
+            None => AuditLog::default(),
+        };
         let shared = Shared {
             outbound: outbound(&config, &clock)?,
             clock,
             metrics: Arc::clone(&metrics),
             learned: Arc::new(Learned::default()),
+            audit,
         };
         let access_log = if config.log.access {
-            let log = AccessLog::start(config.log.format, std::io::stdout(), metrics);
+            let log = AccessLog::start(config.log.format, std::io::stdout(), &metrics);
             Some(log.map_err(StartError::AccessLog)?)
         } else {
             None
         };
         let server = config.server.clone();
+        for exposed in server.exposed() {
+            tracing::warn!("{exposed}");
+        }
         let mut app = Self {
             proxy: Proxy::new(config, &shared),
             addresses: listeners.addresses(),
@@ -135,32 +164,44 @@ impl App {
             drain_timeout: server.drain_timeout,
             listening: Vec::new(),
             background: CancellationToken::new(),
+            access_log,
         };
-        app.listen(listeners, &server, access_log);
+        app.listen(listeners, &server);
         app.start_background();
         Ok(app)
     }
 
-    fn listen(&mut self, listeners: Listeners, server: &Server, access_log: Option<AccessLog>) {
+    fn listen(&mut self, listeners: Listeners, server: &Server) {
         let bounds = Bounds {
             connections: Arc::new(Semaphore::new(server.max_connections)),
             header_timeout: server.header_timeout,
+            metrics: Arc::clone(&self.proxy.metrics),
         };
         // Whoever floods the data plane must not shut the operator out.
         let admin_bounds =
             Bounds { connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)), ..bounds.clone() };
-        let proxy = Arc::clone(&self.proxy);
-        self.listening.push(tokio::spawn(listeners.data.serve(
-            bounds,
-            self.stopping.clone(),
-            move |connection| Some(Envelope::new(Arc::clone(&proxy), connection, access_log.clone())),
-        )));
+        let wide = Entrance::wide(&listeners.data.address());
+        let narrow = listeners.narrow.into_iter().zip(&server.listeners).map(|(listener, configured)| {
+            let entrance = Entrance::narrow(&listener.address(), configured);
+            (listener, entrance)
+        });
+        for (listener, entrance) in std::iter::once((listeners.data, wide)).chain(narrow) {
+            let (proxy, entrance, access_log) =
+                (Arc::clone(&self.proxy), Arc::new(entrance), self.access_log.clone());
+            let serving = listener.serve(bounds.clone(), self.stopping.clone(), move |connection| {
+                let (proxy, entrance) = (Arc::clone(&proxy), Arc::clone(&entrance));
+                Some(Envelope::new(proxy, connection, entrance, access_log.clone()))
+            });
+            self.listening.push(tokio::spawn(serving));
+        }
         let planes = [(Some(listeners.admin), Scope::Whole), (listeners.metrics, Scope::MetricsAlone)];
         for (listener, scope) in planes {
             let Some(listener) = listener else { continue };
             let (proxy, announced) = (Arc::clone(&self.proxy), Arc::clone(&self.announced));
+            let address: Arc<str> = listener.address().into();
             let serving = listener.serve(admin_bounds.clone(), self.stopping.clone(), move |connection| {
-                Some(Admin::new(Arc::clone(&proxy), Arc::clone(&announced), connection, scope))
+                let (proxy, announced) = (Arc::clone(&proxy), Arc::clone(&announced));
+                Some(Admin::new(proxy, announced, connection, Arc::clone(&address), scope))
             });
             self.listening.push(tokio::spawn(serving));
         }
@@ -195,7 +236,8 @@ impl App {
     /// Ends well: readiness is given up at once, accepting goes on for the drain delay, and what is in flight then
     /// has the drain timeout. `at_once` ends it earlier.
     pub async fn stop(self, at_once: impl Future<Output = ()>) {
-        let Self { stopping, announced, drain_delay, drain_timeout, listening, background, .. } = self;
+        let Self { proxy, stopping, announced, drain_delay, drain_timeout, listening, .. } = self;
+        let (background, access_log) = (self.background, self.access_log);
         announced.store(true, Ordering::Relaxed);
         let drained = async {
             tokio::time::sleep(drain_delay).await;
@@ -212,6 +254,13 @@ impl App {
         background.cancel();
         stopping.accepting.cancel();
         stopping.serving.cancel();
+        let last_lines = tokio::task::spawn_blocking(move || {
+            proxy.audit.finish();
+            if let Some(access_log) = access_log {
+                access_log.finish();
+            }
+        });
+        let _ = last_lines.await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod no_dumps;
 mod serve;
 mod simulate;
 

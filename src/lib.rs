@@ -46,7 +46,9 @@ pub mod single_flight;
 pub mod backoff;
 pub mod client;
 pub mod guard;
+pub mod line_writer;
 pub mod access_log;
+pub mod audit;
 // F2: the three things that have state.
 pub mod limit;
 pub mod oauth;

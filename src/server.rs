@@ -3,10 +3,12 @@
 //! HTTP/1.1 only. A connection has bounded time for a head, bounded room for it, and there are so many at once;
 //! beyond that, new ones wait in the system's queue.
 
+mod bare_answer;
+mod socket_file;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +24,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
-use crate::config::Listen;
+use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
+use crate::metrics::Metrics;
+use bare_answer::Dressed;
+
+pub use socket_file::SocketFile;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -34,16 +40,12 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a Unix socket.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
-
 /// An address can't be listened at.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen at {address} ({key}): {source}{remedy}")]
 pub struct CantListen {
     address: String,
-    key: &'static str,
+    key: String,
     source: io::Error,
     remedy: &'static str,
 }
@@ -55,6 +57,8 @@ pub struct Bounds {
     pub connections: Arc<Semaphore>,
     /// How long a head may take.
     pub header_timeout: Duration,
+    /// Where what never becomes a request is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// When to stop, in two steps.
@@ -76,29 +80,29 @@ const MOST_FIELDS: usize = 128;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl Listener {
-    /// Binds an address. `key` is its name in the configuration, for the message.
+    /// Binds an address. `key` is its name in the configuration, for the message; `access` is who may open it, if
+    /// it is a file.
     ///
     /// # Errors
     /// [`CantListen`]
-    pub async fn bind(listen: &Listen, key: &'static str) -> Result<Self, CantListen> {
+    pub async fn bind(listen: &Listen, key: &str, access: &UnixSocket) -> Result<Self, CantListen> {
         let refused = |source: io::Error| {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not a closed set")]
             let remedy = match source.kind() {
                 io::ErrorKind::AddrInUse => "; another program has it: stop that, or choose another address",
                 io::ErrorKind::PermissionDenied => {
-                    "; choose a port above 1023, or a folder that you may write to"
+                    "; choose a port above 1023, or a folder and a group that this process may use"
                 }
                 io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
                 _ => "",
             };
-            CantListen { address: listen.to_string(), key, source, remedy }
+            CantListen { address: listen.to_string(), key: key.to_owned(), source, remedy }
         };
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp).map_err(refused),
             Listen::Unix(path) => {
-                remove_abandoned(path).await;
-                let listener = UnixListener::bind(path).map_err(refused)?;
-                Ok(Self::Unix(listener, SocketFile(path.clone())))
+                let (listener, file) = socket_file::listen(path, access).await.map_err(refused)?;
+                Ok(Self::Unix(listener, file))
             }
         }
     }
@@ -110,7 +114,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
             }
-            Self::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
+            Self::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
     }
 
@@ -224,31 +228,15 @@ where
         .header_read_timeout(bounds.header_timeout)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(MOST_FIELDS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(
+            TokioIo::new(Dressed::new(stream, Arc::clone(&bounds.metrics))),
+            TowerToHyperService::new(service),
+        );
     let watched = graceful.watch(connection);
     async move {
         if let Err(error) = watched.await {
             tracing::debug!(%error, "a connection ended early");
         }
-    }
-}
-
-/// A socket file that nobody listens at is left from a process that was killed.
-async fn remove_abandoned(path: &Path) {
-    let is_socket = std::fs::symlink_metadata(path)
-        .is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()));
-    if is_socket
-        && UnixStream::connect(path)
-            .await
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -6,6 +6,7 @@
 //! Health is the process's own: a Talkdesk that is down makes nobody restart a healthy proxy.
 
 mod api;
+mod audit;
 mod entries;
 mod page;
 mod parameters;
@@ -35,6 +36,7 @@ pub struct Admin {
     proxy: Arc<Proxy>,
     stopping: Arc<AtomicBool>,
     connection: Connection,
+    listener: Arc<str>,
     scope: Scope,
 }
 
@@ -55,10 +57,17 @@ struct Reply {
 }
 
 impl Admin {
-    /// The service of a connection. `stopping` is set once the process is about to end.
+    /// The service of a connection to the listener at that address. `stopping` is set once the process is about to
+    /// end.
     #[must_use]
-    pub fn new(proxy: Arc<Proxy>, stopping: Arc<AtomicBool>, connection: Connection, scope: Scope) -> Self {
-        Self { proxy, stopping, connection, scope }
+    pub fn new(
+        proxy: Arc<Proxy>,
+        stopping: Arc<AtomicBool>,
+        connection: Connection,
+        listener: Arc<str>,
+        scope: Scope,
+    ) -> Self {
+        Self { proxy, stopping, connection, listener, scope }
     }
 
     fn handle(&self, head: &Parts) -> Response<Body> {
@@ -95,7 +104,9 @@ impl Admin {
     fn route(&self, head: &Parts, path: &str) -> Result<Reply, &'static str> {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         if path == "/api/cache" && head.method == Method::DELETE {
-            return Ok(purge::purge(&self.proxy, head.uri.query()));
+            let reply = purge::purge(&self.proxy, head.uri.query());
+            self.purged(head.uri.query(), &reply);
+            return Ok(reply);
         }
         let reply = match path {
             "/" => Reply::html(page::status(&self.proxy)),
@@ -140,6 +151,7 @@ impl Admin {
     fn blocked(&self, blocked: Blocked) -> Reply {
         let told = Rejection::from(blocked).told(None, StatusCode::FORBIDDEN);
         self.proxy.metrics.denied(told.code);
+        self.not_let_in(told.code);
         Reply::error(told.status, told.code, &format!("{} {}", told.what, told.remedy))
     }
 }

@@ -36,12 +36,26 @@ pub(super) fn status(proxy: &Proxy) -> String {
          <a href=\"/api/credentials\">credentials</a> · <a href=\"/api/cache\">cache</a> · <a href=\"/api/cache/entries\">entries</a></p>",
         env!("CARGO_PKG_VERSION")
     );
+    exposed(&mut page, proxy);
     failing(&mut page, proxy);
     tenants(&mut page, proxy);
     credentials(&mut page, proxy);
     cache(&mut page, proxy);
     page.push_str("</body></html>\n");
     page
+}
+
+/// The listeners that other machines can reach; nothing where there is none.
+fn exposed(page: &mut String, proxy: &Proxy) {
+    let exposed = proxy.snapshot().config.server.exposed();
+    if exposed.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Reachable from elsewhere</h2><ul>");
+    for listener in exposed {
+        let _ = write!(page, "<li class=\"bad\">{}</li>", escaped(&listener));
+    }
+    page.push_str("</ul>");
 }
 
 fn failing(page: &mut String, proxy: &Proxy) {

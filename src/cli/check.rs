@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{CheckArguments, Failed};
+use crate::audit::can_be_written;
 use crate::config::{Config, Environment, load as load_config};
 use crate::domain::tenant::{TenantKind, TenantName};
 use crate::oauth::grant::Grant;
@@ -17,6 +18,14 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
     let missing = unavailable_secrets(&config);
     for (owner, reason) in &missing {
         eprintln!("error: {owner}: {reason}");
+    }
+    let audit = config.log.audit.as_ref().map(|path| (path, can_be_written(path)));
+    if let Some((path, Err(error))) = &audit {
+        let path = path.display();
+        eprintln!(
+            "error: log.audit: {path} can't be written ({error}); make its folder, and let this user write to it"
+        );
+        return Err(Failed::Refused);
     }
     if !missing.is_empty() {
         eprintln!("{file}: {} of {} secrets can't be used", missing.len(), config.credentials.len());

@@ -4,15 +4,20 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 
-use super::{Failed, ServeArguments, check, told_to_stop};
+use super::{Failed, ServeArguments, check, no_dumps, told_to_stop};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Log, LogFormat};
 
 /// Serves until it is told to stop.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
+    // Before a secret is read.
+    let dumps = no_dumps::forbid();
     let config = check::load(&arguments.config)?;
     start_log(&config.log);
+    if let Err(reason) = dumps {
+        tracing::warn!(%reason, "core dumps can't be turned off: one would hold secrets");
+    }
     for warning in &config.warnings {
         tracing::warn!("{}", warning.render(&arguments.config.display().to_string()));
     }
@@ -35,6 +40,7 @@ async fn serve(config: Config) -> Result<(), Failed> {
         data = %addresses.data,
         admin = %addresses.admin,
         metrics = addresses.metrics.as_deref().unwrap_or("on the admin listener"),
+        further = ?addresses.listeners,
         tenants,
         version = env!("CARGO_PKG_VERSION"),
         "serving"

@@ -141,8 +141,8 @@ pub(super) fn listed_elsewhere(
     }
 }
 
-/// The default tenant is one that the configuration knows, or may learn.
-pub(super) fn default_tenant(
+/// A tenant that `server` names is one that the configuration knows, or may learn.
+pub(super) fn named_tenant(
     name: &Located<TenantName>,
     tenants: &Tenants,
     instances: &[InstanceEntry],
@@ -169,7 +169,7 @@ pub(super) fn default_tenant(
     }
     let labels: Vec<_> = tenants.iter().map(|tenant| &*tenant.label).collect();
     let advice = spelling::nearest(&name.value.to_string(), labels.iter().copied()).map_or_else(
-        || "write the name of one that is, or take the key out".to_owned(),
+        || "write the name of one that is, or take it out".to_owned(),
         |near| format!("write `{near}`"),
     );
     ledger.error(&name.place, format!("found `{}`, which is not configured; {advice}", name.value));

@@ -8,14 +8,18 @@
 
 use http::HeaderName;
 
-const FORBIDDEN: [&str; 26] = [
+const FORBIDDEN: [&str; 40] = [
     "accept-encoding",
     "authorization",
+    "cdn-loop",
+    "cf-connecting-ip",
     "client-ip",
     "connection",
     "content-length",
     "cookie",
+    "cookie2",
     "expect",
+    "fastly-client-ip",
     "forwarded",
     "host",
     "http2-settings",
@@ -23,17 +27,27 @@ const FORBIDDEN: [&str; 26] = [
     "max-forwards",
     "origin",
     "range",
+    "remote-user",
     "te",
     "trailer",
     "transfer-encoding",
     "true-client-ip",
     "upgrade",
     "via",
+    "x-api-key",
+    "x-auth-token",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-host",
     "x-http-method",
     "x-http-method-override",
+    "x-method-override",
+    "x-override-url",
     "x-real-ip",
+    "x-remote-user",
     "x-request-id",
+    "x-rewrite-url",
     "x-tenant",
 ];
 
@@ -42,8 +56,8 @@ const FORBIDDEN_PREFIXES: [&str; 5] = ["if-", "proxy-", "sec-", "x-forwarded", "
 /// Whether a request field must not go upstream.
 #[must_use]
 pub fn is_forbidden(name: &HeaderName) -> bool {
-    // What is behind may read `_` as `-`, as CGI does.
-    let name = &*name.as_str().replace('_', "-");
+    // What is behind may read `_` as `-`, as CGI does, and some servers `.` as well.
+    let name = &*name.as_str().replace(['_', '.'], "-");
     FORBIDDEN.contains(&name) || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -68,6 +82,15 @@ mod tests {
             "Content-Length",
             "Proxy-Authorization",
             "TE",
+            "Cookie2",
+            "X-Method-Override",
+            "X-Rewrite-URL",
+            "X-Host",
+            "X-Remote-User",
+            "X_Forwarded_For",
+            "X.Forwarded.For",
+            "X_Tenant",
+            "Proxy.Authorization",
         ] {
             assert!(is_forbidden(&name.parse().expect("a field name")), "{name}");
         }

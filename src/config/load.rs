@@ -112,12 +112,15 @@ fn assemble(
         Surroundings { addresses: &upstream.addresses, policy: &policy, directory, environment, ledger };
     let built = tenants::build(&organizations, &instances, &surroundings);
     if let Some(default_tenant) = &server.default_tenant {
-        check::default_tenant(default_tenant, &built.tenants, &instances, ledger);
+        check::named_tenant(default_tenant, &built.tenants, &instances, ledger);
+    }
+    for listener in &server.listeners {
+        listener.check(&built.tenants, &instances, ledger);
     }
     let limits = limits::read(top.section("limits"));
     let max_response_bytes = upstream.upstream.max_response_bytes;
     let (cache, endpoints) = cache::read(top.section("cache"), endpoints, max_response_bytes, ledger);
-    let log = output::read_log(top.section("log"));
+    let log = output::read_log(top.section("log"), directory);
     let metrics = output::read_metrics(top.section("metrics"));
     top.finish();
     Some(Config {

@@ -20,6 +20,7 @@ pub mod environment;
 pub mod fault;
 pub mod forwarding;
 mod limits;
+mod listeners;
 mod load;
 mod node;
 mod output;
@@ -51,6 +52,7 @@ use crate::domain::tenant::{TenantName, Tenants};
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Severity};
+pub use listeners::{DataListener, UnixSocket};
 pub use load::{load, parse};
 
 /// A configuration that can be served.
@@ -103,6 +105,10 @@ pub struct Server {
     pub admin: Listen,
     /// A third listener with metrics and health alone.
     pub metrics: Option<Listen>,
+    /// More data listeners, each for some tenants only.
+    pub listeners: Vec<DataListener>,
+    /// Who may open the files of those that are Unix sockets.
+    pub unix_socket: UnixSocket,
     /// The status that replaces the 403 of a denial.
     pub denial_status: StatusCode,
     /// The base of rewritten links, without a slash at the end; unset: the client's scheme and Host.
@@ -348,6 +354,8 @@ pub struct Log {
     pub level: String,
     /// A line per request.
     pub access: bool,
+    /// The file of the audit log; none: there is none.
+    pub audit: Option<PathBuf>,
 }
 
 /// The form of a log line.

@@ -1,16 +1,19 @@
 //! The sections `log` and `metrics`: what is written about requests, and what is counted.
 
+use std::path::Path;
+
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::reader::Object;
-use super::{Log, LogFormat, Metrics, value};
+use super::{Log, LogFormat, Metrics, address, value};
 
 /// Reads the section `log`.
-pub(super) fn read_log(mut section: Object<'_>) -> Log {
+pub(super) fn read_log(mut section: Object<'_>, directory: &Path) -> Log {
     let log = Log {
         format: section.parsed("format", format).unwrap_or(LogFormat::Json),
         level: section.parsed("level", level).unwrap_or("info".into()),
         access: section.boolean("access").unwrap_or(true),
+        audit: section.parsed("audit", |text| audit(text).and_then(|text| address::path(text, directory))),
     };
     section.finish();
     log
@@ -32,6 +35,13 @@ fn format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         _ => Err("write `json` or `text`".to_owned()),
     }
+}
+
+fn audit(text: &str) -> Result<&str, String> {
+    if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+        return Err("write the path of a file, as `/var/log/billing-insights-proxy/audit.jsonl`".to_owned());
+    }
+    Ok(text)
 }
 
 fn level(text: &str) -> Result<String, String> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::reader::{Ledger, Located, Object};
+use super::listeners::{self, ListenerEntry};
+use super::reader::{Ledger, Located, Object, Place};
 use super::{Listen, Server, address, value};
 use crate::domain::tenant::TenantName;
 
@@ -12,6 +13,7 @@ use crate::domain::tenant::TenantName;
 pub(super) struct ServerSection {
     pub(super) server: Server,
     pub(super) default_tenant: Option<Located<TenantName>>,
+    pub(super) listeners: Vec<ListenerEntry>,
 }
 
 /// Reads the section.
@@ -20,12 +22,17 @@ pub(super) fn read(mut section: Object<'_>, ledger: &Ledger) -> ServerSection {
     let admin = section.located("admin", address::listen);
     let metrics = section.located("metrics", address::listen);
     let allow_non_loopback = section.boolean("allow_non_loopback").unwrap_or(false);
-    check_listeners([&listen, &admin, &metrics], allow_non_loopback, ledger);
+    let listeners = listeners::read(&mut section, ledger);
+    let own = [&listen, &admin, &metrics].into_iter().flatten();
+    let all = own.chain(listeners.iter().map(|listener| &listener.listen));
+    check_reach(all, allow_non_loopback, ledger);
     let default_tenant = section.located("default_tenant", value::domain::<TenantName>);
     let server = Server {
         listen: listen.map_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()), |listen| listen.value),
         admin: admin.map_or(Listen::Tcp(([127, 0, 0, 1], 9090).into()), |admin| admin.value),
         metrics: metrics.map(|metrics| metrics.value),
+        listeners: listeners.iter().map(ListenerEntry::listener).collect(),
+        unix_socket: listeners::read_unix_socket(section.section("unix_socket")),
         denial_status: section.parsed("denial_status", denial_status).unwrap_or(StatusCode::FORBIDDEN),
         public_url: section.parsed("public_url", address::public_url),
         allowed_hosts: section
@@ -40,9 +47,9 @@ pub(super) fn read(mut section: Object<'_>, ledger: &Ledger) -> ServerSection {
         max_requests_in_flight: section.parsed("max_requests_in_flight", value::size_count).unwrap_or(4096),
         header_timeout: section.parsed("header_timeout", value::timeout).unwrap_or(Duration::from_secs(10)),
     };
-    check_defaults(&server, ledger, &section);
+    check_distinct(&server, &listeners, ledger, &section);
     section.finish();
-    ServerSection { server, default_tenant }
+    ServerSection { server, default_tenant, listeners }
 }
 
 fn values<T>(list: Vec<Located<T>>) -> Vec<T> {
@@ -66,10 +73,15 @@ fn denial_status(text: &str) -> Result<StatusCode, String> {
     }
 }
 
-fn check_listeners(listeners: [&Option<Located<Listen>>; 3], allow_non_loopback: bool, ledger: &Ledger) {
-    for listen in listeners.into_iter().flatten() {
+/// Other machines may reach a listener only if that is said.
+fn check_reach<'a>(
+    listeners: impl Iterator<Item = &'a Located<Listen>>,
+    allow_non_loopback: bool,
+    ledger: &Ledger,
+) {
+    for listen in listeners {
         if let Listen::Tcp(address) = &listen.value
-            && !address.ip().to_canonical().is_loopback()
+            && !listen.value.is_of_this_machine()
             && !allow_non_loopback
         {
             ledger.error(
@@ -85,20 +97,26 @@ fn check_listeners(listeners: [&Option<Located<Listen>>; 3], allow_non_loopback:
 }
 
 /// No two listeners at one address, the defaults counted.
-fn check_defaults(server: &Server, ledger: &Ledger, section: &Object<'_>) {
-    let named = [
+fn check_distinct(server: &Server, listeners: &[ListenerEntry], ledger: &Ledger, section: &Object<'_>) {
+    let own = [
         ("listen", Some(&server.listen)),
         ("admin", Some(&server.admin)),
         ("metrics", server.metrics.as_ref()),
     ];
-    for (index, (name, listen)) in named.iter().enumerate() {
-        for (earlier_name, earlier) in &named[..index] {
-            let (Some(listen), Some(earlier)) = (listen, earlier) else { continue };
+    let mut named: Vec<(String, &Listen, Option<Place>)> = Vec::new();
+    for (name, listen) in own {
+        named.extend(listen.map(|listen| (name.to_owned(), listen, section.place_of(name))));
+    }
+    for (index, listener) in listeners.iter().enumerate() {
+        let name = format!("listeners[{index}].listen");
+        named.push((name, &listener.listen.value, Some(listener.listen.place.clone())));
+    }
+    for (index, (name, listen, place)) in named.iter().enumerate() {
+        for (earlier_name, earlier, earlier_place) in &named[..index] {
             if collide(listen, earlier) {
-                let place = section.place_of(name).or_else(|| section.place_of(earlier_name));
-                let place = place.unwrap_or_else(|| section.place.clone());
+                let place = place.as_ref().or(earlier_place.as_ref()).unwrap_or(&section.place);
                 ledger.error(
-                    &place,
+                    place,
                     format!(
                         "found the same address for `{earlier_name}` and `{name}`; write another port for one"
                     ),

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub config_last_reload_success_timestamp: Gauge,
     /// Access log lines that were dropped because the writer could not keep up.
     pub log_dropped: IntCounter,
+    /// Audit log lines that were dropped likewise, or could not be written.
+    pub audit_dropped: IntCounter,
 }
 
 /// From a hit in memory to a request that runs into its deadline, in seconds.
@@ -205,6 +207,10 @@ impl Metrics {
                 "log_dropped_total",
                 "Access log lines dropped because their writer could not keep up.",
             ),
+            audit_dropped: register.counter(
+                "audit_dropped_total",
+                "Audit log lines dropped because they could not be written in time, or at all.",
+            ),
             registry,
         }
         .with_zeros()
@@ -216,7 +222,16 @@ impl Metrics {
         for reason in ["while_revalidate", "error", "slow", "paused", "limited", "rejected"] {
             self.stale_served.with_label_values(&[reason]);
         }
-        for kind in ["connect", "tls", "reset", "timeout", "protocol", "too_large", "account_mismatch"] {
+        for kind in [
+            "connect",
+            "tls",
+            "reset",
+            "timeout",
+            "protocol",
+            "too_large",
+            "account_mismatch",
+            "token_in_answer",
+        ] {
             self.upstream_errors.with_label_values(&[kind]);
         }
         for cause in ["size", "expired", "replaced", "purged"] {

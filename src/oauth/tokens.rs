@@ -15,6 +15,7 @@ use governor::RateLimiter;
 use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
+use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
 use crate::clock::{Clock, Now};
@@ -103,6 +104,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Where the scopes of a token are remembered.
     pub learned: Arc<Learned>,
+    /// Where token requests are written down.
+    pub audit: AuditLog,
 }
 
 #[derive(Default)]
@@ -297,7 +300,7 @@ impl Tokens {
     }
 
     async fn ask(&self, now: Now) -> Result<Granted, GrantError> {
-        let Services { outbound, clock, metrics, .. } = &self.services;
+        let Services { outbound, clock, metrics, audit, .. } = &self.services;
         self.grant.usable()?;
         self.limited(now)?;
         let exchange = self.grant.exchange(outbound.clone(), now.wall);
@@ -306,6 +309,8 @@ impl Tokens {
         let outcome =
             outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())));
         metrics.token_request(&self.owner, result_label(&outcome));
+        let what = What::Token { credential: Arc::clone(&self.owner), result: result_label(&outcome) };
+        audit.write(Event { time: now.wall, what, asked: None });
         outcome
     }
 
@@ -394,6 +399,15 @@ impl Tokens {
     /// Brings the metric up to date. A token ends by itself, so this is also done whenever the metrics are read.
     pub fn show_state(&self) {
         self.services.metrics.credential_is(&self.owner, self.status().state);
+    }
+}
+
+#[cfg(test)]
+impl Token {
+    /// A token that is good until then.
+    pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
+        let authorization = format!("Bearer {secret}").parse().expect("a field's value");
+        Self { authorization, number: 1, usable_until, refresh_at: usable_until, scopes: BTreeSet::new() }
     }
 }
 

@@ -19,11 +19,13 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use super::Proxy;
+use super::entrance::Entrance;
 use super::headers::{CACHE_STATUS, NAME, PROXY_STATUS, X_REQUEST_ID, X_TENANT, proxy_status, retry_after};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
 use crate::access_log::{AccessLog, Record};
+use crate::audit;
 use crate::body::Body;
 use crate::clock::Now;
 use crate::guard::Connection;
@@ -35,6 +37,7 @@ use crate::oauth::grant::printable;
 pub struct Envelope {
     proxy: Arc<Proxy>,
     connection: Connection,
+    entrance: Arc<Entrance>,
     access_log: Option<AccessLog>,
 }
 
@@ -49,8 +52,13 @@ struct Asked {
 impl Envelope {
     /// The service of a connection.
     #[must_use]
-    pub fn new(proxy: Arc<Proxy>, connection: Connection, access_log: Option<AccessLog>) -> Self {
-        Self { proxy, connection, access_log }
+    pub fn new(
+        proxy: Arc<Proxy>,
+        connection: Connection,
+        entrance: Arc<Entrance>,
+        access_log: Option<AccessLog>,
+    ) -> Self {
+        Self { proxy, connection, entrance, access_log }
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {
@@ -64,7 +72,7 @@ impl Envelope {
         };
         let mut visit = Visit::new(request_id(request.headers()));
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let outcome = self.proxy.answer(&mut visit, request, self.connection).await;
+        let outcome = self.proxy.answer(&mut visit, request, self.connection, &self.entrance).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),
@@ -125,23 +133,32 @@ impl Envelope {
     fn observe(&self, asked: &Asked, visit: &Visit, response: &Response<Body>, snapshot: &Snapshot) {
         let duration = self.proxy.clock.now().since(asked.at.monotonic);
         let status = response.status();
-        let endpoint = snapshot.endpoint_metrics(visit.endpoint);
-        endpoint.answered(status, visit.result, duration.as_secs_f64());
+        let counted = snapshot.endpoint_metrics(visit.endpoint);
+        counted.answered(status, visit.result, duration.as_secs_f64());
         if let Some(tenant) = &visit.tenant {
             snapshot.tenant_metrics(&tenant.name).ended(visit.outcome);
+        }
+        let endpoint = visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));
+        if self.proxy.audit.is_on()
+            && let Some(what) = visit.audited(endpoint.clone(), status)
+        {
+            let asked_by = audit::Asked {
+                listener: Arc::clone(&self.entrance.address),
+                connection: self.connection,
+                request_id: Some(Arc::clone(&visit.request_id)),
+            };
+            self.proxy.audit.write(audit::Event { time: asked.at.wall, what, asked: Some(asked_by) });
         }
         if let Some(access_log) = &self.access_log {
             access_log.write(Record {
                 time: asked.at.wall,
                 request_id: Arc::clone(&visit.request_id),
-                client: match self.connection {
-                    Connection::Tcp { peer, .. } => Some(peer.ip()),
-                    Connection::Unix { .. } => None,
-                },
+                listener: Arc::clone(&self.entrance.address),
+                connection: self.connection,
                 method: asked.method.clone(),
                 path: asked.path.clone(),
                 tenant: visit.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
-                endpoint: visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name)),
+                endpoint,
                 status,
                 cache: visit.result.as_str(),
                 reason: visit.reason,

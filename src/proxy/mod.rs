@@ -11,9 +11,12 @@
 //! without a `Permit` (made by the entitlement alone) neither the cache nor upstream can be asked.
 
 pub mod ask;
+mod denial_words;
 pub mod discovery;
+pub mod entrance;
 pub mod envelope;
 pub mod fetched;
+pub mod giveaway;
 mod head_of_answer;
 pub mod headers;
 pub mod health;
@@ -46,11 +49,13 @@ use hyper::body::Incoming;
 
 use self::ask::{Ask, FlightKey};
 use self::discovery::Discovery;
+use self::entrance::Entrance;
 use self::fetched::{Content, Outcome};
 use self::rejection::Rejection;
 use self::replay::Recipient;
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
+use crate::audit::AuditLog;
 use crate::body::Body;
 use crate::cache::{Shelf, primary_key};
 use crate::clock::Clock;
@@ -84,6 +89,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// What an auditor wants to know.
+    pub audit: AuditLog,
     flights: SingleFlight<FlightKey, Outcome>,
     uncollapsed: moka::sync::Cache<FlightKey, ()>,
     discovery: Discovery,
@@ -100,6 +107,7 @@ impl Proxy {
             learned: Arc::clone(&shared.learned),
             metrics: Arc::clone(&shared.metrics),
             clock: shared.clock.clone(),
+            audit: shared.audit.clone(),
             flights: SingleFlight::default(),
             uncollapsed: moka::sync::Cache::builder()
                 .max_capacity(10_000)
@@ -138,6 +146,7 @@ impl Proxy {
         visit: &mut Visit,
         request: Request<Incoming>,
         connection: Connection,
+        entrance: &Entrance,
     ) -> Result<Response<Body>, Rejection> {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let (head, body) = request.into_parts();
@@ -150,7 +159,7 @@ impl Proxy {
             meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
         })?;
         visit.bare = target.prefix.is_none();
-        let tenant = self.tenant(&head, target.prefix, &snapshot);
+        let tenant = self.tenant(&head, target.prefix, &snapshot, entrance);
         if let Ok(tenant) = &tenant {
             visit.tenant = Some(Arc::clone(tenant));
         }
@@ -160,6 +169,7 @@ impl Proxy {
             return Ok(answer);
         }
         let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
+        visit.credential = Some(Arc::clone(permit.credential()));
         let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
         visit.unread_body = false;
         let ask = Arc::new(ask(permit, body, &head, &snapshot, connection)?);
@@ -192,17 +202,19 @@ impl Proxy {
         head: &Parts,
         prefix: Option<&str>,
         snapshot: &Snapshot,
+        entrance: &Entrance,
     ) -> Result<Arc<Tenant>, Rejection> {
         let mut fields = head.headers.get_all(headers::X_TENANT).iter();
         let naming = Naming {
             prefix,
             field: fields.next().map(http::HeaderValue::as_bytes),
             field_repeated: fields.next().is_some(),
-            default: snapshot.config.server.default_tenant.as_ref(),
+            default: entrance.default_tenant(&snapshot.config.server),
         };
         let name = naming.resolve().map_err(Rejection::Unnamed)?;
         snapshot
             .tenant(&name, &self.learned)
+            .filter(|tenant| entrance.knows(&tenant.name))
             .ok_or_else(|| Rejection::Unnamed(Unnamed::Unknown(name.to_string())))
     }
 

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use super::giveaway::Giveaway;
 use super::headers::{RateState, add_via};
 use super::health::{Health, Way};
 use super::rejection::{Limit, Rejection};
@@ -206,7 +207,11 @@ impl Origin {
         Ok(token)
     }
 
-    async fn exchange(&self, errand: &Errand<'_>, token: &Token) -> Result<Response<Incoming>, Rejection> {
+    async fn exchange(
+        &self,
+        errand: &Errand<'_>,
+        token: &Arc<Token>,
+    ) -> Result<Response<Incoming>, Rejection> {
         let mut request = request(errand, token)?;
         let metrics = Arc::clone(&self.metrics);
         hyper::ext::on_informational(&mut request, move |_| metrics.upstream_interim_responses.inc());
@@ -215,7 +220,8 @@ impl Origin {
         let sending = self.outbound.clone().oneshot(request);
         let outcome = self.clock.timeout_at(errand.deadline, sending).await;
         match outcome {
-            Ok(Ok(response)) => {
+            Ok(Ok(mut response)) => {
+                Giveaway::guard(&mut response, token, &self.metrics);
                 errand.endpoint_metrics.upstream_answered(response.status());
                 Ok(response)
             }

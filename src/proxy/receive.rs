@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
+use super::giveaway::Giveaway;
 use super::rejection::Rejection;
 
 /// The body of an answer, decoded as it comes.
@@ -24,6 +25,7 @@ pub struct Receiving {
     source: Source,
     received: u64,
     limit: u64,
+    giveaway: Option<Giveaway>,
 }
 
 /// What was read.
@@ -43,12 +45,18 @@ enum Source {
 const INFLATE_AT_ONCE: usize = 64 * 1024;
 
 impl Receiving {
-    /// Prepares to read a body, of `limit` bytes at most.
+    /// Prepares to read a body, of `limit` bytes at most, in which a token must not be.
     ///
     /// # Errors
     /// [`Rejection::UpstreamProtocolError`] for an encoding that was not asked for, unless it may pass as it is
     /// (`any_coding`); [`Rejection::UpstreamResponseTooLarge`] where its length says so.
-    pub fn new(fields: &HeaderMap, body: Incoming, limit: u64, any_coding: bool) -> Result<Self, Rejection> {
+    pub fn new(
+        fields: &HeaderMap,
+        body: Incoming,
+        limit: u64,
+        any_coding: bool,
+        giveaway: Option<Giveaway>,
+    ) -> Result<Self, Rejection> {
         let declared = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit) {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
@@ -66,7 +74,7 @@ impl Receiving {
                 return Err(Rejection::UpstreamProtocolError("its content coding was not asked for".into()));
             }
         };
-        Ok(Self { source, received: 0, limit })
+        Ok(Self { source, received: 0, limit, giveaway })
     }
 
     /// Whether what is read is not what the origin sent, but what that decodes to.
@@ -95,7 +103,8 @@ impl Receiving {
     ///
     /// # Errors
     /// [`Rejection::UpstreamProtocolError`] where the body is cut off or malformed,
-    /// [`Rejection::UpstreamResponseTooLarge`] where it passes the limit.
+    /// [`Rejection::UpstreamResponseTooLarge`] where it passes the limit, [`Rejection::TokenInAnswer`] where it has
+    /// the token.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Rejection> {
         let piece = match &mut self.source {
             Source::Identity(body) => next_data(body).await.transpose(),
@@ -105,6 +114,9 @@ impl Receiving {
         self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         if self.received > self.limit {
             return Err(Rejection::UpstreamResponseTooLarge { limit: self.limit });
+        }
+        if let (Some(giveaway), Some(piece)) = (&mut self.giveaway, &piece) {
+            giveaway.look(piece)?;
         }
         Ok(piece)
     }

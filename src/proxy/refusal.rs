@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Proxy;
 use super::ask::Ask;
+use super::giveaway::Giveaway;
 use super::headers::X_REQUEST_ID;
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
@@ -37,9 +38,10 @@ pub(super) async fn read(
     head: &Head,
     fields: &HeaderMap,
     body: Incoming,
+    giveaway: Option<Giveaway>,
 ) -> Rejection {
     let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-    let body = match Receiving::new(fields, body, LARGEST_ERROR, false) {
+    let body = match Receiving::new(fields, body, LARGEST_ERROR, false, giveaway) {
         Ok(mut receiving) => {
             let read = proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
             read.ok().and_then(Result::ok)

@@ -36,6 +36,10 @@ pub enum Rejection {
     },
     /// The request target is too long.
     UriTooLong,
+    /// What came is no HTTP/1.1.
+    MalformedRequest,
+    /// The head is longer, or has more fields, than may be.
+    HeaderTooLarge,
     /// A body where there must be none.
     BodyNotAllowed,
     /// A body that is larger than may be.
@@ -99,6 +103,8 @@ pub enum Rejection {
     },
     /// The answer held, or might have held, another account's records.
     AccountMismatch(String),
+    /// The answer repeats the token that the request carried.
+    TokenInAnswer,
     /// Talkdesk asked for a pause.
     UpstreamRateLimited {
         /// The rest of it, where Talkdesk said.
@@ -218,6 +224,8 @@ impl Rejection {
             | Self::InvalidTarget(_)
             | Self::SlashTooMany { .. }
             | Self::UriTooLong
+            | Self::MalformedRequest
+            | Self::HeaderTooLarge
             | Self::BodyNotAllowed
             | Self::ContentTooLarge { .. }
             | Self::BodyIncomplete
@@ -229,6 +237,7 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
+            | Self::TokenInAnswer
             // A second 401 says that the tenant may not see this any more.
             | Self::TokenRejected(_)
             | Self::Internal => None,
@@ -252,6 +261,8 @@ impl Rejection {
                 | Self::InvalidTarget(_)
                 | Self::SlashTooMany { .. }
                 | Self::UriTooLong
+                | Self::MalformedRequest
+                | Self::HeaderTooLarge
                 | Self::BodyNotAllowed
                 | Self::ContentTooLarge { .. }
                 | Self::BodyIncomplete

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::health::Health;
 use super::origin::Origin;
 use super::retry_budget::RetryBudget;
+use crate::audit::AuditLog;
 use crate::client::Outbound;
 use crate::clock::Clock;
 use crate::config::{Config, ConfiguredEndpoint, Rule};
@@ -52,19 +53,22 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What was learned.
     pub learned: Arc<Learned>,
+    /// What an auditor wants to know.
+    pub audit: AuditLog,
 }
 
 impl Snapshot {
     /// Makes of a configuration what requests need.
     #[must_use]
     pub fn new(config: Config, shared: &Shared) -> Self {
-        let Shared { outbound, clock, metrics, learned } = shared;
+        let Shared { outbound, clock, metrics, learned, audit } = shared;
         let origins = config.credentials.iter().map(|configured| {
             let services = Services {
                 outbound: outbound.clone(),
                 clock: clock.clone(),
                 metrics: Arc::clone(metrics),
                 learned: Arc::clone(learned),
+                audit: audit.clone(),
             };
             let credential = Arc::clone(&configured.credential);
             let grant = Grant::new(configured, config.upstream.default_token_lifetime);

@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::{Interest, Landed, Streaming};
+use super::giveaway::Giveaway;
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
 use super::origin::{Errand, Sent};
@@ -196,11 +197,12 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
         let plain = self.ask.is_plain();
-        let fields = response.headers().clone();
+        let (fields, giveaway) = (response.headers().clone(), Giveaway::of(&response));
         self.invalidate(&head);
         if head.status == StatusCode::FORBIDDEN && !plain {
             self.proxy.shelf.remove(&self.ask.key);
-            return Err(refusal::read(self.proxy, self.ask, &head, &fields, response.into_body()).await);
+            let body = response.into_body();
+            return Err(refusal::read(self.proxy, self.ask, &head, &fields, body, giveaway).await);
         }
         let refused = is_refusal(head.status) && self.ask.asks_the_cache();
         if refused {
@@ -209,8 +211,8 @@ impl Fetch<'_> {
         if *self.ask.upstream_method() == Method::HEAD {
             return Ok((self.refresh(head, &fields), None));
         }
-        let receiving =
-            Receiving::new(&fields, response.into_body(), config.upstream.max_response_bytes, plain);
+        let most = config.upstream.max_response_bytes;
+        let receiving = Receiving::new(&fields, response.into_body(), most, plain, giveaway);
         let read = match receiving {
             Ok(mut receiving) => {
                 receiving.read(config.cache.max_entry_bytes).await.map(|read| (read, receiving))
@@ -221,7 +223,9 @@ impl Fetch<'_> {
             Ok((Received::Whole(body), receiving)) => (body, receiving.is_decoded()),
             Ok((Received::Part(first), receiving)) => return self.stream(head, first, receiving, pass),
             // What is refused is refused, though the words for it are cut off.
-            Err(_) if refused && !plain => (Bytes::new(), true),
+            Err(rejection) if refused && !plain && rejection != Rejection::TokenInAnswer => {
+                (Bytes::new(), true)
+            }
             Err(rejection) => return Err(rejection),
         };
         drop(pass);

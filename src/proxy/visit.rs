@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::fetched::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
+use crate::audit::What;
+use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantOutcome};
 
@@ -16,6 +20,8 @@ pub struct Visit {
     pub request_id: Arc<str>,
     /// Who it is for, once that is known.
     pub tenant: Option<Arc<Tenant>>,
+    /// The credential that it may be made with, once that is decided.
+    pub credential: Option<Arc<Credential>>,
     /// Whether there are too many requests in flight for this one to wait for anything.
     pub overloaded: bool,
     /// Whether its path names no tenant.
@@ -49,6 +55,7 @@ impl Visit {
         Self {
             request_id,
             tenant: None,
+            credential: None,
             overloaded: false,
             bare: false,
             unread_body: false,
@@ -62,6 +69,31 @@ impl Visit {
             outcome: TenantOutcome::Error,
             upstream_request_id: None,
         }
+    }
+
+    /// What the audit log says of it, with the status of its answer; nothing of what is not about data.
+    #[must_use]
+    pub fn audited(&self, endpoint: Option<Arc<str>>, status: StatusCode) -> Option<What> {
+        let denied_by = self.reason.filter(|_| self.outcome == TenantOutcome::Denied);
+        if denied_by.is_none() && self.credential.is_none() {
+            return None;
+        }
+        Some(What::Request {
+            denied_by,
+            tenant: self.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
+            endpoint,
+            credential: self.credential.clone(),
+            status: status.as_u16(),
+            source: match self.result {
+                CacheResult::Hit | CacheResult::Stale => Some("cache"),
+                CacheResult::Miss
+                | CacheResult::Collapsed
+                | CacheResult::Revalidated
+                | CacheResult::Bypass => Some("upstream"),
+                CacheResult::NotAsked => None,
+            },
+            failure: self.reason.filter(|_| self.outcome == TenantOutcome::Error),
+        })
     }
 
     /// Takes note of an answer.

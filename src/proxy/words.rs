@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::denial_words::denial_told;
 use super::rejection::{Limit, Rejection, Told};
 use crate::client::FailureKind;
-use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
 use crate::oauth::grant::{GrantError, printable};
 use crate::oauth::tokens::{NoToken, TokenError};
@@ -76,6 +76,20 @@ impl Rejection {
                 "http_request_error",
                 format!("The request target is longer than {} bytes.", super::LONGEST_TARGET),
                 "Ask for less at once: fewer accounts, or a page at a time.",
+            ),
+            Self::MalformedRequest => told(
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                "http_request_error",
+                "What was sent is no request of HTTP/1.1.".into(),
+                "Speak HTTP/1.1, without TLS and with one Content-Length or none; HTTP/2 is not spoken here. The connection is closed.",
+            ),
+            Self::HeaderTooLarge => told(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header_too_large",
+                "http_request_error",
+                "The head of the request is longer than 32 KiB, or has more than 128 fields.".into(),
+                "Send fewer and shorter fields: only those that the README names have an effect. The connection is closed.",
             ),
             Self::BodyNotAllowed => told(
                 StatusCode::BAD_REQUEST,
@@ -209,6 +223,15 @@ impl Rejection {
                 ),
                 "Have the operator check upstream.account_parameter and upstream.account_field against Talkdesk's reference.",
             ),
+            Self::TokenInAnswer => told(
+                StatusCode::BAD_GATEWAY,
+                "token_in_answer",
+                "http_protocol_error",
+                format!(
+                    "The answer of Talkdesk's API repeats the access token of {tenant}'s credential. It was withheld and not stored."
+                ),
+                "Have the operator check that upstream.api_url is Talkdesk's, and open a ticket with Talkdesk.",
+            ),
             Self::UpstreamRateLimited { retry_in } => Told {
                 retry_in: *retry_in,
                 ..told(
@@ -254,89 +277,6 @@ fn unnamed_told(unnamed: &Unnamed) -> Told {
         ),
     };
     Told { status, code, what, remedy: remedy.into(), proxy_error: "http_request_denied", retry_in: None }
-}
-
-fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCode) -> Told {
-    let (status, code, what, remedy) = match denial {
-        Denial::TenantDisabled { organization } => {
-            let which = organization.as_ref().map_or_else(|| tenant.to_owned(), |id| format!("organizations/{id}"));
-            (
-                denial_status,
-                "tenant_disabled",
-                format!("{which} is switched off in this proxy's configuration."),
-                "Have the operator set `enabled: true`, if it should be served.".to_owned(),
-            )
-        }
-        Denial::ResellerSold { organization } => (
-            denial_status,
-            "reseller_sold",
-            format!("{tenant} was sold by a reseller (Organization `{organization}`), so Talkdesk does not let it call this API with a client of its own."),
-            "Ask its partner, or configure that partner's Organization with a credential.".into(),
-        ),
-        Denial::NoOauthClient { organization: None } => (
-            denial_status,
-            "no_oauth_client",
-            format!("{tenant} has no OAuth client in this proxy's configuration."),
-            "Request one from Talkdesk for it, and add it as `credential`.".into(),
-        ),
-        Denial::NoOauthClient { organization: Some(id) } => (
-            denial_status,
-            "no_oauth_client",
-            format!("{tenant} belongs to organizations/{id}, which has no OAuth client in this proxy's configuration."),
-            "Request the Organization's client from Talkdesk, and add it as its `credential`.".into(),
-        ),
-        Denial::PlanNotEligible { plan } => (
-            denial_status,
-            "plan_not_eligible",
-            match plan {
-                Some(plan) => format!("{tenant} is on the plan `{plan}`, which does not come with API access."),
-                None => format!("The plan of {tenant} is not configured, so it can't be shown to come with API access."),
-            },
-            "Ask Talkdesk for an eligible plan; the operator lists them in entitlement.eligible_plans.".into(),
-        ),
-        Denial::ScopeMissing { scope, learned } => (
-            denial_status,
-            "scope_missing",
-            if *learned {
-                format!("The token that Talkdesk gave {tenant} does not carry the scope `{scope}`.")
-            } else {
-                format!("The credential of {tenant} is configured without the scope `{scope}`.")
-            },
-            if *learned {
-                "Have Talkdesk add the scope to the OAuth client; it takes effect with the next token.".to_owned()
-            } else {
-                "Add it to the credential's `scopes`, or remove `scopes` to ask for all that the client has.".to_owned()
-            },
-        ),
-        Denial::OrganizationOnly => (
-            denial_status,
-            "organization_only",
-            format!("{tenant} is served with its Organization's client, which would show it other accounts here, or let it change them."),
-            "Ask as the Organization.".into(),
-        ),
-        Denial::ParameterNotAllowed { parameter } => (
-            StatusCode::BAD_REQUEST,
-            "parameter_not_allowed",
-            format!(
-                "The query parameter `{}` is not one that {tenant} may use, because it is served with its Organization's client.",
-                printable(parameter)
-            ),
-            "Leave it out, or have the operator add it to upstream.instance_query_parameters.".into(),
-        ),
-        Denial::AccountNotInOrganization { account } => (
-            denial_status,
-            "account_not_in_organization",
-            format!("The account `{}` is not one that {tenant} may ask for.", printable(account)),
-            "Check the id; an Organization's accounts are those that the configuration or /express/accounts lists.".into(),
-        ),
-        Denial::DeniedByTalkdesk(denial) => (
-            denial_status,
-            "denied_by_talkdesk",
-            format!("Talkdesk refused this very request of {tenant} a moment ago: {}", denial.reason),
-            "Check the accounts in the query, and what the OAuth client may do. Talkdesk is asked again soon.".into(),
-        ),
-    };
-    Told { status, code, what, remedy, proxy_error: "http_request_denied", retry_in: None }
 }
 
 fn no_token_told(no_token: &NoToken, tenant: &str) -> Told {

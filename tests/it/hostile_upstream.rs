@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::support::peer::{Canned, Peer, TOKEN_PATH, Wire};
 use crate::support::raw::{Act, RawPeer, chunked, ok};
 use crate::support::{Proxy, eventually, is_nearly};
 
@@ -263,4 +264,96 @@ async fn an_answer_that_stops_half_way_is_waited_for_as_long_as_a_request_may_ta
     assert_eq!(reply.field("retry-after"), "", "nobody knows when");
     assert_eq!(entries(&proxy).await, 0);
     assert_eq!(peer.calls(), 1, "there was no time left to try again");
+}
+
+/// The token that a peer of these tests issues.
+const TOKEN: &str = "canary-token/0123456789";
+
+fn repeats_its_token(body: &str) -> Canned {
+    Canned::json(body.replace("TOKEN", TOKEN))
+}
+
+#[rstest]
+#[case::as_it_is(repeats_its_token(r#"{"debug":"Bearer TOKEN"}"#))]
+#[case::as_json_may_write_it(Canned::json(format!(r#"{{"debug":"{}"}}"#, TOKEN.replace('/', "\\/"))))]
+#[case::in_an_error(Canned { status: 500, ..repeats_its_token("TOKEN") })]
+#[case::in_a_page_that_is_not_found(Canned { status: 404, ..repeats_its_token("TOKEN") })]
+#[tokio::test]
+async fn a_body_with_the_token_in_it_is_not_given_out(
+    #[case] canned: Canned,
+    #[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire,
+) {
+    let peer = Peer::start(wire).await;
+    peer.answers(TOKEN_PATH, [Canned::token(TOKEN)]);
+    peer.answers("/express/invoices", [canned, Canned::json(GOOD)]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get(ASKED).await;
+    let problem = reply.assert_problem(502, "token_in_answer");
+    assert!(!problem.to_string().contains("canary"), "{problem}");
+    assert_eq!(entries(&proxy).await, 0);
+    assert!((proxy.metric("upstream_errors_total", &[("kind", "token_in_answer")]).await - 1.0).abs() < 0.1);
+    assert_eq!(proxy.get(ASKED).await.text(), GOOD, "the next answer is a good one");
+}
+
+#[tokio::test]
+async fn a_zipped_body_with_the_token_in_it_is_not_given_out() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(TOKEN_PATH, [Canned::token(TOKEN)]);
+    let zipped = compress(format!(r#"{{"debug":"{TOKEN}"}}"#).as_bytes()).await;
+    peer.answers("/express/invoices", [Canned::json(zipped).with("content-encoding", "gzip")]);
+    let proxy = peer.proxy("").await;
+    proxy.get(ASKED).await.assert_problem(502, "token_in_answer");
+}
+
+#[tokio::test]
+async fn the_reason_of_a_refusal_does_not_repeat_the_token() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(TOKEN_PATH, [Canned::token(TOKEN)]);
+    let body = repeats_its_token(r#"{"code":"1","message":"TOKEN may not","description":"","fields":[]}"#);
+    peer.answers("/express/invoices", [Canned { status: 403, ..body }]);
+    let proxy = peer.proxy("").await;
+    let problem = proxy.get(ASKED).await.assert_problem(403, "denied_by_talkdesk");
+    assert!(!problem.to_string().contains("canary"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_field_with_the_token_in_it_is_withheld() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(TOKEN_PATH, [Canned::token(TOKEN)]);
+    let canned = Canned::json(GOOD)
+        .with("x-debug", &format!("Bearer {TOKEN}"))
+        .with("link", &format!("</express/invoices?access_token={TOKEN}>; rel=next"))
+        .with("x-plain", "kept");
+    peer.answers("/express/invoices", [canned]);
+    let proxy = peer.proxy("").await;
+    for _ in 0..2 {
+        let reply = proxy.get(ASKED).await;
+        assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, GOOD));
+        assert!(!format!("{:?}", reply.fields).contains("canary"), "{:?}", reply.fields);
+        assert_eq!(reply.field("x-plain"), "kept");
+    }
+}
+
+#[rstest]
+#[case::at_once(1 << 20)]
+#[case::in_small_chunks(7)]
+#[tokio::test]
+async fn a_stream_breaks_off_before_the_token_is_whole(#[case] chunk: usize) {
+    let peer = RawPeer::start().await;
+    peer.issues(TOKEN);
+    let filler = "a".repeat(20 << 10);
+    let body = format!(r#"{{"filler":"{filler}","debug":"{TOKEN}","more":"{filler}"}}"#);
+    peer.plays([vec![
+        Act::Send(chunked()),
+        Act::Chunks(body.into_bytes(), chunk),
+        Act::Send(b"0\r\n\r\n".to_vec()),
+    ]]);
+    let proxy = peer.proxy("cache:\n  max_entry_bytes: 1KiB\n").await;
+    let address = proxy.app.addresses().data.clone();
+    let request = format!("GET {ASKED} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let heard = crate::support::raw::say(&proxy, request.as_bytes()).await;
+    // Of chunked content only the letters count.
+    let letters: String = heard.lines().filter(|line| line.len() > 6).collect();
+    assert!(!letters.contains(TOKEN) && !heard.contains(TOKEN), "the token was given out");
+    assert!(!heard.ends_with("0\r\n\r\n"), "the end is not a clean one");
 }

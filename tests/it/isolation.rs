@@ -62,6 +62,74 @@ async fn fifty_tenants_at_once_see_their_own_and_cost_a_token_each(#[values(fals
     assert_eq!(counters.api.total, 250);
 }
 
+/// Everybody asks for the same URLs, again and again, while every token ends and is replaced.
+#[rstest]
+#[tokio::test]
+async fn fifty_tenants_see_their_own_while_all_tokens_are_replaced(#[values(false, true)] tls: bool) {
+    let options = Options { tls, ..Options::synthetic(50, 2, 3) };
+    let talkdesk = Talkdesk::start(options).await;
+    let mut tenants = String::from("organizations:\n");
+    for (position, credential) in talkdesk.simulator.credentials().iter().enumerate() {
+        let (account, number) = (&credential.account, position as u128 + 1);
+        let _ = writeln!(
+            tenants,
+            "  - id: {account}\n    discover_accounts: false\n    credential: {{ account: {account}, client_id: \"{}\", client_secret: {{ file: {} }} }}\n    \
+             accounts: [{{ id: 5ea7{:020x}, name: instance-{number}-2 }}]",
+            credential.client_id,
+            credential.file_name(),
+            number << 32 | 2,
+        );
+    }
+    let further = "upstream:\n  request_timeout: 2h\nlimits:\n  upstream: { rate: 100000/s, burst: 1000, concurrency: 50 }\ncache:\n  endpoints:\n    invoices: { ttl: 60s, stale_while_revalidate: 0s }\n    \
+                   subscriptions: { ttl: 60s, stale_while_revalidate: 60s }\n";
+    let proxy = talkdesk.proxy(&tenants, further).await;
+    let replies = std::cell::Cell::new(0);
+    let ask = async |tenant: String, number: u128, own: Option<u128>| {
+        for round in 0..4 {
+            for (path, records) in
+                [("invoices?page=1&per_page=50", "invoices"), ("subscriptions", "subscriptions")]
+            {
+                let reply = proxy.get(&format!("/{tenant}/express/{path}")).await;
+                replies.set(replies.get() + 1);
+                assert_eq!(reply.status, StatusCode::OK, "{tenant}, {round}: {}", reply.text());
+                assert_eq!(reply.field("x-tenant"), tenant);
+                let body = reply.json();
+                let records = body["_embedded"][records].as_array().expect("records");
+                assert!(!records.is_empty(), "{body}");
+                for record in records {
+                    let id = record["account_id"]
+                        .as_str()
+                        .expect("an id")
+                        .strip_prefix("5ea7")
+                        .expect("one of ours");
+                    let id = u128::from_str_radix(id, 16).expect("a number");
+                    assert_eq!(id >> 32, number, "{tenant} sees a record of another Organization");
+                    assert!(own.is_none_or(|own| id & 0xffff_ffff == own), "{tenant} sees another Instance");
+                }
+            }
+        }
+    };
+    let mut asking: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
+    for (position, credential) in talkdesk.simulator.credentials().iter().enumerate() {
+        let number = position as u128 + 1;
+        asking.push(Box::pin(ask(format!("organizations/{}", credential.account), number, None)));
+        asking.push(Box::pin(ask(format!("instances/instance-{number}-2"), number, Some(2))));
+    }
+    // Tokens live for ten minutes. The time moves on while the requests are under way.
+    let time = async {
+        for share in [100, 300, 500] {
+            while replies.get() < share {
+                tokio::task::yield_now().await;
+            }
+            proxy.advance(std::time::Duration::from_mins(11));
+        }
+    };
+    tokio::join!(futures_util::future::join_all(asking), time);
+    assert_eq!(replies.get(), 800);
+    let tokens = talkdesk.control().counters().tokens.total;
+    assert!(tokens >= 100, "every token was replaced: {tokens}");
+}
+
 #[rstest]
 #[case::foreign(r#"{"_embedded":{"invoices":[{"account_id":"5ea75fe7aa224700012eae99"}]}}"#)]
 #[case::unmarked(r#"{"_embedded":{"invoices":[{"amount":1.10}]}}"#)]

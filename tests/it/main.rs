@@ -6,20 +6,26 @@
 mod support;
 
 mod admin;
+mod attacks;
+mod audit;
 mod cache;
+mod canaries;
 mod discovery;
 mod entitlement;
 mod failures;
+mod foreign_accounts;
 mod forwarding;
 mod hostile_clients;
 mod hostile_upstream;
 mod isolation;
 mod limits;
+mod listeners;
 mod naming;
 mod page_sets;
 mod pauses;
 mod plain;
 mod purging;
+mod process;
 mod stopping;
 mod streams;
 mod token_failures;

@@ -12,8 +12,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("server:\n  listen: 8080\n", "6:11 server.listen", "found `8080`; write an address and port"),
     ("server: { listen: '127.0.0.1:1', listen: x }\n", "5:34 server.listen", "a second time"),
     ("server:\n  watch: false\n", "6:3 server.watch", "unknown key"),
-    ("server:\n  listeners: []\n", "6:3 server.listeners", "unknown key"),
-    ("log:\n  audit: /x\n", "6:3 log.audit", "unknown key"),
+    ("server:\n  protocols: []\n", "6:3 server.protocols", "unknown key"),
+    ("log:\n  journal: /x\n", "6:3 log.journal", "unknown key"),
     ("upstream:\n  follow_redirects: true\n", "6:3 upstream.follow_redirects", "unknown key"),
     (
         "cache:\n  endpoints:\n    invoices: { closed_period: { settle: 5d, ttl: 24h } }\n",
@@ -102,6 +102,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "6:19 server.default_tenant",
         "write `organizations/acme`",
     ),
+    ("log:\n  audit: /var/log/\n", "6:10 log.audit", "write the path of a file"),
     ("log:\n  level: loud\n", "6:10 log.level", "`info`"),
     ("log:\n  format:\n", "6:9 log.format", "found nothing; write `json` or `text`"),
     ("? [1]\n: 2\n", "5:3 ", "found a key that is no text"),

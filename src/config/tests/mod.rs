@@ -2,6 +2,7 @@
 
 mod example;
 mod hostile;
+mod listeners;
 mod malformed;
 mod secrecy;
 mod sections;

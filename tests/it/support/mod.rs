@@ -19,6 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A running proxy, with the clock that it goes by.
 pub struct Proxy {
@@ -166,9 +167,10 @@ impl Proxy {
         let own =
             if yaml.contains("drain_delay") { own.to_owned() } else { format!("{own}\n  drain_delay: 0s") };
         let yaml = format!(
-            "server:\n{own}\n{}\n{}\nlog: {{ access: false }}\n",
+            "server:\n{own}\n{}\n{}\nlog:\n  access: false\n{}\n",
             section(yaml, "server"),
-            without_section(yaml, "server")
+            without_section(&without_section(yaml, "server"), "log"),
+            section(yaml, "log"),
         );
         let config = configuration(&yaml, folder.path());
         let app = App::start(config, Clock::Manual(clock.clone())).await.expect("a proxy");
@@ -213,6 +215,12 @@ impl Proxy {
     /// Like `ask`, where the answer may be cut off.
     pub async fn try_get(&self, path: &str) -> Result<Reply, String> {
         send(&self.client, Method::GET, &format!("{}{path}", self.base()), &[], Bytes::new()).await
+    }
+
+    /// Like `get_with`, at another of its addresses.
+    pub async fn get_at(&self, address: &str, path: &str, fields: &[(&str, &str)]) -> Reply {
+        let url = format!("http://{address}{path}");
+        send(&self.client, Method::GET, &url, fields, Bytes::new()).await.expect("an answer")
     }
 
     pub async fn admin(&self, method: Method, path: &str) -> Reply {
@@ -330,6 +338,15 @@ pub fn is_nearly(cache_status: &str, expected: &str) -> bool {
 pub fn configuration(yaml: &str, folder: &Path) -> Config {
     parse(yaml, "test.yaml", folder, &Environment::empty())
         .unwrap_or_else(|faults| panic!("{faults}\n{yaml}"))
+}
+
+/// Sends bytes to a Unix socket, and gives what comes back until the connection ends.
+pub async fn say_to_file(path: &Path, bytes: &[u8]) -> String {
+    let mut stream = tokio::net::UnixStream::connect(path).await.expect("a connection");
+    stream.write_all(bytes).await.expect("sent");
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await.expect("an answer");
+    String::from_utf8_lossy(&heard).into_owned()
 }
 
 /// Waits for something that happens by itself, and fails where it does not within ten seconds.

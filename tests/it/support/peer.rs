@@ -121,6 +121,11 @@ impl Peer {
         &self.url
     }
 
+    /// The folder with its secret, and the certificate of its authority.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// What it answers to a path, whatever the query: one after the other, the last for ever.
     pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
         self.script.answers.lock().expect("no panic").insert(path.into(), answers.into_iter().collect());

@@ -38,6 +38,7 @@ pub struct RawPeer {
 struct Stage {
     plays: Mutex<VecDeque<Vec<Act>>>,
     heads: Mutex<Vec<String>>,
+    token: Mutex<Option<String>>,
 }
 
 impl RawPeer {
@@ -64,6 +65,11 @@ impl RawPeer {
     /// What it does to requests to the API: one after the other, the last for ever.
     pub fn plays(&self, plays: impl IntoIterator<Item = Vec<Act>>) {
         *self.stage.plays.lock().expect("no panic") = plays.into_iter().collect();
+    }
+
+    /// The token that it gives; `token-1` unless set.
+    pub fn issues(&self, token: &str) {
+        *self.stage.token.lock().expect("no panic") = Some(token.to_owned());
     }
 
     /// The heads of the requests to the API so far.
@@ -100,8 +106,9 @@ impl Stage {
     async fn perform(&self, mut stream: TcpStream) {
         let Some(head) = read_head(&mut stream).await else { return };
         if head.starts_with(&format!("POST {TOKEN_PATH}")) {
-            let token = r#"{"access_token":"token-1","token_type":"Bearer","expires_in":600}"#;
-            let _ = stream.write_all(&ok(token)).await;
+            let name = self.token.lock().expect("no panic").clone().unwrap_or_else(|| "token-1".to_owned());
+            let token = format!(r#"{{"access_token":"{name}","token_type":"Bearer","expires_in":600}}"#);
+            let _ = stream.write_all(&ok(&token)).await;
             return drain(stream).await;
         }
         self.heads.lock().expect("no panic").push(head);

@@ -1,0 +1,195 @@
+//! The keys `server.listeners` and `server.unix_socket`: further data listeners, each for some tenants only, and
+//! who may open the file of a Unix socket.
+
+use std::collections::HashSet;
+use std::fs;
+
+use super::reader::{Ledger, Located, Object, Value};
+use super::tenant_entry::InstanceEntry;
+use super::{Listen, Server, address, check, value};
+use crate::domain::tenant::{TenantName, Tenants};
+
+/// A data listener at which some tenants only may be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataListener {
+    /// Where clients ask.
+    pub listen: Listen,
+    /// Who may be named there. Nobody else exists there: an Instance under a listed Organization is not implied.
+    pub tenants: HashSet<TenantName>,
+    /// Whom a request is for that names nobody.
+    pub default_tenant: Option<TenantName>,
+}
+
+/// Who may open the files of Unix sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnixSocket {
+    /// The file's permission bits.
+    pub mode: u32,
+    /// The id of the group that the file belongs to; none: that of the process.
+    pub group: Option<u32>,
+}
+
+/// A listener as it stands in the file.
+pub(super) struct ListenerEntry {
+    pub(super) listen: Located<Listen>,
+    tenants: Vec<Located<TenantName>>,
+    default_tenant: Option<Located<TenantName>>,
+}
+
+impl Default for UnixSocket {
+    fn default() -> Self {
+        Self { mode: 0o600, group: None }
+    }
+}
+
+impl Server {
+    /// Every address to listen at, with its key in the configuration.
+    pub fn addresses(&self) -> impl Iterator<Item = (String, &Listen)> {
+        let own = [("server.listen", Some(&self.listen)), ("server.admin", Some(&self.admin))];
+        let own = own.into_iter().chain([("server.metrics", self.metrics.as_ref())]);
+        let own = own.filter_map(|(key, listen)| Some((key.to_owned(), listen?)));
+        let further = self.listeners.iter().enumerate();
+        own.chain(
+            further.map(|(index, listener)| (format!("server.listeners[{index}].listen"), &listener.listen)),
+        )
+    }
+
+    /// What is to be said of each listener that other machines can reach.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<String> {
+        let exposed = self.addresses().filter(|(_, listen)| !listen.is_of_this_machine());
+        let exposed = exposed.map(|(key, listen)| {
+            format!(
+                "{key} is {listen}, which other machines can reach. There is no login: whoever can connect \
+                 sees what it serves"
+            )
+        });
+        exposed.collect()
+    }
+}
+
+impl Listen {
+    /// Whether nothing but this machine can connect to it.
+    #[must_use]
+    pub fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl ListenerEntry {
+    /// The listener, without the places.
+    pub(super) fn listener(&self) -> DataListener {
+        DataListener {
+            listen: self.listen.value.clone(),
+            tenants: self.tenants.iter().map(|tenant| tenant.value.clone()).collect(),
+            default_tenant: self.default_tenant.as_ref().map(|tenant| tenant.value.clone()),
+        }
+    }
+
+    /// Holds the names against the tenants that there are.
+    pub(super) fn check(&self, tenants: &Tenants, instances: &[InstanceEntry], ledger: &Ledger) {
+        for name in &self.tenants {
+            check::named_tenant(name, tenants, instances, ledger);
+        }
+    }
+}
+
+/// Reads the list of listeners; what can't be read is left out, and noted.
+pub(super) fn read(section: &mut Object<'_>, ledger: &Ledger) -> Vec<ListenerEntry> {
+    let items = section.value("listeners").and_then(|list| list.items()).unwrap_or_default();
+    items.iter().filter_map(|item| listener(item, ledger)).collect()
+}
+
+fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
+    const ADVICE: &str = "write the tenants that may be named there, as `[instances/globex]`";
+    let mut section = item.object()?;
+    let listen = section.required("listen", "write an address, as `127.0.0.1:8081`", address::listen);
+    let is_there = section.place_of("tenants").is_some();
+    let tenants = section.list("tenants", value::domain::<TenantName>);
+    if !is_there {
+        section.missing("tenants", ADVICE);
+    } else if let Some(place) = section.place_of("tenants")
+        && section.value("tenants").is_some_and(|value| value.is_empty())
+    {
+        ledger.error(&place, format!("found nobody; {ADVICE}"));
+    }
+    let default_tenant = section.located("default_tenant", value::domain::<TenantName>);
+    section.finish();
+    let tenants = tenants?;
+    if let Some(default) = &default_tenant
+        && !tenants.iter().any(|tenant| tenant.value == default.value)
+    {
+        ledger.error(
+            &default.place,
+            format!(
+                "found `{}`, which may not be named at this listener; write one of its `tenants`",
+                default.value
+            ),
+        );
+    }
+    Some(ListenerEntry { listen: listen?, tenants, default_tenant })
+}
+
+/// Reads who may open the files of Unix sockets.
+pub(super) fn read_unix_socket(mut section: Object<'_>) -> UnixSocket {
+    let socket = UnixSocket {
+        mode: section.parsed("mode", mode).unwrap_or(UnixSocket::default().mode),
+        group: section.parsed("group", group),
+    };
+    section.finish();
+    socket
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) if mode & 0o600 == 0o600 => Ok(mode),
+        _ => Err("write the mode of a file that its owner may read and write, as `\"0600\"` or `\"0660\"`"
+            .to_owned()),
+    }
+}
+
+fn group(text: &str) -> Result<u32, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    group_in(&groups, text)
+        .ok_or_else(|| "write the name of a group that is in /etc/group, or the number of any".to_owned())
+}
+
+/// The id of a group in the text of group(5).
+fn group_in(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let found = parts.next() == Some(name) && !name.is_empty();
+        parts.nth(1).filter(|_| found)?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_a_name_or_a_number() {
+        let groups = "root:x:0:\nbilling:x:990:alice,bob\nbroken\n:x:7:\n";
+        assert_eq!(group_in(groups, "billing"), Some(990));
+        for absent in ["bill", "alice", "x", "990", "broken", ""] {
+            assert_eq!(group_in(groups, absent), None, "{absent}");
+        }
+        assert_eq!(group("33"), Ok(33));
+        assert!(group("no-such-group-here").is_err());
+    }
+
+    #[test]
+    fn a_mode_lets_its_owner_in() {
+        assert_eq!(mode("0660"), Ok(0o660));
+        assert_eq!(mode("600"), Ok(0o600));
+        for wrong in ["", "0000", "0060", "0400", "1660", "0x1b0", "rw", "0888"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Lines that are written off the path of what they speak of: by a thread, through a bounded queue.
+//!
+//! Whoever has something to write puts a record into the queue and goes on; forming the line and writing it are
+//! the thread's. Where the queue is full, or what is written to takes nothing, the record is dropped and counted,
+//! so a slow disk or pipe holds nobody up.
+//!
+//! A line is handed to the system whole: at the latest when there is nothing more to write just then, or when the
+//! buffer is full. So two that append to one file never mix within a line, and none waits for the next.
+
+use std::io::{BufWriter, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+/// Where records go.
+pub struct LineWriter<R> {
+    queue: SyncSender<Item<R>>,
+    dropped: IntCounter,
+}
+
+enum Item<R> {
+    Record(R),
+    /// Says when everything before it was written.
+    Mark(Sender<()>),
+}
+
+/// Records that may wait to be written.
+const QUEUE: usize = 8_192;
+
+impl<R: Send + 'static> LineWriter<R> {
+    /// Starts the writing thread. `form` puts a record's line, with its end, into a buffer.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(
+        name: &str,
+        sink: impl Write + Send + 'static,
+        dropped: IntCounter,
+        form: impl Fn(&R, &mut Vec<u8>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, records) = sync_channel(QUEUE);
+        let counter = dropped.clone();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || write_all(BufWriter::new(sink), &records, &counter, form))?;
+        Ok(Self { queue, dropped })
+    }
+
+    /// Hands a record over; drops and counts it where the writer can't keep up.
+    pub fn write(&self, record: R) {
+        if self.queue.try_send(Item::Record(record)).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Waits until what was handed over so far is written, but not for longer than `most`. It holds its thread up,
+    /// and is for the end of the process.
+    pub fn finish(&self, most: Duration) {
+        let (mark, reached) = channel();
+        let queue = self.queue.clone();
+        // A thread of its own, because handing the mark over waits where the queue is full.
+        let handing = std::thread::Builder::new().spawn(move || queue.send(Item::Mark(mark)));
+        if handing.is_ok() {
+            let _ = reached.recv_timeout(most);
+        }
+    }
+}
+
+impl<R> Clone for LineWriter<R> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), dropped: self.dropped.clone() }
+    }
+}
+
+fn write_all<R>(
+    mut sink: BufWriter<impl Write>,
+    records: &Receiver<Item<R>>,
+    dropped: &IntCounter,
+    form: impl Fn(&R, &mut Vec<u8>),
+) {
+    let mut line = Vec::new();
+    while let Ok(first) = records.recv() {
+        let mut reached = Vec::new();
+        let mut next = Some(first);
+        while let Some(item) = next {
+            match item {
+                Item::Record(record) => {
+                    line.clear();
+                    form(&record, &mut line);
+                    // A reader that went away, or a full disk, is no reason to stop serving.
+                    if sink.write_all(&line).is_err() {
+                        dropped.inc();
+                    }
+                }
+                Item::Mark(mark) => reached.push(mark),
+            }
+            next = records.try_recv().ok();
+        }
+        let _ = sink.flush();
+        for mark in reached {
+            let _ = mark.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A sink that keeps what it takes, and takes nothing while it is blocked or broken.
+    #[derive(Clone, Default)]
+    struct Sink {
+        taken: Arc<Mutex<Vec<u8>>>,
+        blocked: Arc<Mutex<()>>,
+        broken: bool,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _unblocked = self.blocked.lock().expect("no panic");
+            if self.broken {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn writer(sink: Sink) -> (LineWriter<String>, IntCounter) {
+        let dropped = IntCounter::new("dropped", "dropped").expect("a counter");
+        let form = |record: &String, line: &mut Vec<u8>| line.extend(format!("{record}\n").bytes());
+        (LineWriter::start("test", sink, dropped.clone(), form).expect("a thread"), dropped)
+    }
+
+    #[test]
+    fn what_was_handed_over_is_written_in_its_order_by_the_time_it_is_finished() {
+        let sink = Sink::default();
+        let (writer, dropped) = writer(sink.clone());
+        for number in 0..1_000 {
+            writer.write(format!("line {number}"));
+        }
+        writer.finish(SOON);
+        let text = String::from_utf8(sink.taken.lock().expect("no panic").clone()).expect("text");
+        let expected = (0..1_000).map(|number| format!("line {number}"));
+        assert!(text.lines().eq(expected), "{text:.300}");
+        assert_eq!(dropped.get(), 0);
+    }
+
+    #[test]
+    fn a_writer_that_is_stuck_holds_nobody_up_and_what_is_dropped_is_counted() {
+        let sink = Sink::default();
+        let (writer, dropped) = writer(sink.clone());
+        let blocked = sink.blocked.lock().expect("no panic");
+        // More than the queue and every buffer hold.
+        for _ in 0..2 * QUEUE {
+            writer.write("a".repeat(100));
+        }
+        assert!(dropped.get() > 0);
+        writer.finish(Duration::from_millis(10));
+        drop(blocked);
+        writer.finish(SOON);
+        let text = String::from_utf8(sink.taken.lock().expect("no panic").clone()).expect("text");
+        let written = text.lines().count();
+        assert_eq!(written as u64 + dropped.get(), 2 * QUEUE as u64, "every line is written or counted");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_counted() {
+        let (writer, dropped) = writer(Sink { broken: true, ..Sink::default() });
+        for _ in 0..1_000 {
+            writer.write("a".repeat(100));
+        }
+        writer.finish(SOON);
+        assert!(dropped.get() > 900, "{}", dropped.get());
+    }
+}

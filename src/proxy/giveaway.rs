@@ -1,0 +1,185 @@
+//! A token must not come back: an API that repeats the `Authorization` field it was sent (an echo, a debug page, a
+//! hostile one) would hand every client of the proxy the tenant's token.
+//!
+//! So each answer is searched for the token that its request carried: a field that has it is withheld, a body that
+//! has it is not given out. The search runs over the decoded pieces as they come, across their borders too, before
+//! a piece is passed on; so of a stream at most a part of the token was ever sent. It is a search for one fixed
+//! string (memmem), gigabytes in a second.
+//!
+//! Left out: encodings of a token other than JSON's `\/`. Who wants to give it away in disguise could as well send it
+//! elsewhere himself: he has it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Response};
+use memchr::memmem;
+use zeroize::Zeroizing;
+
+use super::rejection::Rejection;
+use crate::metrics::Metrics;
+use crate::oauth::tokens::Token;
+
+/// Looks for a token in a body.
+pub struct Giveaway {
+    token: Arc<Token>,
+    /// The token as JSON may write it, where that differs.
+    escaped: Option<Zeroizing<Vec<u8>>>,
+    /// The end of what was seen so far, in which a token may begin.
+    end: Zeroizing<Vec<u8>>,
+    metrics: Arc<Metrics>,
+}
+
+/// A shorter token would be found in bodies that have nothing to do with it.
+const SHORTEST: usize = 8;
+
+/// What goes before the token in the field.
+const SCHEME: usize = "Bearer ".len();
+
+impl Giveaway {
+    /// Takes the fields that repeat the token out of an answer, and lets the answer carry what its body is to be
+    /// searched with.
+    pub fn guard<B>(response: &mut Response<B>, token: &Arc<Token>, metrics: &Arc<Metrics>) {
+        let secret = bare(token);
+        if secret.len() < SHORTEST {
+            return;
+        }
+        let fields = response.headers_mut();
+        let before = fields.len();
+        withhold(fields, secret);
+        if fields.len() < before {
+            metrics.upstream_error("token_in_answer");
+            tracing::error!("the API's answer repeats the token in a field, which was withheld");
+        }
+        response.extensions_mut().insert(Carried(Arc::clone(token), Arc::clone(metrics)));
+    }
+
+    /// What the body of this answer is to be searched with.
+    #[must_use]
+    pub fn of<B>(response: &Response<B>) -> Option<Self> {
+        let Carried(token, metrics) = response.extensions().get()?;
+        let secret = bare(token);
+        let escaped = secret.contains(&b'/').then(|| {
+            let pieces: Vec<_> = secret.split(|byte| *byte == b'/').collect();
+            Zeroizing::new(pieces.join(&b"\\/"[..]))
+        });
+        Some(Self {
+            token: Arc::clone(token),
+            escaped,
+            end: Zeroizing::new(Vec::new()),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Looks at the next piece.
+    ///
+    /// # Errors
+    /// [`Rejection::TokenInAnswer`] where the token ends in it.
+    pub fn look(&mut self, piece: &[u8]) -> Result<(), Rejection> {
+        let secrets = [Some(bare(&self.token)), self.escaped.as_ref().map(|escaped| &***escaped)];
+        let longest = secrets.iter().flatten().map(|secret| secret.len()).max().unwrap_or_default();
+        // Over the border with what came before: a token that lies in neither alone.
+        let head = &piece[..piece.len().min(longest - 1)];
+        self.end.extend_from_slice(head);
+        let found =
+            |haystack: &[u8]| secrets.iter().flatten().any(|secret| memmem::find(haystack, secret).is_some());
+        if found(&self.end) || found(piece) {
+            self.metrics.upstream_error("token_in_answer");
+            tracing::error!("the API's answer repeats the token: it is not given out");
+            return Err(Rejection::TokenInAnswer);
+        }
+        if piece.len() >= longest {
+            self.end.clear();
+            self.end.extend_from_slice(&piece[piece.len() - (longest - 1)..]);
+        } else {
+            let superfluous = self.end.len().saturating_sub(longest - 1);
+            self.end.drain(..superfluous);
+        }
+        Ok(())
+    }
+}
+
+/// What an answer carries along: the token of its request, and where a find is counted.
+#[derive(Clone)]
+struct Carried(Arc<Token>, Arc<Metrics>);
+
+fn bare(token: &Token) -> &[u8] {
+    token.authorization.as_bytes().get(SCHEME..).unwrap_or_default()
+}
+
+fn withhold(fields: &mut HeaderMap, secret: &[u8]) {
+    let finder = memmem::Finder::new(secret);
+    let given_away: Vec<_> = fields
+        .iter()
+        .filter(|(_, value)| finder.find(value.as_bytes()).is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in given_away {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    const SECRET: &str = "abc/abcd/abcabcd";
+
+    fn giveaway(secret: &str) -> Giveaway {
+        let now = Clock::Manual(ManualClock::new()).now();
+        let token = Arc::new(Token::for_test(secret, now.monotonic));
+        let mut response = Response::new(());
+        Giveaway::guard(&mut response, &token, &Arc::new(Metrics::new()));
+        Giveaway::of(&response).expect("a token that is long enough")
+    }
+
+    /// Whether it is found, with the body cut where it is said.
+    fn found(body: &[u8], cuts: &[usize]) -> bool {
+        let mut giveaway = giveaway(SECRET);
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+        cuts.sort_unstable();
+        cuts.push(body.len());
+        let mut from = 0;
+        cuts.into_iter().any(|to| giveaway.look(&body[std::mem::replace(&mut from, to)..to]).is_err())
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_found_wherever_the_body_is_cut(
+            before in "[abcd/]{0,40}", after in "[abcd/]{0,40}", escaped: bool, cuts in prop::collection::vec(any::<usize>(), 0..12)
+        ) {
+            let secret = if escaped { SECRET.replace('/', "\\/") } else { SECRET.to_owned() };
+            let body = [before, secret, after].concat();
+            prop_assert!(found(body.as_bytes(), &cuts));
+        }
+
+        #[test]
+        fn nothing_else_is_found(body in "[abcd/]{0,80}", cuts in prop::collection::vec(any::<usize>(), 0..12)) {
+            prop_assert_eq!(found(body.as_bytes(), &cuts), body.contains(SECRET));
+        }
+    }
+
+    #[test]
+    fn the_token_is_found_by_the_piece_that_completes_it() {
+        let mut giveaway = giveaway("abcdefgh");
+        for letter in "xxabcdefg".bytes() {
+            assert_eq!(giveaway.look(&[letter]), Ok(()));
+        }
+        assert_eq!(giveaway.look(b"h"), Err(Rejection::TokenInAnswer));
+    }
+
+    #[test]
+    fn a_field_that_has_the_token_is_withheld_and_the_others_are_not() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in
+            [("x-debug", "Bearer abcdefgh"), ("x-other", "abcdefg"), ("link", "</?t=abcdefghi>")]
+        {
+            fields.insert(name, value.parse().expect("a value"));
+        }
+        withhold(&mut fields, b"abcdefgh");
+        assert_eq!(fields.len(), 1);
+        assert!(fields.contains_key("x-other"));
+    }
+}
