@@ -20,11 +20,13 @@ use crate::proxy::Proxy;
 use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::snapshot::Shared;
+use crate::reload::{Reloader, Source};
 use crate::server::{Bounds, CantListen, Listener, Stopping};
 
 /// A running proxy.
 pub struct App {
     proxy: Arc<Proxy>,
+    reloader: Arc<Reloader>,
     addresses: Addresses,
     stopping: Stopping,
     announced: Arc<AtomicBool>,
@@ -119,15 +121,32 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        Self::start_from(config, None, clock).await
+    }
+
+    /// Starts a proxy whose configuration can be read again from where it came from.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start_from(
+        config: Config,
+        source: Option<Source>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&config.server).await?;
-        Self::start_on(config, clock, listeners)
+        Self::start_on(config, source, clock, listeners)
     }
 
     /// Starts a proxy on listeners that are bound already.
     ///
     /// # Errors
     /// [`StartError`]
-    pub fn start_on(config: Config, clock: Clock, listeners: Listeners) -> Result<Self, StartError> {
+    pub fn start_on(
+        config: Config,
+        source: Option<Source>,
+        clock: Clock,
+        listeners: Listeners,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         metrics.config_last_reload_successful.set(1);
         let loaded = clock.now().wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -155,8 +174,10 @@ impl App {
         for exposed in server.exposed() {
             tracing::warn!("{exposed}");
         }
+        let proxy = Proxy::new(config, &shared);
         let mut app = Self {
-            proxy: Proxy::new(config, &shared),
+            reloader: Arc::new(Reloader::new(Arc::clone(&proxy), source)),
+            proxy,
             addresses: listeners.addresses(),
             stopping: Stopping::default(),
             announced: Arc::default(),
@@ -198,10 +219,18 @@ impl App {
         for (listener, scope) in planes {
             let Some(listener) = listener else { continue };
             let (proxy, announced) = (Arc::clone(&self.proxy), Arc::clone(&self.announced));
+            let reloader = Arc::clone(&self.reloader);
             let address: Arc<str> = listener.address().into();
             let serving = listener.serve(admin_bounds.clone(), self.stopping.clone(), move |connection| {
                 let (proxy, announced) = (Arc::clone(&proxy), Arc::clone(&announced));
-                Some(Admin::new(proxy, announced, connection, Arc::clone(&address), scope))
+                Some(Admin::new(
+                    proxy,
+                    Arc::clone(&reloader),
+                    announced,
+                    connection,
+                    Arc::clone(&address),
+                    scope,
+                ))
             });
             self.listening.push(tokio::spawn(serving));
         }
@@ -219,6 +248,17 @@ impl App {
             }
         };
         tokio::spawn(async move { ended.run_until_cancelled(tidying).await });
+        if self.proxy.snapshot().config.server.watch {
+            let watching = Arc::clone(&self.reloader).watch(self.proxy.clock.clone());
+            let ended = self.background.clone();
+            tokio::spawn(async move { ended.run_until_cancelled(watching).await });
+        }
+    }
+
+    /// What reads the configuration again.
+    #[must_use]
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
     }
 
     /// Where it listens.

@@ -84,6 +84,11 @@ pub enum What {
         /// How many.
         entries: Option<u64>,
     },
+    /// The configuration was read again.
+    Reload {
+        /// Whether it is gone by.
+        done: bool,
+    },
     /// The admin plane let somebody not in.
     Admin {
         /// Why not.
@@ -212,6 +217,10 @@ fn form(event: &Event, line: &mut Vec<u8>) {
             shown.tenant = tenant.as_deref();
             shown.path = path.as_deref();
             shown.entries = *entries;
+        }
+        What::Reload { done } => {
+            shown.event = "reload";
+            shown.result = Some(if *done { "ok" } else { "refused" });
         }
         What::Admin { denied_by } => {
             shown.event = "admin_request";

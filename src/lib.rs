@@ -58,6 +58,7 @@ pub mod proxy;
 // F4: what stands beside it.
 pub mod server;
 pub mod simulator;
+pub mod reload;
 pub mod admin;
 // F5: where everything is constructed and started.
 pub mod app;

@@ -28,6 +28,11 @@ impl Admin {
         self.note(What::Purge { denied_by, tenant, path, entries });
     }
 
+    /// Writes down a reload, and how it went.
+    pub(super) fn reloaded(&self, reply: &Reply) {
+        self.note(What::Reload { done: reply.status == StatusCode::OK });
+    }
+
     /// Writes down that somebody was not let in.
     pub(super) fn not_let_in(&self, denied_by: &'static str) {
         self.note(What::Admin { denied_by });

@@ -11,6 +11,7 @@ mod entries;
 mod page;
 mod parameters;
 mod purge;
+mod reload;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,11 +30,13 @@ use crate::body::Body;
 use crate::guard::{Blocked, Connection};
 use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
+use crate::reload::Reloader;
 
 /// What the admin plane answers from.
 #[derive(Clone)]
 pub struct Admin {
     proxy: Arc<Proxy>,
+    reloader: Arc<Reloader>,
     stopping: Arc<AtomicBool>,
     connection: Connection,
     listener: Arc<str>,
@@ -62,15 +65,16 @@ impl Admin {
     #[must_use]
     pub fn new(
         proxy: Arc<Proxy>,
+        reloader: Arc<Reloader>,
         stopping: Arc<AtomicBool>,
         connection: Connection,
         listener: Arc<str>,
         scope: Scope,
     ) -> Self {
-        Self { proxy, stopping, connection, listener, scope }
+        Self { proxy, reloader, stopping, connection, listener, scope }
     }
 
-    fn handle(&self, head: &Parts) -> Response<Body> {
+    async fn handle(&self, head: &Parts) -> Response<Body> {
         let path = head.uri.path();
         // What orchestrators ask by address, with whatever Host.
         let is_health = matches!(path, "/livez" | "/readyz");
@@ -85,6 +89,7 @@ impl Admin {
         }
         let reply = match self.scope {
             Scope::MetricsAlone if !is_health && path != "/metrics" => Reply::not_found(),
+            Scope::Whole if path == "/api/reload" => self.reload(&head.method).await,
             Scope::MetricsAlone | Scope::Whole => self.route(head, path),
         };
         match reply {
@@ -98,6 +103,15 @@ impl Admin {
                 response
             }
         }
+    }
+
+    async fn reload(&self, method: &Method) -> Result<Reply, &'static str> {
+        if *method != Method::POST {
+            return Err("POST");
+        }
+        let reply = reload::reload(&self.reloader).await;
+        self.reloaded(&reply);
+        Ok(reply)
     }
 
     /// The answer; or, for a method that the path does not know, those that it does.
@@ -168,7 +182,7 @@ impl Service<Request<Incoming>> for Admin {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let this = self.clone();
         let (head, _) = request.into_parts();
-        Box::pin(async move { Ok(this.handle(&head)) })
+        Box::pin(async move { Ok(this.handle(&head).await) })
     }
 }
 
@@ -195,7 +209,7 @@ impl Reply {
         Ok(Self::error(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials, /api/cache and /api/cache/entries",
+            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials, /api/cache, /api/cache/entries and /api/reload",
         ))
     }
 

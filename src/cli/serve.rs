@@ -1,13 +1,15 @@
 //! `serve`: the proxy for a configuration.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::{Failed, ServeArguments, check, no_dumps, told_to_stop};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Environment, Log, LogFormat};
+use crate::reload::{Reloader, Source};
 
 /// Serves until it is told to stop.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
@@ -29,12 +31,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
         eprintln!("error: --strict, and {} of the secrets can't be used (see above)", missing.len());
         return Err(Failed::Refused);
     }
-    super::block_on(serve(config))
+    let source = Source { path: arguments.config.clone(), environment: Environment::of_process() };
+    super::block_on(serve(config, source))
 }
 
-async fn serve(config: Config) -> Result<(), Failed> {
+async fn serve(config: Config, source: Source) -> Result<(), Failed> {
     let tenants = config.tenants.iter().count();
-    let app = App::start(config, Clock::System).await.context("the proxy can't be started")?;
+    let app =
+        App::start_from(config, Some(source), Clock::System).await.context("the proxy can't be started")?;
     let addresses = app.addresses();
     tracing::info!(
         data = %addresses.data,
@@ -45,7 +49,21 @@ async fn serve(config: Config) -> Result<(), Failed> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    run_until_told(app).await
+    let reloading = tokio::spawn(reload_on_signal(Arc::clone(app.reloader())));
+    let ended = run_until_told(app).await;
+    reloading.abort();
+    ended
+}
+
+/// Reads the configuration again whenever the process is told to hang up.
+async fn reload_on_signal(reloader: Arc<Reloader>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hang_up = signal(SignalKind::hangup())?;
+    while hang_up.recv().await.is_some() {
+        // How it went is in the log.
+        let _ = reloader.reload().await;
+    }
+    Ok(())
 }
 
 /// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.

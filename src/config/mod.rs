@@ -54,6 +54,7 @@ pub use environment::Environment;
 pub use fault::{Fault, Faults, Severity};
 pub use listeners::{DataListener, UnixSocket};
 pub use load::{load, parse};
+pub use secret::SecretPlace;
 
 /// A configuration that can be served.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Config {
 }
 
 /// The listeners, and who may speak to them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where clients ask for billing data.
     pub listen: Listen,
@@ -131,6 +132,8 @@ pub struct Server {
     pub max_requests_in_flight: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
+    /// Whether the configuration is read again when its file or a secret changes.
+    pub watch: bool,
 }
 
 /// An address to listen at.
@@ -143,7 +146,7 @@ pub enum Listen {
 }
 
 /// The API behind the proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// How long a connection may take to be made, TLS included.
     pub connect_timeout: Duration,
@@ -254,6 +257,21 @@ pub struct ConfiguredCredential {
     pub authentication: Authentication,
     /// Its secret or private key; or why there is none.
     pub secret: Result<secret::Secret, secret::SecretUnavailable>,
+    /// Where that was read.
+    pub place: SecretPlace,
+}
+
+impl ConfiguredCredential {
+    /// Whether it proves itself by the same secret as another, in the same way.
+    #[must_use]
+    pub fn proves_itself_as(&self, other: &Self) -> bool {
+        let same_secret = match (&self.secret, &other.secret) {
+            (Ok(one), Ok(other)) => one.expose() == other.expose(),
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        };
+        same_secret && self.authentication == other.authentication
+    }
 }
 
 /// How a client proves itself at the token endpoint.
@@ -293,7 +311,7 @@ pub enum Algorithm {
 }
 
 /// How fast, and how much at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Towards the API, per credential.
     pub upstream: UpstreamLimit,
@@ -335,7 +353,7 @@ pub struct Rate {
 }
 
 /// The response cache as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// The memory that entries may take, bookkeeping counted.
     pub max_bytes: u64,
@@ -346,7 +364,7 @@ pub struct Cache {
 }
 
 /// What is written about requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// JSON or text.
     pub format: LogFormat,
@@ -368,7 +386,7 @@ pub enum LogFormat {
 }
 
 /// What is counted per tenant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// Whether series carry tenants at all.
     pub tenants: bool,

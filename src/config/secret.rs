@@ -27,6 +27,17 @@ pub enum SecretSource {
     Environment(String),
 }
 
+/// Where a secret was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// A file, which is read again at a reload.
+    File(PathBuf),
+    /// A file of systemd's, which stays what it was when the service was started.
+    CredentialsDirectory(PathBuf),
+    /// The environment, which stays what it was when the process was started.
+    Environment,
+}
+
 /// A secret. It is shown by nothing, and its memory is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
@@ -81,6 +92,20 @@ impl SecretSource {
             source_description: self.description(directory, environment).into(),
             reason: reason.into(),
         })
+    }
+
+    /// Where the secret is read.
+    #[must_use]
+    pub fn place(&self, directory: &Path, environment: &Environment) -> SecretPlace {
+        match self.file(directory, environment) {
+            None => SecretPlace::Environment,
+            Some(file) => match environment.credentials_directory() {
+                Some(credentials) if file.starts_with(&credentials) => {
+                    SecretPlace::CredentialsDirectory(file)
+                }
+                _ => SecretPlace::File(file),
+            },
+        }
     }
 
     /// The file that is read, where it is one.

@@ -46,6 +46,7 @@ pub(super) fn read(mut section: Object<'_>, ledger: &Ledger) -> ServerSection {
         max_connections: section.parsed("max_connections", value::size_count).unwrap_or(10_000),
         max_requests_in_flight: section.parsed("max_requests_in_flight", value::size_count).unwrap_or(4096),
         header_timeout: section.parsed("header_timeout", value::timeout).unwrap_or(Duration::from_secs(10)),
+        watch: section.boolean("watch").unwrap_or(false),
     };
     check_distinct(&server, &listeners, ledger, &section);
     section.finish();

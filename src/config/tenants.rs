@@ -206,6 +206,7 @@ impl Clients<'_> {
             credential: Arc::clone(&credential),
             authentication: entry.authentication.clone(),
             secret: entry.source.value.read(directory, environment),
+            place: entry.source.value.place(directory, environment),
         });
         Some(credential)
     }

@@ -8,7 +8,7 @@ use super::id::{ClientId, Scope};
 use super::tenant::TenantName;
 
 /// One OAuth client with its token URL; owned by exactly one Organization or Instance.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Credential {
     /// Whose it is.
     pub owner: TenantName,

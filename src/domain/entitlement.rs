@@ -61,7 +61,7 @@ pub struct Ask<'a> {
 }
 
 /// The operator's part in the rules.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Plans of Instances on their own credential that may use the API; empty: any.
     pub eligible_plans: HashSet<Arc<str>>,

@@ -139,12 +139,24 @@ impl Learned {
                     tenants.insert(name.clone(), LearnedTenant::One(Arc::clone(tenant)));
                 }
             }
-            let mut seen = HashSet::new();
-            for (id, name) in &list.accounts {
-                let Some(name) = name else { continue };
-                let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
-                let unknown = !seen.insert(name) || disputed(&lists, &organization.id, name);
-                tenants.insert(name.clone(), if unknown { LearnedTenant::Disputed } else { tenant });
+            add_tenants(&mut tenants, organization, &list, &lists);
+            Accounts { lists, tenants }
+        });
+    }
+
+    /// Goes by another configuration: lists of Organizations that are not among these are forgotten, and the tenants of
+    /// the others are theirs as they are now.
+    pub fn keep_accounts_of(&self, organizations: &[Arc<Organization>]) {
+        self.accounts.rcu(|known| {
+            let kept = organizations.iter().filter_map(|organization| {
+                Some((organization.id.clone(), Arc::clone(known.lists.get(&organization.id)?)))
+            });
+            let lists: HashMap<_, _> = kept.collect();
+            let mut tenants = HashMap::new();
+            for organization in organizations {
+                if let Some(list) = lists.get(&organization.id) {
+                    add_tenants(&mut tenants, organization, list, &lists);
+                }
             }
             Accounts { lists, tenants }
         });
@@ -186,6 +198,22 @@ impl Learned {
                 kept.map(|(request, denial)| (request.clone(), denial.clone())).collect::<HashMap<_, _>>()
             });
         }
+    }
+}
+
+/// Adds the tenants of an Organization's list.
+fn add_tenants(
+    tenants: &mut HashMap<AccountName, LearnedTenant>,
+    organization: &Arc<Organization>,
+    list: &AccountList,
+    lists: &HashMap<OrganizationId, Arc<AccountList>>,
+) {
+    let mut seen = HashSet::new();
+    for (id, name) in &list.accounts {
+        let Some(name) = name else { continue };
+        let tenant = LearnedTenant::One(Arc::new(organization.instance(name.clone(), *id)));
+        let unknown = !seen.insert(name) || disputed(lists, &organization.id, name);
+        tenants.insert(name.clone(), if unknown { LearnedTenant::Disputed } else { tenant });
     }
 }
 

@@ -21,7 +21,7 @@ pub enum TenantName {
 }
 
 /// Somebody whose data can be asked for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Tenant {
     /// The name that requests use.
     pub name: TenantName,
@@ -34,7 +34,7 @@ pub struct Tenant {
 }
 
 /// The two kinds of tenant.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum TenantKind {
     /// A partner's Organization.
     Organization(Arc<Organization>),
@@ -43,7 +43,7 @@ pub enum TenantKind {
 }
 
 /// A partner's Organization: the parent of Instances, with one OAuth client for all of them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Organization {
     /// Our name for it.
     pub id: OrganizationId,
@@ -60,7 +60,7 @@ pub struct Organization {
 }
 
 /// One Talkdesk account.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Talkdesk's id of it; always there for an Instance under a configured Organization.
     pub account_id: Option<AccountId>,
@@ -73,7 +73,7 @@ pub struct Instance {
 }
 
 /// The Organization that an Instance belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seller {
     /// One that is configured here: a partner's.
     Configured(Arc<Organization>),

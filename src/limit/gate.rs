@@ -13,6 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use governor::RateLimiter;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -25,13 +26,22 @@ use crate::config::UpstreamLimit;
 
 /// The gate of one credential.
 pub struct Gate {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>,
-    limit: UpstreamLimit,
+    rules: ArcSwap<Rules>,
     clock: Clock,
     state: Mutex<State>,
     /// Something may have become possible: a request ended, a pause too.
     changed: Notify,
+    /// The limit is another one.
+    relaxed: Notify,
 }
+
+/// A limit, and what is counted against it.
+struct Rules {
+    limit: UpstreamLimit,
+    limiter: Arc<Limiter>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>;
 
 /// Who waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,9 +101,28 @@ impl Gate {
     /// The gate for this limit.
     #[must_use]
     pub fn new(limit: UpstreamLimit, clock: Clock) -> Arc<Self> {
-        let limiter = RateLimiter::direct_with_clock(quota(limit.rate), clock.clone())
-            .with_middleware::<StateInformationMiddleware>();
-        Arc::new(Self { limiter, limit, clock, state: Mutex::default(), changed: Notify::new() })
+        let rules = ArcSwap::from_pointee(Rules { limiter: limiter(&limit, &clock), limit });
+        Arc::new(Self {
+            rules,
+            clock,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            relaxed: Notify::new(),
+        })
+    }
+
+    /// Goes by another limit from now on, those who wait included. A rate that is the same goes on counting where it
+    /// was.
+    pub fn go_by(&self, limit: &UpstreamLimit) {
+        let known = self.rules.load();
+        if known.limit == *limit {
+            return;
+        }
+        let same_rate = known.limit.rate == limit.rate;
+        let limiter = if same_rate { Arc::clone(&known.limiter) } else { limiter(limit, &self.clock) };
+        self.rules.store(Arc::new(Rules { limit: limit.clone(), limiter }));
+        self.changed.notify_one();
+        self.relaxed.notify_one();
     }
 
     /// Waits for the right to send one request.
@@ -102,14 +131,15 @@ impl Gate {
     /// [`Refused`]
     pub async fn pass(self: &Arc<Self>, waiter: Waiter) -> Result<Pass, Refused> {
         let asked = self.clock.now();
+        let rules = self.rules.load_full();
         let turn = {
             let mut state = self.state();
             if let Some(refused) = state.paused(asked) {
                 return Err(refused);
             }
             if state.nobody_waits()
-                && state.in_flight < self.limit.concurrency
-                && let Ok(snapshot) = self.limiter.check()
+                && state.in_flight < rules.limit.concurrency
+                && let Ok(snapshot) = rules.limiter.check()
             {
                 state.in_flight += 1;
                 return Ok(self.grant(snapshot.remaining_burst_capacity(), Duration::ZERO));
@@ -121,7 +151,7 @@ impl Gate {
             }
             turn
         };
-        let outcome = self.clock.timeout(self.limit.max_wait, turn).await;
+        let outcome = self.clock.timeout(rules.limit.max_wait, turn).await;
         let now = self.clock.now();
         match outcome {
             Ok(Ok(mut pass)) => {
@@ -130,10 +160,10 @@ impl Gate {
             }
             Ok(Err(_)) => {
                 let refused = self.state().paused(now);
-                Err(refused.unwrap_or(Refused::Limited { retry_in: self.limit.rate.interval }))
+                Err(refused.unwrap_or(Refused::Limited { retry_in: rules.limit.rate.interval }))
             }
             Err(_) => {
-                Err(Refused::Limited { retry_in: self.limit.rate.interval.max(Duration::from_secs(1)) })
+                Err(Refused::Limited { retry_in: rules.limit.rate.interval.max(Duration::from_secs(1)) })
             }
         }
     }
@@ -149,7 +179,7 @@ impl Gate {
         }
         let length = told
             .unwrap_or_else(|| crate::backoff::OUTAGE.wait(state.pauses_in_a_row, fastrand::f64()))
-            .min(self.limit.max_pause);
+            .min(self.rules.load().limit.max_pause);
         let until = now.after(length);
         let pause = Pause { until, told: told.is_some() };
         state.pause = Some(match state.pause {
@@ -184,7 +214,8 @@ impl Gate {
     /// The burst, and how long it takes to fill up: the policy that clients are told.
     #[must_use]
     pub fn policy(&self) -> (NonZeroU32, Duration) {
-        (self.limit.rate.burst, self.limit.rate.interval.saturating_mul(self.limit.rate.burst.get()))
+        let rate = self.rules.load().limit.rate;
+        (rate.burst, rate.interval.saturating_mul(rate.burst.get()))
     }
 
     fn grant(self: &Arc<Self>, remaining: u32, waited: Duration) -> Pass {
@@ -203,7 +234,10 @@ impl Gate {
                     // One who has just left gives the pass back by dropping it; the cell is spent.
                     let _ = turn.send(pass);
                 }
-                Step::Sleep(wait) => self.clock.sleep(wait).await,
+                // Another limit may let them through sooner.
+                Step::Sleep(wait) => {
+                    let _ = self.clock.timeout(wait, self.relaxed.notified()).await;
+                }
                 Step::Full => {
                     // Looked at now and then all the same, so that whoever has left is forgotten.
                     let _ = self.clock.timeout(Duration::from_secs(1), self.changed.notified()).await;
@@ -220,10 +254,11 @@ impl Gate {
             state.letting_through = false;
             return Step::Done;
         }
-        if state.in_flight >= self.limit.concurrency {
+        let rules = self.rules.load();
+        if state.in_flight >= rules.limit.concurrency {
             return Step::Full;
         }
-        match self.limiter.check() {
+        match rules.limiter.check() {
             Err(not_until) => Step::Sleep(not_until.wait_time_from(self.clock.now().monotonic)),
             Ok(cell) => match state.next() {
                 Some(turn) => {
@@ -234,6 +269,11 @@ impl Gate {
             },
         }
     }
+}
+
+fn limiter(limit: &UpstreamLimit, clock: &Clock) -> Arc<Limiter> {
+    let limiter = RateLimiter::direct_with_clock(quota(limit.rate), clock.clone());
+    Arc::new(limiter.with_middleware::<StateInformationMiddleware>())
 }
 
 /// What the one who lets through does next.

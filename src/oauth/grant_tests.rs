@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 use super::*;
 use crate::client::{Failure, FailureKind};
 use crate::config::Algorithm;
+use crate::config::SecretPlace;
 use crate::config::secret::SecretUnavailable;
 use crate::domain::credential::CredentialKey;
 use crate::domain::id::Scope;
@@ -52,7 +53,15 @@ fn credential(client_id: &str, scopes: Option<&[&str]>) -> Arc<Credential> {
 }
 
 fn grant_of(credential: Arc<Credential>, authentication: Authentication, secret: Secret) -> Grant {
-    Grant::new(&ConfiguredCredential { credential, authentication, secret: Ok(secret) }, DEFAULT_LIFETIME)
+    Grant::new(
+        &ConfiguredCredential {
+            credential,
+            authentication,
+            secret: Ok(secret),
+            place: SecretPlace::Environment,
+        },
+        DEFAULT_LIFETIME,
+    )
 }
 
 fn with_secret(client_id: &str, text: &str, encoding: BasicEncoding) -> Grant {
@@ -176,6 +185,7 @@ async fn a_client_whose_secret_cannot_be_read_asks_for_nothing() {
         credential: credential("globex-client", None),
         authentication: Authentication::ClientSecretBasic { encoding: BasicEncoding::Plain },
         secret: Err(secret_unavailable()),
+        place: SecretPlace::Environment,
     };
     let grant = Grant::new(&configured, DEFAULT_LIFETIME);
     let untouched: Outbound = BoxCloneSyncService::new(tower::service_fn(|_| async {

@@ -8,4 +8,5 @@
 
 pub mod assertion;
 pub mod grant;
+mod terms;
 pub mod tokens;

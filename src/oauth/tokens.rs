@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
-use governor::RateLimiter;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
+use super::terms::Terms;
 use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
@@ -22,7 +22,6 @@ use crate::clock::{Clock, Now};
 use crate::config::Rate;
 use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
-use crate::limit::quota;
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 
@@ -80,18 +79,14 @@ pub struct CredentialStatus {
 pub struct Tokens {
     credential: Arc<Credential>,
     owner: Arc<str>,
-    grant: Grant,
+    pub(super) terms: ArcSwap<Terms>,
     services: Services,
-    limiter: Limiter,
-    request_timeout: Duration,
     current: ArcSwapOption<Token>,
     /// Since when Talkdesk has refused the credential.
     refused_since: ArcSwapOption<Instant>,
     progress: Mutex<Progress>,
-    flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
+    pub(super) flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
 }
-
-type Limiter = RateLimiter<governor::state::NotKeyed, governor::state::InMemoryState, Clock>;
 
 /// What tokens are fetched with, and told to.
 #[derive(Clone)]
@@ -141,14 +136,12 @@ impl Tokens {
         for result in ["ok", "rejected", "unavailable", "malformed", "limited", "scope_not_effective"] {
             services.metrics.touch_token_request(&owner, result);
         }
-        let limiter = RateLimiter::direct_with_clock(quota(rate), services.clock.clone());
+        let terms = Terms::new(grant, rate, request_timeout, &services.clock);
         Self {
             credential,
             owner,
-            grant,
+            terms: ArcSwap::from_pointee(terms),
             services,
-            limiter,
-            request_timeout,
             current: ArcSwapOption::empty(),
             refused_since: ArcSwapOption::empty(),
             progress: Mutex::default(),
@@ -259,7 +252,7 @@ impl Tokens {
             scopes: token.as_ref().map(|token| token.scopes.clone()).unwrap_or_default(),
             error: failure
                 .map(|(error, _)| error.clone())
-                .or_else(|| self.grant.usable().err().map(Into::into)),
+                .or_else(|| self.terms.load().grant.usable().err().map(Into::into)),
             next_attempt: failure.map(|(_, until)| *until).filter(|until| *until > now.monotonic),
             tokens: progress.issued,
         }
@@ -285,7 +278,7 @@ impl Tokens {
     }
 
     /// Asks the token endpoint, and takes note of how that went.
-    async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
+    pub(super) async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
         self.progress().fetching = true;
         self.show_state();
         let asked = self.services.clock.now();
@@ -301,10 +294,11 @@ impl Tokens {
 
     async fn ask(&self, now: Now) -> Result<Granted, GrantError> {
         let Services { outbound, clock, metrics, audit, .. } = &self.services;
-        self.grant.usable()?;
-        self.limited(now)?;
-        let exchange = self.grant.exchange(outbound.clone(), now.wall);
-        let outcome = clock.timeout(self.request_timeout, exchange).await;
+        let terms = self.terms.load_full();
+        terms.grant.usable()?;
+        self.limited(&terms, now)?;
+        let exchange = terms.grant.exchange(outbound.clone(), now.wall);
+        let outcome = clock.timeout(terms.request_timeout, exchange).await;
         metrics.token_request_duration.observe(clock.now().since(now.monotonic).as_secs_f64());
         let outcome =
             outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())));
@@ -314,8 +308,8 @@ impl Tokens {
         outcome
     }
 
-    fn limited(&self, now: Now) -> Result<(), GrantError> {
-        let decision = self.limiter.check().map_err(|not_until| GrantError::Limited {
+    fn limited(&self, terms: &Terms, now: Now) -> Result<(), GrantError> {
+        let decision = terms.limiter.check().map_err(|not_until| GrantError::Limited {
             retry_after: Some(not_until.wait_time_from(now.monotonic)),
         });
         self.services.metrics.limit("token", if decision.is_ok() { "allowed" } else { "refused" });
@@ -388,6 +382,21 @@ impl Tokens {
         tracing::warn!(tenant = %self.owner, %error, retry_in_seconds = wait.as_secs_f64(), "no token");
         progress.failure = Some((error.clone(), now.after(wait)));
         NoToken { error, retry_in: wait }
+    }
+
+    /// Forgets every failure.
+    pub(super) fn forgive(&self) {
+        let mut progress = self.progress();
+        progress.failures = 0;
+        progress.backoff = None;
+        progress.failure = None;
+        progress.rejected_in_a_row = 0;
+        progress.last_fetch_for_rejection = None;
+        self.refused_since.store(None);
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.services.clock
     }
 
     fn note_refusal(&self, now: Now) {

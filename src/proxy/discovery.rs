@@ -30,6 +30,7 @@ use crate::rfc9111::freshness::RequestSaid;
 pub struct Discovery {
     attempted: Mutex<HashMap<OrganizationId, Instant>>,
     reading: Mutex<HashSet<OrganizationId>>,
+    reloaded: tokio::sync::Notify,
 }
 
 /// Why a list was not read.
@@ -89,19 +90,31 @@ impl Proxy {
         loop {
             let (snapshot, now) = (self.snapshot(), self.clock.now());
             let interval = snapshot.config.policy.accounts_max_age.mul_f64(0.8).max(Duration::from_secs(1));
+            let wanted = discovering(&snapshot);
+            due.retain(|id, _| wanted.iter().any(|one| one.id == *id));
             let is_due = |one: &Arc<Organization>| due.get(&one.id).is_none_or(|due| now.monotonic >= *due);
-            let organizations: Vec<_> = discovering(&snapshot).into_iter().filter(is_due).collect();
+            let organizations: Vec<_> = wanted.into_iter().filter(is_due).collect();
             let reads = organizations
                 .iter()
                 .map(|one| Arc::clone(&self).read(Arc::clone(&snapshot), Arc::clone(one)));
             let outcomes = futures_util::future::join_all(reads).await;
             for (organization, read) in organizations.iter().zip(outcomes) {
+                let outdated = !Arc::ptr_eq(&snapshot, &self.snapshot());
                 let next = if read { interval } else { interval.min(RETRY) };
+                let next = if outdated { Duration::ZERO } else { next };
                 due.insert(organization.id.clone(), self.clock.now().after(next));
             }
             let next = due.values().min().copied().unwrap_or_else(|| now.after(RETRY));
-            self.clock.sleep_until(next).await;
+            tokio::select! {
+                () = self.clock.sleep_until(next) => {}
+                () = self.discovery.reloaded.notified() => {}
+            }
         }
+    }
+
+    /// The configuration is another one: there may be Organizations whose accounts are not known yet.
+    pub(super) fn discover_anew(&self) {
+        self.discovery.reloaded.notify_one();
     }
 
     /// Reads the accounts of an Organization in the background, unless that is under way.
@@ -132,6 +145,11 @@ impl Proxy {
                 false
             }
             Ok(list) => {
+                let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                if !Arc::ptr_eq(&self.snapshot(), &snapshot) {
+                    // The Organization may be another one by now, or none.
+                    return false;
+                }
                 tracing::info!(organization = %organization.id, accounts = list.accounts.len(), "accounts read");
                 self.learned.learn_accounts(&organization, list);
                 true

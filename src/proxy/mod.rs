@@ -24,6 +24,7 @@ pub mod index;
 mod keep;
 pub mod origin;
 pub mod receive;
+pub mod reload;
 mod refusal;
 pub mod rejection;
 mod request_body;
@@ -35,8 +36,8 @@ pub mod store;
 pub mod visit;
 mod words;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -81,6 +82,9 @@ const UNCOLLAPSED_FOR: Duration = Duration::from_mins(1);
 /// The proxy.
 pub struct Proxy {
     snapshot: ArcSwap<Snapshot>,
+    shared: Shared,
+    /// Held while the configuration changes, and while something is learned that has to fit to it.
+    changing: Mutex<()>,
     /// The response cache.
     pub shelf: Shelf,
     /// What Talkdesk has told.
@@ -103,7 +107,9 @@ impl Proxy {
     pub fn new(config: Config, shared: &Shared) -> Arc<Self> {
         Arc::new(Self {
             shelf: Shelf::new(&config.cache, Arc::clone(&shared.metrics)),
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config, shared)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config, shared, None)),
+            shared: shared.clone(),
+            changing: Mutex::default(),
             learned: Arc::clone(&shared.learned),
             metrics: Arc::clone(&shared.metrics),
             clock: shared.clock.clone(),

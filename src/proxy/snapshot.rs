@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// Who may speak to the listeners.
     pub guard: Guard,
     /// The limit of each client, where configured.
-    pub client_limiter: Option<ClientLimiter>,
+    pub client_limiter: Option<Arc<ClientLimiter>>,
     origins: HashMap<CredentialKey, Arc<Origin>>,
     endpoint_metrics: Vec<EndpointMetrics>,
     nowhere_metrics: EndpointMetrics,
@@ -58,11 +58,19 @@ pub struct Shared {
 }
 
 impl Snapshot {
-    /// Makes of a configuration what requests need.
+    /// Makes of a configuration what requests need. Of the one before, what did not change is gone on with: the ways to the
+    /// API with their tokens, limits and states, and the limits of clients.
     #[must_use]
-    pub fn new(config: Config, shared: &Shared) -> Self {
+    pub fn new(config: Config, shared: &Shared, before: Option<&Self>) -> Self {
         let Shared { outbound, clock, metrics, learned, audit } = shared;
         let origins = config.credentials.iter().map(|configured| {
+            let known = before.and_then(|before| before.origin(&configured.credential.key));
+            let known = known.filter(|known| known.tokens.credential().owner == configured.credential.owner);
+            if let Some(known) = known {
+                known.gate.go_by(&config.limits.upstream);
+                known.tokens.go_by(config.limits.token, config.upstream.request_timeout);
+                return (configured.credential.key.clone(), Arc::clone(known));
+            }
             let services = Services {
                 outbound: outbound.clone(),
                 clock: clock.clone(),
@@ -104,11 +112,11 @@ impl Snapshot {
             tenant_metrics: tenants.map(|one| (one.name.clone(), metrics.tenant(&one.label))).collect(),
             other_tenants: metrics.tenant("other"),
             guard: Guard::new(&config.server),
-            client_limiter: config
-                .limits
-                .client
-                .as_ref()
-                .map(|limit| ClientLimiter::new(limit, clock.clone())),
+            client_limiter: config.limits.client.as_ref().map(|limit| {
+                let known = before.filter(|before| before.config.limits.client.as_ref() == Some(limit));
+                let known = known.and_then(|before| before.client_limiter.clone());
+                known.unwrap_or_else(|| Arc::new(ClientLimiter::new(limit, clock.clone())))
+            }),
             config,
         }
     }

@@ -11,7 +11,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("servr:\n  listen: 1\n", "5:1 servr", "write `server`"),
     ("server:\n  listen: 8080\n", "6:11 server.listen", "found `8080`; write an address and port"),
     ("server: { listen: '127.0.0.1:1', listen: x }\n", "5:34 server.listen", "a second time"),
-    ("server:\n  watch: false\n", "6:3 server.watch", "unknown key"),
+    ("server:\n  watch: maybe\n", "6:10 server.watch", "write `true` or `false`"),
     ("server:\n  protocols: []\n", "6:3 server.protocols", "unknown key"),
     ("log:\n  journal: /x\n", "6:3 log.journal", "unknown key"),
     ("upstream:\n  follow_redirects: true\n", "6:3 upstream.follow_redirects", "unknown key"),

@@ -1,0 +1,51 @@
+//! `POST /api/reload`: reads the configuration again, and says what changed, or everything that is wrong with it.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::Reply;
+use crate::proxy::reload::{Changes, SecretOutcome};
+use crate::reload::{NotReloaded, Reloader};
+
+pub(super) async fn reload(reloader: &Reloader) -> Reply {
+    match reloader.reload().await {
+        Ok(changes) => Reply::json(StatusCode::OK, &told(&changes)),
+        Err(NotReloaded::NoFile) => {
+            let message = "this proxy was not started from a file that could be read again; restart it";
+            Reply::error(StatusCode::CONFLICT, "no_configuration_file", message)
+        }
+        Err(NotReloaded::Refused(faults)) => {
+            let faults: Vec<_> = faults.to_string().lines().map(str::to_owned).collect();
+            Reply::json(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!({
+                    "reloaded": false,
+                    "code": "configuration_refused",
+                    "detail": "the old configuration goes on; mend these and reload again",
+                    "faults": faults,
+                }),
+            )
+        }
+    }
+}
+
+fn told(changes: &Changes) -> serde_json::Value {
+    let secrets = changes.secrets.iter().map(|secret| {
+        let (result, detail) = match &secret.outcome {
+            SecretOutcome::Proven => ("proven", "it brought a token".to_owned()),
+            SecretOutcome::NotProven(error) => {
+                ("not_proven", format!("{error}; the old token serves until it ends"))
+            }
+            SecretOutcome::Kept(reason) => ("kept", format!("{reason}; the last secret is kept")),
+        };
+        json!({ "tenant": secret.owner.to_string(), "result": result, "detail": detail })
+    });
+    json!({
+        "reloaded": true,
+        "changed": changes.changed,
+        "secrets": secrets.collect::<Vec<_>>(),
+        "secrets_of_the_environment": changes.fixed_secrets,
+        "needs_restart": changes.needs_restart,
+        "warnings": changes.warnings,
+    })
+}

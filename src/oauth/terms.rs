@@ -1,0 +1,75 @@
+//! What can change about a credential while its token serves on: its secret, and how fast tokens may be asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::RateLimiter;
+use governor::state::{InMemoryState, NotKeyed};
+
+use super::grant::Grant;
+use super::tokens::{NoToken, Tokens};
+use crate::clock::Clock;
+use crate::config::Rate;
+use crate::limit::quota;
+use crate::single_flight::Joined;
+
+/// With what, and how fast, tokens are asked for.
+pub(super) struct Terms {
+    pub(super) grant: Arc<Grant>,
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) request_timeout: Duration,
+    rate: Rate,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock>;
+
+impl Terms {
+    pub(super) fn new(grant: Grant, rate: Rate, request_timeout: Duration, clock: &Clock) -> Self {
+        let limiter = Arc::new(RateLimiter::direct_with_clock(quota(rate), clock.clone()));
+        Self { grant: Arc::new(grant), limiter, request_timeout, rate }
+    }
+}
+
+impl Tokens {
+    /// Goes by another limit from now on. One that is the same goes on counting where it was.
+    pub fn go_by(&self, rate: Rate, request_timeout: Duration) {
+        let known = self.terms.load();
+        let limiter = if known.rate == rate {
+            Arc::clone(&known.limiter)
+        } else {
+            Arc::new(RateLimiter::direct_with_clock(quota(rate), self.clock().clone()))
+        };
+        self.terms.store(Arc::new(Terms { grant: Arc::clone(&known.grant), limiter, request_timeout, rate }));
+    }
+
+    /// Goes by another secret from now on, and proves it with a token at once. What is remembered of failures was about
+    /// the old one and is forgotten; a token in hand serves on until the new one is there, or until it ends.
+    ///
+    /// # Errors
+    /// [`NoToken`] where the new secret did not bring one.
+    pub async fn renew(self: &Arc<Self>, grant: Grant) -> Result<(), NoToken> {
+        let known = self.terms.load_full();
+        self.terms.store(Arc::new(Terms {
+            grant: Arc::new(grant),
+            limiter: Arc::clone(&known.limiter),
+            request_timeout: known.request_timeout,
+            rate: known.rate,
+        }));
+        loop {
+            let lead = match self.flight.join(&()) {
+                // A fetch that began before says nothing about the new secret.
+                Joined::Wait(waiting) => {
+                    let _ = waiting.outcome().await;
+                    continue;
+                }
+                Joined::Lead(lead) => lead,
+            };
+            self.forgive();
+            let this = Arc::clone(self);
+            let proving = lead.start(|_| async move { Some(this.fetch().await) });
+            if let Ok(outcome) = proving.outcome().await {
+                return outcome.map(drop);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Another configuration, without a restart: all of it or nothing, and without dropping a request, a token or an entry
+//! that is still right.
+//!
+//! Requests under way end as they began. What did not change goes on: tokens, states, limits half used. What the new
+//! configuration does not have any more is gone at once: the entries of its credentials, and the accounts that its
+//! Organizations listed.
+//!
+//! Left out: reading the file (`crate::reload`), and what can't change while the process runs, which is named.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use super::Proxy;
+use super::snapshot::Snapshot;
+use crate::cache::purges::Selection;
+use crate::config::{Config, ConfiguredCredential, SecretPlace};
+use crate::domain::credential::CredentialKey;
+use crate::domain::tenant::{Organization, TenantKind, TenantName};
+use crate::oauth::grant::Grant;
+use crate::oauth::tokens::NoToken;
+
+/// What a new configuration changed.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// In words, one thing each.
+    pub changed: Vec<String>,
+    /// Keys whose new value needs a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// What came of each secret that changed.
+    pub secrets: Vec<ChangedSecret>,
+    /// Whose secrets stay what they were when the process was started, whatever was put in their place.
+    pub fixed_secrets: Vec<String>,
+    /// What is no fault but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// A secret that is not the one that it was.
+#[derive(Debug)]
+pub struct ChangedSecret {
+    /// Whose.
+    pub owner: TenantName,
+    /// How that went.
+    pub outcome: SecretOutcome,
+}
+
+/// How a new secret did.
+#[derive(Debug)]
+pub enum SecretOutcome {
+    /// It brought a token.
+    Proven,
+    /// It brought none; the old token serves until it ends.
+    NotProven(NoToken),
+    /// It can't be read or used, so the last one is kept; says why.
+    Kept(String),
+}
+
+impl Proxy {
+    /// Goes by another configuration from now on. Secrets that changed are proven with a token each before this returns,
+    /// while the old tokens serve.
+    pub async fn reload(self: &Arc<Self>, config: Config) -> Changes {
+        let (mut changes, to_prove) = self.change(config);
+        let proofs = to_prove.into_iter().map(|(owner, origin, grant)| async move {
+            let outcome = match origin.tokens.renew(grant).await {
+                Ok(()) => SecretOutcome::Proven,
+                Err(no_token) => SecretOutcome::NotProven(no_token),
+            };
+            ChangedSecret { owner, outcome }
+        });
+        changes.secrets.extend(futures_util::future::join_all(proofs).await);
+        changes
+    }
+
+    fn change(&self, config: Config) -> (Changes, Vec<ToProve>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot();
+        let mut changes = differences(&before.config, &config);
+        changes.fixed_secrets = fixed_secrets(&config);
+        changes.warnings = config.warnings.iter().map(ToString::to_string).collect();
+        let rules_changed = changed_rules(&before.config, &config);
+        let after = Arc::new(Snapshot::new(config, &self.shared, Some(&before)));
+        let to_prove = self.changed_secrets(&before, &after, &mut changes);
+        self.snapshot.store(Arc::clone(&after));
+        self.learned.keep_accounts_of(&organizations_that_stay(&before, &after));
+        self.learned.forget_denials(|_| true);
+        for gone in keys(&before.config).difference(&keys(&after.config)) {
+            self.shelf.forget_credential(gone);
+        }
+        for endpoint in rules_changed {
+            // Whoever is under way goes by the old rule, and does not store by it.
+            let selection = Selection { endpoint: Some(endpoint.into()), ..Selection::default() };
+            self.shelf.purge_softly(&selection, self.clock.now());
+        }
+        self.discover_anew();
+        (changes, to_prove)
+    }
+
+    /// The secrets that have to be proven. One that can't be used leaves the last one in its place.
+    fn changed_secrets(&self, before: &Snapshot, after: &Snapshot, changes: &mut Changes) -> Vec<ToProve> {
+        let mut to_prove = Vec::new();
+        for configured in &after.config.credentials {
+            let same = |other: &&ConfiguredCredential| {
+                other.credential.key == configured.credential.key
+                    && other.credential.owner == configured.credential.owner
+            };
+            let Some(old) = before.config.credentials.iter().find(same) else { continue };
+            if configured.proves_itself_as(old) {
+                continue;
+            }
+            let owner = configured.credential.owner.clone();
+            let grant = Grant::new(configured, after.config.upstream.default_token_lifetime);
+            if let Err(reason) = grant.usable() {
+                let outcome = SecretOutcome::Kept(reason.to_string());
+                changes.secrets.push(ChangedSecret { owner, outcome });
+            } else if let Some(origin) = after.origin(&configured.credential.key) {
+                to_prove.push((owner, Arc::clone(origin), grant));
+            }
+        }
+        to_prove
+    }
+}
+
+type ToProve = (TenantName, Arc<super::origin::Origin>, Grant);
+
+fn fixed_secrets(config: &Config) -> Vec<String> {
+    let fixed =
+        config.credentials.iter().filter(|configured| !matches!(configured.place, SecretPlace::File(_)));
+    fixed.map(|configured| configured.credential.owner.to_string()).collect()
+}
+
+fn keys(config: &Config) -> HashSet<CredentialKey> {
+    config.credentials.iter().map(|configured| configured.credential.key.clone()).collect()
+}
+
+/// The Organizations, as they are now, whose learned lists are still theirs: read with the same credential.
+fn organizations_that_stay(before: &Snapshot, after: &Snapshot) -> Vec<Arc<Organization>> {
+    let organization =
+        |snapshot: &Snapshot, name: &TenantName| match &snapshot.config.tenants.find(name)?.kind {
+            TenantKind::Organization(organization) => Some(Arc::clone(organization)),
+            TenantKind::Instance(_) => None,
+        };
+    let stays = |name: &TenantName| {
+        let (old, new) = (organization(before, name)?, organization(after, name)?);
+        let key = |one: &Organization| one.credential.as_ref().map(|credential| credential.key.clone());
+        (new.discover_accounts && new.enabled && key(&old) == key(&new)).then_some(new)
+    };
+    after.config.tenants.iter().filter_map(|tenant| stays(&tenant.name)).collect()
+}
+
+fn changed_rules(before: &Config, after: &Config) -> Vec<String> {
+    let rule = |config: &Config, name: &str| {
+        config.endpoints.iter().find(|one| &*one.endpoint.name == name).map(|one| one.rule.clone())
+    };
+    let names = after.endpoints.iter().map(|one| one.endpoint.name.to_string());
+    names.filter(|name| rule(before, name) != rule(after, name)).collect()
+}
+
+/// What is different, for people.
+fn differences(before: &Config, after: &Config) -> Changes {
+    let mut changes = Changes::default();
+    let mut note = |what: String| changes.changed.push(what);
+    let names = |config: &Config| -> HashSet<String> {
+        config.tenants.iter().map(|tenant| tenant.name.to_string()).collect()
+    };
+    let (old, new) = (names(before), names(after));
+    let sorted = |names: std::collections::hash_set::Difference<'_, String, _>| {
+        let mut names: Vec<_> = names.cloned().collect();
+        names.sort_unstable();
+        names
+    };
+    for added in sorted(new.difference(&old)) {
+        note(format!("{added} is new"));
+    }
+    for removed in sorted(old.difference(&new)) {
+        note(format!("{removed} is gone"));
+    }
+    for tenant in after.tenants.iter() {
+        if let Some(known) = before.tenants.find(&tenant.name)
+            && known != tenant
+        {
+            note(format!("{} is another", tenant.name));
+        }
+    }
+    for name in changed_rules(before, after) {
+        note(format!("cache.endpoints.{name} is another; its entries are stale from now on"));
+    }
+    let sections = [
+        ("server", before.server != after.server),
+        ("upstream", before.upstream != after.upstream),
+        ("entitlement", before.policy != after.policy || before.rejected_grace != after.rejected_grace),
+        ("limits", before.limits != after.limits),
+        ("cache", before.cache != after.cache),
+        ("log", before.log != after.log),
+        ("metrics", before.metrics != after.metrics),
+    ];
+    for (section, _) in sections.into_iter().filter(|(_, differs)| *differs) {
+        note(format!("{section} is another"));
+    }
+    let (old, new) = (&before.server, &after.server);
+    let fixed = [
+        ("server.listen", old.listen != new.listen),
+        ("server.admin", old.admin != new.admin),
+        ("server.metrics", old.metrics != new.metrics),
+        ("server.listeners", old.listeners != new.listeners),
+        ("server.unix_socket", old.unix_socket != new.unix_socket),
+        ("server.max_connections", old.max_connections != new.max_connections),
+        ("server.header_timeout", old.header_timeout != new.header_timeout),
+        ("server.drain_delay", old.drain_delay != new.drain_delay),
+        ("server.drain_timeout", old.drain_timeout != new.drain_timeout),
+        ("server.watch", old.watch != new.watch),
+        ("upstream.connect_timeout", before.upstream.connect_timeout != after.upstream.connect_timeout),
+        ("upstream.ca_file", before.upstream.ca_file != after.upstream.ca_file),
+        ("upstream.proxy", before.upstream.proxy != after.upstream.proxy),
+        ("cache.max_bytes", before.cache.max_bytes != after.cache.max_bytes),
+        ("log", before.log != after.log),
+    ];
+    changes.needs_restart = fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+    changes
+}
