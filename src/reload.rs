@@ -30,6 +30,8 @@ pub struct Source {
 pub struct Reloader {
     proxy: Arc<Proxy>,
     source: Option<Arc<Source>>,
+    /// How the files looked when they were read.
+    loaded: Vec<Option<Stamp>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -51,7 +53,8 @@ impl Reloader {
     /// What reads a configuration again from where it came from.
     #[must_use]
     pub fn new(proxy: Arc<Proxy>, source: Option<Source>) -> Self {
-        Self { proxy, source: source.map(Arc::new), one_at_a_time: Mutex::default() }
+        let loaded = source.as_ref().map(|source| fingerprint(&proxy, source)).unwrap_or_default();
+        Self { proxy, source: source.map(Arc::new), loaded, one_at_a_time: Mutex::default() }
     }
 
     /// Reads the file again and goes by it from now on.
@@ -89,11 +92,11 @@ impl Reloader {
     /// only when it is dropped.
     pub async fn watch(self: Arc<Self>, clock: Clock) {
         let Some(source) = self.source.clone() else { return };
-        let mut loaded = self.fingerprint(&source);
+        let mut loaded = self.loaded.clone();
         let mut seen = loaded.clone();
         loop {
             clock.sleep(LOOK_EVERY).await;
-            let now = self.fingerprint(&source);
+            let now = fingerprint(&self.proxy, &source);
             // Only once it stands still: a file that is being written is not read half.
             if now == seen && now != loaded {
                 tracing::info!("a file of the configuration has changed");
@@ -104,15 +107,15 @@ impl Reloader {
             seen = now;
         }
     }
+}
 
-    fn fingerprint(&self, source: &Source) -> Vec<Option<Stamp>> {
-        let snapshot = self.proxy.snapshot();
-        let secrets = snapshot.config.credentials.iter().filter_map(|configured| match &configured.place {
-            SecretPlace::File(path) | SecretPlace::CredentialsDirectory(path) => Some(path.as_path()),
-            SecretPlace::Environment => None,
-        });
-        std::iter::once(source.path.as_path()).chain(secrets).map(stamp).collect()
-    }
+fn fingerprint(proxy: &Proxy, source: &Source) -> Vec<Option<Stamp>> {
+    let snapshot = proxy.snapshot();
+    let secrets = snapshot.config.credentials.iter().filter_map(|configured| match &configured.place {
+        SecretPlace::File(path) | SecretPlace::CredentialsDirectory(path) => Some(path.as_path()),
+        SecretPlace::Environment => None,
+    });
+    std::iter::once(source.path.as_path()).chain(secrets).map(stamp).collect()
 }
 
 /// What tells that a file is another: device, inode, length, and when it was changed.

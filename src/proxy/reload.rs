@@ -78,7 +78,7 @@ impl Proxy {
         changes.warnings = config.warnings.iter().map(ToString::to_string).collect();
         let rules_changed = changed_rules(&before.config, &config);
         let after = Arc::new(Snapshot::new(config, &self.shared, Some(&before)));
-        let to_prove = self.changed_secrets(&before, &after, &mut changes);
+        let to_prove = changed_secrets(&before, &after, &mut changes);
         self.snapshot.store(Arc::clone(&after));
         self.learned.keep_accounts_of(&organizations_that_stay(&before, &after));
         self.learned.forget_denials(|_| true);
@@ -93,30 +93,30 @@ impl Proxy {
         self.discover_anew();
         (changes, to_prove)
     }
+}
 
-    /// The secrets that have to be proven. One that can't be used leaves the last one in its place.
-    fn changed_secrets(&self, before: &Snapshot, after: &Snapshot, changes: &mut Changes) -> Vec<ToProve> {
-        let mut to_prove = Vec::new();
-        for configured in &after.config.credentials {
-            let same = |other: &&ConfiguredCredential| {
-                other.credential.key == configured.credential.key
-                    && other.credential.owner == configured.credential.owner
-            };
-            let Some(old) = before.config.credentials.iter().find(same) else { continue };
-            if configured.proves_itself_as(old) {
-                continue;
-            }
-            let owner = configured.credential.owner.clone();
-            let grant = Grant::new(configured, after.config.upstream.default_token_lifetime);
-            if let Err(reason) = grant.usable() {
-                let outcome = SecretOutcome::Kept(reason.to_string());
-                changes.secrets.push(ChangedSecret { owner, outcome });
-            } else if let Some(origin) = after.origin(&configured.credential.key) {
-                to_prove.push((owner, Arc::clone(origin), grant));
-            }
+/// The secrets that have to be proven. One that can't be used leaves the last one in its place.
+fn changed_secrets(before: &Snapshot, after: &Snapshot, changes: &mut Changes) -> Vec<ToProve> {
+    let mut to_prove = Vec::new();
+    for configured in &after.config.credentials {
+        let same = |other: &&ConfiguredCredential| {
+            other.credential.key == configured.credential.key
+                && other.credential.owner == configured.credential.owner
+        };
+        let Some(old) = before.config.credentials.iter().find(same) else { continue };
+        if configured.proves_itself_as(old) {
+            continue;
         }
-        to_prove
+        let owner = configured.credential.owner.clone();
+        let grant = Grant::new(configured, after.config.upstream.default_token_lifetime);
+        if let Err(reason) = grant.usable() {
+            let outcome = SecretOutcome::Kept(reason.to_string());
+            changes.secrets.push(ChangedSecret { owner, outcome });
+        } else if let Some(origin) = after.origin(&configured.credential.key) {
+            to_prove.push((owner, Arc::clone(origin), grant));
+        }
     }
+    to_prove
 }
 
 type ToProve = (TenantName, Arc<super::origin::Origin>, Grant);

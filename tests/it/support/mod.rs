@@ -11,6 +11,7 @@ use std::time::Duration;
 use billing_insights_proxy::app::App;
 use billing_insights_proxy::clock::{Clock, ManualClock};
 use billing_insights_proxy::config::{Config, Environment, parse};
+use billing_insights_proxy::reload::Source;
 use billing_insights_proxy::simulator::{Control, Options, Simulator, samples};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -173,8 +174,25 @@ impl Proxy {
             section(yaml, "log"),
         );
         let config = configuration(&yaml, folder.path());
-        let app = App::start(config, Clock::Manual(clock.clone())).await.expect("a proxy");
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, &yaml).expect("written");
+        let source = Some(Source { path, environment: Environment::empty() });
+        let app = App::start_from(config, source, Clock::Manual(clock.clone())).await.expect("a proxy");
         Self { app, clock, client: client(), folder }
+    }
+
+    /// Changes the text of the configuration's file.
+    pub fn edit(&self, edit: impl Fn(&str) -> String) {
+        let path = self.folder.path().join("config.yaml");
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let edited = edit(&text);
+        assert_ne!(edited, text, "the edit changes nothing");
+        std::fs::write(&path, edited).expect("written");
+    }
+
+    /// Has the configuration read again.
+    pub async fn reload(&self) -> Reply {
+        self.admin(Method::POST, "/api/reload").await
     }
 
     /// The proxy's address as clients write it.
