@@ -46,11 +46,12 @@ pub fn confirmed<'a, T>(
 ) -> Option<&'a T> {
     match offered {
         [only] => is_about(not_modified, fields(only)).then_some(only),
-        // Without a tag it could be any of them.
-        several if not_modified.contains_key(ETAG) => {
-            several.iter().find(|stored| is_about(not_modified, fields(stored)))
+        // Without a tag it could be any of them. The very same tag says more than one that is equal but for weakness.
+        several => {
+            let tag = not_modified.get(ETAG)?;
+            let same = several.iter().find(|stored| fields(stored).get(ETAG) == Some(tag));
+            same.or_else(|| several.iter().find(|stored| is_about(not_modified, fields(stored))))
         }
-        _ => None,
     }
 }
 
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_is_compared_weakly_and_decides_alone() {
+    fn section_4_3_2_if_none_match_is_compared_weakly_and_decides_alone() {
         let etag = HeaderValue::from_static("\"a,b\"");
         let has = |lines: &[(&'static str, &str)]| client_has_it(&fields(lines), Some(&etag), None);
         assert!(has(&[("if-none-match", "\"x\", W/\"a,b\"")]));
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn if_modified_since_compares_dates() {
+    fn section_4_3_2_if_modified_since_compares_dates() {
         let modified = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
         let has = |since| client_has_it(&fields(&[("if-modified-since", since)]), None, Some(&modified));
         assert!(has("Mon, 01 Jan 2024 00:00:00 GMT"));
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_304_brings_new_fields_and_keeps_what_describes_the_body() {
+    fn section_3_2_a_304_brings_new_fields_and_keeps_what_describes_the_body() {
         let stored = fields(&[("etag", "\"a\""), ("content-length", "10"), ("date", "old"), ("x-kept", "1")]);
         let new = fields(&[("etag", "W/\"a\""), ("content-length", "0"), ("date", "new"), ("x-added", "2")]);
         assert!(is_about(&new, &stored));
@@ -217,7 +218,36 @@ mod tests {
     }
 
     #[test]
-    fn a_304_about_something_else_is_told_apart() {
+    fn section_4_3_1_one_response_is_offered_by_tag_and_date_and_several_by_their_tags() {
+        let dated = fields(&[("etag", "W/\"a\""), ("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")]);
+        let other = fields(&[("etag", "\"b\"")]);
+        let offer = |stored: &[&HeaderMap]| {
+            let mut request = HeaderMap::new();
+            make_conditional(&mut request, stored.iter().copied());
+            request
+        };
+        let one =
+            fields(&[("if-none-match", "W/\"a\""), ("if-modified-since", "Mon, 01 Jan 2024 00:00:00 GMT")]);
+        assert_eq!(offer(&[&dated]), one);
+        assert_eq!(offer(&[&dated, &other, &dated]), fields(&[("if-none-match", "W/\"a\", \"b\"")]));
+        assert_eq!(offer(&[&HeaderMap::new()]), HeaderMap::new());
+    }
+
+    #[test]
+    fn section_4_3_4_the_very_same_tag_is_confirmed_before_one_that_is_equal_but_for_weakness() {
+        let offered = [fields(&[("etag", "W/\"a\"")]), fields(&[("etag", "\"a\"")])];
+        let confirmed_by = |tag: &str| {
+            let found = confirmed(&fields(&[("etag", tag)]), &offered, |fields| fields);
+            found.map(|found| found["etag"].to_str().expect("text"))
+        };
+        assert_eq!(confirmed_by("\"a\""), Some("\"a\""));
+        assert_eq!(confirmed_by("W/\"a\""), Some("W/\"a\""));
+        assert_eq!(confirmed_by("\"b\""), None);
+        assert!(confirmed(&HeaderMap::new(), &offered, |fields| fields).is_none(), "it could be any of them");
+    }
+
+    #[test]
+    fn section_4_3_4_a_304_about_something_else_is_told_apart() {
         assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("etag", "\"a\"")])));
         assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("last-modified", "x")])));
         assert!(is_about(&HeaderMap::new(), &fields(&[("etag", "\"a\"")])));

@@ -7,6 +7,7 @@ mod support;
 
 mod admin;
 mod cache;
+mod cache_status;
 mod discovery;
 mod entitlement;
 mod failures;
@@ -20,6 +21,8 @@ mod page_sets;
 mod pauses;
 mod plain;
 mod purging;
+mod rfc5861;
+mod rfc9111;
 mod stopping;
 mod streams;
 mod token_failures;
