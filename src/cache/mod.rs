@@ -388,6 +388,7 @@ fn useful_for(place: &Place, instant: Instant) -> Option<Duration> {
 
 // A fuzz target plays the same model (`tests/fuzz`).
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "what only the tests use"))]
 #[path = "shelf_tests.rs"]
 mod tests;
 /// Plays what a fuzzer says on the shelf and on a naive model of it, and panics where they do not agree.

@@ -153,6 +153,39 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_key_crosses_credentials(one in "[a-z]{0,9}", other in "[a-z]{0,9}", rest in prop::array::uniform3("[a-z/?]{0,9}")) {
+            let key = |credential: &str, rest: &[String; 3]| {
+                PrimaryKey::new(credential.as_bytes(), &rest[0], &rest[1], Some(rest[2].as_bytes()))
+            };
+            prop_assert_eq!(key(&one, &rest) == key(&other, &rest), one == other);
+            // Nor can a part of one pass for the beginning of the next.
+            let moved = [format!("{one}{}", rest[0]), rest[1].clone(), rest[2].clone()];
+            prop_assert!(key("", &moved) != key(&one, &rest) || one.is_empty());
+        }
+
+        #[test]
+        fn section_4_1_a_request_selects_its_own_answer_and_selecting_has_no_direction(
+            vary in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..9), 0..4),
+            one in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'"'), Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..6), 0..3),
+            other in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'"'), Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..6), 0..3),
+        ) {
+            let of = |name: &'static str, lines: &[Vec<u8>]| {
+                let mut fields = HeaderMap::new();
+                for line in lines {
+                    fields.append(name, HeaderValue::from_bytes(line.trim_ascii()).expect("a value"));
+                }
+                fields
+            };
+            let mut response = of("vary", &vary);
+            response.append("vary", HeaderValue::from_static("x-a"));
+            let (one, other) = (of("x-a", &one), of("x-a", &other));
+            let variant = Variant::of(&response, &one);
+            prop_assert!(variant.matches(&one));
+            prop_assert_eq!(variant.matches(&other), Variant::of(&response, &other).matches(&one));
+            prop_assert_eq!(variant.matches(&other), Variant::of(&response, &other) == variant);
+        }
+
+        #[test]
         fn equal_keys_are_made_by_equal_inputs_only(
             one in prop::array::uniform4("[ab/?]{0,3}"), other in prop::array::uniform4("[ab/?]{0,3}")
         ) {

@@ -169,6 +169,7 @@ fn whole_seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
     use http::HeaderName;
+    use proptest::prelude::*;
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         lines
@@ -244,6 +245,63 @@ mod tests {
         assert_eq!(confirmed_by("W/\"a\""), Some("W/\"a\""));
         assert_eq!(confirmed_by("\"b\""), None);
         assert!(confirmed(&HeaderMap::new(), &offered, |fields| fields).is_none(), "it could be any of them");
+    }
+
+    /// Fields of the names that merging treats in one way or another, with any values.
+    fn any_fields() -> impl Strategy<Value = HeaderMap> {
+        let names = [
+            "etag",
+            "last-modified",
+            "age",
+            "date",
+            "content-length",
+            "content-encoding",
+            "content-range",
+            "transfer-encoding",
+            "cache-control",
+            "vary",
+            "x-a",
+            "x-b",
+        ];
+        let value = prop::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..], 0..8);
+        prop::collection::vec((prop::sample::select(names.to_vec()), value), 0..12).prop_map(|lines| {
+            let mut fields = HeaderMap::new();
+            for (name, value) in lines {
+                fields.append(name, HeaderValue::from_bytes(value.trim_ascii()).expect("a value"));
+            }
+            fields
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn section_3_2_merging_keeps_the_validators_and_takes_the_rest(stored in any_fields(), new in any_fields()) {
+            let merged = merged(&stored, &new);
+            for name in merged.keys() {
+                let from = if describes_body(name) || !new.contains_key(name) { &stored } else { &new };
+                prop_assert!(merged.get_all(name).iter().eq(from.get_all(name).iter()), "{}", name);
+            }
+            for name in stored.keys().chain(new.keys()) {
+                let is_gone = (describes_body(name) && !stored.contains_key(name))
+                    || ([AGE, DATE].contains(name) && !new.contains_key(name));
+                prop_assert_eq!(merged.contains_key(name), !is_gone, "{}", name);
+            }
+            prop_assert!(!can_be_validated(&stored) || can_be_validated(&merged));
+            prop_assert_eq!(super::merged(&merged, &new), merged, "a second time changes nothing");
+        }
+
+        #[test]
+        fn conditions_and_tags_of_any_bytes_are_read(request in any_fields(), stored in any_fields()) {
+            let mut request = request;
+            let conditions: Vec<_> = request.get_all(ETAG).iter().cloned().collect();
+            for value in conditions {
+                request.append(IF_NONE_MATCH, value);
+            }
+            let has_it = client_has_it(&request, stored.get(ETAG), stored.get(LAST_MODIFIED));
+            prop_assert!(!has_it || stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+                || request.get_all(IF_NONE_MATCH).iter().any(|value| value == "*"));
+            let _ = (is_about(&request, &stored), describes(&request, &stored, 7), weakened(&HeaderValue::from_static("x")));
+        }
     }
 
     #[test]
