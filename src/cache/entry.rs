@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -19,7 +19,7 @@ use super::page_set::PageSet;
 use crate::clock::Now;
 use crate::inspect::Counts;
 use crate::links::Splice;
-use crate::rfc9111::freshness::{Freshness, initial_age};
+use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::{can_be_validated, weakened};
 
@@ -179,6 +179,22 @@ impl Entry {
     #[must_use]
     pub fn is_dropped(&self) -> bool {
         self.set.as_ref().is_some_and(|set| set.is_dropped())
+    }
+
+    /// Whether it is to be chosen where both answer a request, and the other one arrived later: one whose `Vary` speaks
+    /// of the request goes before one that says nothing (RFC 9111, section 4.1), then the one of the later `Date`
+    /// (section 4).
+    #[must_use]
+    pub(super) fn goes_before(&self, other: &Self) -> bool {
+        match (self.variant.is_any(), other.variant.is_any()) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.date() > other.date(),
+        }
+    }
+
+    fn date(&self) -> Option<SystemTime> {
+        self.origin_fields.get(DATE).and_then(date)
     }
 
     /// Counts an answer that was given from it.

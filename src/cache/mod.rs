@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: a disk, and sharing with other processes.
 
+mod changes;
 pub mod closed_period;
 pub mod entry;
 pub mod judge;
@@ -26,13 +27,14 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::config;
-use crate::domain::credential::CredentialKey;
+use crate::domain::credential::{Credential, CredentialKey};
 use crate::domain::entitlement::Permit;
 use crate::domain::id::AccountId;
 use crate::domain::query;
 use crate::metrics::Metrics;
 use crate::rfc9111::key::PrimaryKey;
 
+use changes::Changes;
 use judge::Bypass;
 use not_kept::{NotKept, NotKeptLately};
 use page_set::{Admission, Arrival, Dropped, PageSets};
@@ -45,6 +47,7 @@ pub struct Shelf {
     places: moka::sync::Cache<PrimaryKey, Arc<Place>>,
     sets: PageSets,
     purges: Purges,
+    changes: Changes,
     not_kept: NotKeptLately,
     metrics: Arc<Metrics>,
 }
@@ -104,6 +107,7 @@ impl Shelf {
             places,
             sets: PageSets::default(),
             purges: Purges::default(),
+            changes: Changes::default(),
             not_kept: NotKeptLately::default(),
             metrics,
         }
@@ -118,7 +122,8 @@ impl Shelf {
             return Shelved::Nothing;
         }
         usable
-            .find(|entry| entry.variant.matches(request))
+            .filter(|entry| entry.variant.matches(request))
+            .reduce(|one, other| if other.goes_before(one) { other } else { one })
             .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry)))
     }
 
@@ -126,6 +131,25 @@ impl Shelf {
     #[must_use]
     pub fn purges(&self) -> u64 {
         self.purges.count()
+    }
+
+    /// The number of the latest change that a request made to what a permitted one asks for: what an answer notes when
+    /// it is asked for, and no answer is kept that was asked for before it.
+    #[must_use]
+    pub fn latest_change(&self, permit: &Permit) -> u64 {
+        let credential = permit.credential();
+        self.changes.latest(&credential.key, &credential.api_origin, permit.path_and_query())
+    }
+
+    /// Takes what a credential saw at these URLs from the shelf, because a request has changed it.
+    pub fn changed(&self, credential: &Credential, paths: &[String]) {
+        // First it is noted, so that whoever puts something there meanwhile finds the note.
+        for path in paths {
+            self.changes.note(&credential.key, &credential.api_origin, path);
+        }
+        self.invalidate(|label| {
+            label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
+        });
     }
 
     /// Keeps an answer that may be kept, asked for when there had been `purges`. Where our `ttl` decides, it
@@ -249,7 +273,7 @@ impl Shelf {
     }
 
     /// Takes every place from the shelf that `picks` picks.
-    pub fn invalidate(&self, picks: impl Fn(&PlaceLabel) -> bool) {
+    fn invalidate(&self, picks: impl Fn(&PlaceLabel) -> bool) {
         for (key, place) in &self.places {
             if picks(&place.label) {
                 self.places.invalidate(&*key);
@@ -362,6 +386,13 @@ fn useful_for(place: &Place, instant: Instant) -> Option<Duration> {
     each.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other))).flatten()
 }
 
-#[cfg(test)]
+// A fuzz target plays the same model (`tests/fuzz`).
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "what only the tests use"))]
 #[path = "shelf_tests.rs"]
 mod tests;
+/// Plays what a fuzzer says on the shelf and on a naive model of it, and panics where they do not agree.
+#[cfg(fuzzing)]
+pub fn play_against_the_model(choices: &[u8]) {
+    tests::play(choices);
+}

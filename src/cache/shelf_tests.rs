@@ -74,12 +74,54 @@ struct Wanted {
 struct Stage {
     shelf: Shelf,
     clock: ManualClock,
-    random: fastrand::Rng,
+    random: Choices,
     model: Model,
     /// Everything ever stored stays, so that it does not depend on the allocator when a set is gone.
     kept: Vec<Arc<Entry>>,
     next_number: u64,
     log: Vec<String>,
+}
+
+/// What decides: chance, or the bytes of a fuzzer, which end.
+enum Choices {
+    Chance(fastrand::Rng),
+    Given(std::vec::IntoIter<u8>),
+}
+
+impl Choices {
+    fn usize(&mut self, range: std::ops::Range<usize>) -> usize {
+        match self {
+            Self::Chance(random) => random.usize(range),
+            Self::Given(bytes) => range.start + usize::from(bytes.next().unwrap_or_default()) % range.len(),
+        }
+    }
+
+    fn u8(&mut self, range: std::ops::Range<u8>) -> u8 {
+        match self {
+            Self::Chance(random) => random.u8(range),
+            Self::Given(bytes) => range.start + bytes.next().unwrap_or_default() % (range.end - range.start),
+        }
+    }
+
+    fn bool(&mut self) -> bool {
+        self.u8(0..2) == 1
+    }
+
+    fn choice<I: IntoIterator<IntoIter: ExactSizeIterator>>(&mut self, of: I) -> Option<I::Item> {
+        let mut all = of.into_iter();
+        let number = self.usize(0..all.len());
+        all.nth(number)
+    }
+}
+
+/// Plays what a fuzzer says.
+pub(super) fn play(choices: &[u8]) {
+    let mut stage = Stage::new(0);
+    let bytes = choices.to_vec();
+    stage.random = Choices::Given(bytes.into_iter());
+    while matches!(&stage.random, Choices::Given(rest) if rest.len() > 0) {
+        stage.operation();
+    }
 }
 
 impl Wanted {
@@ -116,8 +158,9 @@ impl Model {
         if usable.is_empty() {
             return Err(Forward::UriMiss);
         }
-        let selected = usable.into_iter().rev().find(|one| one.language.is_none_or(|own| own == language));
-        selected.ok_or(Forward::VaryMiss)
+        // One that speaks of the language goes before one that does not.
+        let selects = |wanted: Option<usize>| usable.iter().rev().find(|one| one.language == wanted).copied();
+        selects(Some(language)).or_else(|| selects(None)).ok_or(Forward::VaryMiss)
     }
 
     /// Takes away all that stands at a place.
@@ -401,7 +444,7 @@ impl Stage {
         Self {
             shelf: Shelf::new(&cache, Arc::new(Metrics::new())),
             clock: ManualClock::new(),
-            random: fastrand::Rng::with_seed(seed),
+            random: Choices::Chance(fastrand::Rng::with_seed(seed)),
             model,
             kept: Vec::new(),
             next_number: 0,
@@ -623,6 +666,13 @@ fn the_shelf_does_what_a_naive_model_does() {
     }
 }
 
+#[test]
+fn the_shelf_does_what_a_naive_model_does_with_what_a_fuzzer_begins_with() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/seeds/shelf");
+    let files = std::fs::read_dir(seeds).expect("a folder").map(|file| file.expect("a file").path());
+    assert!(files.map(|file| play(&std::fs::read(file).expect("bytes"))).count() > 3);
+}
+
 /// An entry of ours that arrives now, with these fields.
 fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) -> Entry {
     let fields = fields
@@ -667,6 +717,42 @@ fn an_entry_is_kept_for_as_long_as_it_could_be_used_and_no_longer() {
     assert_eq!(minutes(&[("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")], true), None);
     let gone = entry(&[], now, true).useful_for(now.after(Duration::from_hours(1)));
     assert_eq!(gone, Some(Duration::ZERO));
+}
+
+/// The bodies of what two requests get, where answers of these dates and variants were stored one after the other.
+fn chosen(stored: [(&'static str, &'static str); 2]) -> Bytes {
+    let stage = Stage::new(0);
+    let (key, label) = at((0, 2, 1));
+    for (number, (date, vary)) in stored.into_iter().enumerate() {
+        let mut one = entry(&[("date", date), ("etag", "\"a\"")], stage.now(), false);
+        let mut response = HeaderMap::new();
+        response.insert("vary", HeaderValue::from_static(vary));
+        one.variant = Variant::of(&response, &request_in(0));
+        one.body = Bytes::from(number.to_string());
+        assert!(stage.shelf.keep(&key, &label, one, 0).1.is_ok());
+    }
+    let Shelved::Entry(found) = stage.shelf.find(&key, &request_in(0)) else { panic!("it is there") };
+    found.body.clone()
+}
+
+const EARLY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
+const LATE: &str = "Mon, 01 Jan 2024 00:00:01 GMT";
+
+#[test]
+fn section_4_of_two_that_answer_the_one_of_the_later_date_is_chosen() {
+    assert_eq!(chosen([(EARLY, "accept-language"), (LATE, "accept")]), "1");
+    assert_eq!(chosen([(LATE, "accept-language"), (EARLY, "accept")]), "0");
+    assert_eq!(
+        chosen([(LATE, "accept-language"), (LATE, "accept")]),
+        "1",
+        "the latest arrival where dates are equal"
+    );
+}
+
+#[test]
+fn section_4_1_one_that_says_what_it_varies_by_is_chosen_before_one_that_does_not() {
+    assert_eq!(chosen([(EARLY, "accept-language"), (LATE, "")]), "0");
+    assert_eq!(chosen([(LATE, ""), (EARLY, "accept-language")]), "1");
 }
 
 #[test]

@@ -122,13 +122,32 @@ impl Grant {
             .map_err(|failure| GrantError::Unavailable(failure.to_string()))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await.map(Collected::to_bytes);
-        if head.status == StatusCode::OK {
-            self.granted(&body.map_err(|_| GrantError::Malformed("its body is cut off or too large"))?)
-        } else {
+        let body = match body {
+            Ok(body) => body,
+            Err(_) if head.status == StatusCode::OK => {
+                return Err(GrantError::Malformed("its body is cut off or too large"));
+            }
             // The status and Retry-After tell enough without a body.
-            let body = body.unwrap_or_default();
-            let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
-            Err(self.refusal(head.status, &body, retry_after))
+            Err(_) => Bytes::new(),
+        };
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
+        self.read(head.status, &body, retry_after)
+    }
+
+    /// What an answer of the token endpoint says.
+    ///
+    /// # Errors
+    /// [`GrantError`] where that is no token.
+    pub fn read(
+        &self,
+        status: StatusCode,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Result<Granted, GrantError> {
+        if status == StatusCode::OK {
+            self.granted(body)
+        } else {
+            Err(self.refusal(status, body, retry_after))
         }
     }
 

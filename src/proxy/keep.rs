@@ -65,7 +65,7 @@ impl Fetch<'_> {
             kept.carry_on(confirmed);
         }
         let (kept, stored) = match verdict {
-            Ok(_) => self.proxy.shelf.keep(&ask.key, &label(&ask.permit), kept, self.purges),
+            Ok(_) => self.put(kept),
             Err(bypass) => (Arc::new(kept), Err(bypass)),
         };
         if let Err(bypass) = stored {
@@ -81,6 +81,22 @@ impl Fetch<'_> {
         Landed { for_others, ..self.landed(&head, Some(entry), stored, false) }
     }
 
+    /// Puts an entry on the shelf, unless what it answers was changed since it was asked for.
+    fn put(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
+        let cache = &self.proxy.shelf;
+        let is_outdated = || cache.latest_change(&self.ask.permit) != self.change;
+        if is_outdated() {
+            return (Arc::new(entry), Err(Bypass::Superseded));
+        }
+        let (entry, stored) = cache.keep(&self.ask.key, &label(&self.ask.permit), entry, self.purges);
+        // Whoever changed it meanwhile did not find the entry on the shelf.
+        if stored.is_ok() && is_outdated() {
+            cache.remove_entry(&self.ask.key, &entry);
+            return (entry, Err(Bypass::Superseded));
+        }
+        (entry, stored)
+    }
+
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
     pub(super) fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
         let fields = merged(&entry.origin_fields, &head.fields);
@@ -89,6 +105,10 @@ impl Fetch<'_> {
         let head = Head { status: entry.status, fields, ..*head };
         let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
         let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
+        // With the new fields it is one that must not be stored, and so it must not stay.
+        if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = verdict {
+            self.proxy.shelf.remove_entry(&self.ask.key, entry);
+        }
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();
         landed
@@ -149,9 +169,7 @@ impl Fetch<'_> {
             path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
         };
         paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
-        self.proxy.shelf.invalidate(|label| {
-            label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
-        });
+        self.proxy.shelf.changed(credential, &paths);
     }
 
     pub(super) fn note_not_kept(&self, bypass: Bypass) {

@@ -199,7 +199,8 @@ impl Proxy {
             base: links_base(&head, &snapshot, target.prefix),
             clock: &self.clock,
         };
-        recipient.answer(answer.content, &ask.origin.links, answer.status.hit)
+        let from_cache = answer.status.hit || answer.status.collapsed;
+        recipient.answer(answer.content, &ask.origin.links, from_cache)
     }
 
     /// Who the request is for.

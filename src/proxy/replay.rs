@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, LAST_MODIFIED, LINK, LOCATION, RANGE,
+    HeaderValue, LINK, LOCATION, RANGE,
 };
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -38,7 +38,8 @@ pub struct Recipient<'a> {
 const PIECES_IN_WAIT: usize = 4;
 
 impl Recipient<'_> {
-    /// The answer to send. `from_cache` is true where it was not fetched just now.
+    /// The answer to send. `from_cache` is true where it was neither fetched nor validated for this very
+    /// request (RFC 9111, section 5.1).
     ///
     /// # Errors
     /// [`Rejection::RangeNotSatisfiable`]
@@ -68,7 +69,8 @@ impl Recipient<'_> {
         if from_cache || entry.origin_fields.contains_key(AGE) {
             fields.insert(AGE, entry.age(now).as_secs().into());
         }
-        if entry.status == StatusCode::OK
+        if entry.status.is_success()
+            && entry.status != StatusCode::PARTIAL_CONTENT
             && self.reads()
             && client_has_it(self.fields, entry.etag.as_ref(), entry.modified())
         {
@@ -115,7 +117,7 @@ impl Recipient<'_> {
             return Ok(None);
         }
         let length = entry.body.len() as u64;
-        let modified = entry.origin_fields.get(LAST_MODIFIED);
+        let modified = range::strong_date(&entry.origin_fields);
         match range::asked(self.fields, length, entry.etag.as_ref(), modified) {
             Asked::Whole => Ok(None),
             Asked::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),

@@ -16,6 +16,8 @@ use crate::cache::{Entry, Shelved};
 use crate::clock::Now;
 use crate::limit::gate::Waiter;
 use crate::metrics::CacheResult;
+use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::freshness::satisfies;
 use crate::single_flight::{Joined, Lead, Waiting};
 
 /// A flight whose leaders keep panicking, or may not lead, is given up after so many.
@@ -132,7 +134,7 @@ impl Proxy {
         if !ask.is_plain() && ask.origin.health.is_ailing(self.clock.now()) {
             return;
         }
-        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(self.shelf.purges())) {
+        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(&self.shelf)) {
             let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), Arc::clone(entry));
             drop(lead.start(|_| async move {
                 Some(
@@ -152,7 +154,7 @@ impl Proxy {
         entry: Option<Arc<Entry>>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
-        let key = ask.flight_key(self.shelf.purges());
+        let key = ask.flight_key(&self.shelf);
         if !ask.snapshot.config.cache.collapse || self.uncollapsed.contains_key(&key) {
             return self.fetch_alone(ask, entry, why).await;
         }
@@ -188,7 +190,7 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let waiting = self.take_off(self.flights.alone(&ask.flight_key(self.shelf.purges())), ask, entry);
+        let waiting = self.take_off(self.flights.alone(&ask.flight_key(&self.shelf)), ask, entry);
         let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }
@@ -223,7 +225,6 @@ impl Proxy {
             Reuse::Fresh(entry) => {
                 let mut answer = Answer::hit(entry, now);
                 answer.result = CacheResult::Collapsed;
-                answer.status.collapsed = true;
                 Some(answer)
             }
             Reuse::WhileRevalidating(_) | Reuse::Validate(..) | Reuse::Nothing(_) => None,
@@ -250,9 +251,10 @@ impl Proxy {
     fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
         let Landed { entry, for_others, stored, revalidated, rate, upstream, waited, status } =
             &fetched.landed;
+        let now = self.clock.now();
         let content = if let Some(entry) = entry {
-            // An answer that may not be stored is the leader's alone, unless our rule says otherwise.
-            if !led && stored.is_err() && ask.is_plain() {
+            // What RFC 9111 would not let be reused is the leader's alone (section 4), unless our rule says otherwise.
+            if !led && ask.is_plain() && !(stored.is_ok() && (*revalidated || is_reusable(entry, now))) {
                 return None;
             }
             let shared = for_others.as_ref().filter(|_| !led);
@@ -261,7 +263,6 @@ impl Proxy {
             let mut stream = fetched.stream.lock().unwrap_or_else(PoisonError::into_inner);
             Content::Stream(stream.take()?)
         };
-        let now = self.clock.now();
         let result = match (led, revalidated, stored) {
             (false, ..) => CacheResult::Collapsed,
             (true, true, _) => CacheResult::Revalidated,
@@ -269,7 +270,8 @@ impl Proxy {
             (true, false, Err(_)) => CacheResult::Bypass,
         };
         let status = CacheStatus {
-            hit: *revalidated,
+            // What went upstream is no hit, though the body came from here (RFC 9211, section 2.1).
+            hit: false,
             forward: Some(why),
             forward_status: Some(*status),
             stored: stored.is_ok(),
@@ -279,4 +281,10 @@ impl Proxy {
         };
         Some(Answer { content, status, result, rate: *rate, upstream: *upstream, waited: *waited })
     }
+}
+
+/// Whether an answer that arrived just now may be given to those who asked for the same meanwhile: what they say of
+/// its age does not matter, it could not be newer.
+fn is_reusable(entry: &Entry, now: Now) -> bool {
+    satisfies(&RequestDirectives::default(), &entry.verdict.freshness, entry.counted_age(now))
 }

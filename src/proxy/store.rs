@@ -30,6 +30,7 @@ use crate::domain::endpoint::Content;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::tokens::TokenError;
+use crate::rfc9111::directives::ResponseDirectives;
 use crate::rfc9111::validation::{can_be_validated, confirmed, make_conditional, weakened};
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
@@ -52,7 +53,8 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let fetch = Fetch { proxy, ask, waiter, sent: &sent, purges: proxy.shelf.purges() };
+    let (purges, change) = (proxy.shelf.purges(), proxy.shelf.latest_change(&ask.permit));
+    let fetch = Fetch { proxy, ask, waiter, sent: &sent, purges, change };
     let outcome = tokio::select! {
         outcome = fetch.run(entry) => outcome,
         () = given_up => return None,
@@ -86,6 +88,8 @@ pub(super) struct Fetch<'a> {
     sent: &'a AtomicBool,
     /// How many purges there had been when it began.
     pub(super) purges: u64,
+    /// The latest change of what it asks for when it began.
+    pub(super) change: u64,
 }
 
 /// An answer's head, and what is known about it.
@@ -243,6 +247,10 @@ impl Fetch<'_> {
             return Ok(Inspection::default());
         }
         match inspect(body, &self.ask.origin.links, wall) {
+            // A plain rule leaves content alone that is not to be changed (RFC 9111, section 5.2.2.6).
+            Ok(inspection) if self.ask.is_plain() && ResponseDirectives::read(&head.fields).no_transform => {
+                Ok(Inspection { links: Vec::new(), ..inspection })
+            }
             Ok(inspection) => Ok(inspection),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
             Err(Unfit::NotJson(not_json)) => {

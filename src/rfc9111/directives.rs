@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
+use super::list;
+
 /// What a response says about its storing and reuse.
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct ResponseDirectives {
     pub proxy_revalidate: bool,
     /// To be stored only where the status is understood.
     pub must_understand: bool,
+    /// The content is not to be changed on the way.
+    pub no_transform: bool,
     /// Fresh for so long.
     pub max_age: Option<Duration>,
     /// Fresh for so long in a shared cache.
@@ -74,6 +78,7 @@ impl ResponseDirectives {
             b"must-revalidate" => directives.must_revalidate = true,
             b"proxy-revalidate" => directives.proxy_revalidate = true,
             b"must-understand" => directives.must_understand = true,
+            b"no-transform" => directives.no_transform = true,
             b"max-age" => shorter(&mut directives.max_age, argument),
             b"s-maxage" => shorter(&mut directives.s_maxage, argument),
             b"stale-while-revalidate" => shorter(&mut directives.stale_while_revalidate, argument),
@@ -166,31 +171,14 @@ fn for_each(fields: &HeaderMap, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
     }
 }
 
-/// The members of a list of directives. A comma or quote inside a quoted string is part of it, and a member
-/// that is not ASCII is lost by itself.
+/// The members of a list of directives. A comma or quote inside a quoted string is part of it. A name that is not
+/// ASCII is lost with its member; an argument that is not leaves its directive malformed, and so at its strictest.
 fn members(value: &[u8]) -> impl Iterator<Item = (&[u8], Option<Vec<u8>>)> {
-    split_outside_quotes(value).filter_map(|member| {
-        let member = member.trim_ascii();
-        if member.is_empty() || !member.is_ascii() {
-            return None;
-        }
-        let Some(equals) = member.iter().position(|byte| *byte == b'=') else { return Some((member, None)) };
-        let (name, argument) = (member[..equals].trim_ascii(), member[equals + 1..].trim_ascii());
-        Some((name, Some(unquoted(argument))))
-    })
-}
-
-fn split_outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    value.split(move |byte| {
-        if escaped {
-            escaped = false;
-        } else if quoted && *byte == b'\\' {
-            escaped = true;
-        } else if *byte == b'"' {
-            quoted = !quoted;
-        }
-        *byte == b',' && !quoted
+    list::members(value).filter_map(|member| {
+        let equals = member.iter().position(|byte| *byte == b'=').unwrap_or(member.len());
+        let name = member[..equals].trim_ascii();
+        let argument = member.get(equals + 1..).map(|argument| unquoted(argument.trim_ascii()));
+        (!name.is_empty() && name.is_ascii()).then_some((name, argument))
     })
 }
 
@@ -234,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_count_and_case_does_not() {
+    fn section_5_2_all_lines_count_and_case_does_not() {
         let directives = response(&["Max-Age=60, NO-STORE", "public"]);
         assert_eq!(directives.max_age, secs(60));
         assert!(directives.no_store && directives.public);
     }
 
     #[test]
-    fn conflicts_take_the_strictest_reading() {
+    fn section_4_2_1_conflicts_take_the_strictest_reading() {
         assert_eq!(response(&["max-age=60, max-age=5"]).max_age, secs(5));
         assert_eq!(response(&["max-age=60, max-age=x"]).max_age, secs(0));
         assert_eq!(response(&["max-age=-1"]).max_age, secs(0));
@@ -253,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_arguments_are_read_and_their_commas_do_not_split() {
+    fn section_5_2_quoted_arguments_are_read_and_their_commas_do_not_split() {
         assert_eq!(response(&["max-age=\"60\""]).max_age, secs(60));
         let directives = response(&["no-cache=\"set-cookie, x-a\", max-age=9"]);
         let names = vec![http::header::SET_COOKIE, HeaderName::from_static("x-a")];
@@ -263,13 +251,73 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_not_ascii_is_lost_by_itself() {
+    fn section_5_2_a_name_that_is_not_ascii_is_lost_with_its_member_alone() {
         let directives = response(&["é=1, max-age=7"]);
         assert_eq!(directives.max_age, secs(7));
     }
 
     #[test]
-    fn a_huge_number_is_long_and_not_a_panic() {
+    fn section_5_2_an_argument_that_cannot_be_read_leaves_its_directive_at_its_strictest() {
+        assert_eq!(response(&["max-age=é"]).max_age, secs(0));
+        assert_eq!(response(&["private=\"é\""]).private, Some(Qualified::Whole));
+        assert_eq!(response(&["no-cache=\"\""]).no_cache, Some(Qualified::Whole));
+        assert!(response(&["no-store=é"]).no_store);
+        assert_eq!(request(&["max-age=é, max-stale=é, min-fresh=é"]).min_fresh, Some(Duration::MAX));
+    }
+
+    #[test]
+    fn section_5_2_a_quote_that_is_not_closed_hides_nothing() {
+        assert!(response(&["max-age=60, extension=\"a, no-store"]).no_store);
+        assert!(response(&["extension=\"a", "b\", no-store"]).no_store);
+        assert_eq!(response(&["private=\"set-cookie"]).private, Some(Qualified::Whole));
+    }
+
+    #[test]
+    fn section_5_2_3_unknown_directives_are_ignored() {
+        let unknown = response(&["immutable, x=y, \"no-store\", nostore, , =, max-age=7"]);
+        assert_eq!(unknown, ResponseDirectives { max_age: secs(7), ..ResponseDirectives::default() });
+        let unknown = request(&["private, must-revalidate, x=\"no-cache\", stale-if-error=9"]);
+        assert_eq!(unknown, RequestDirectives::default());
+    }
+
+    #[test]
+    fn section_5_2_2_every_directive_is_read_as_token_and_as_quoted_string() {
+        for (token, quoted) in [
+            ("max-age=5, s-maxage=6", "MAX-AGE=\"5\", S-Maxage=\"\\6\""),
+            (
+                "stale-while-revalidate=7, stale-if-error=8",
+                "stale-while-revalidate=\"7\",stale-if-error=\"8\"",
+            ),
+            ("no-cache=x-a, private=x-b", "no-cache=\"x-a\", private=\"X-B\""),
+        ] {
+            assert_eq!(response(&[token]), response(&[quoted]));
+            assert_ne!(response(&[token]), ResponseDirectives::default());
+        }
+        assert_eq!(
+            request(&["max-age=1, max-stale=2, min-fresh=3"]),
+            request(&["max-age=\"1\",max-stale=\"2\",min-fresh=\"3\""])
+        );
+    }
+
+    #[test]
+    fn section_5_1_the_first_age_counts_and_a_malformed_one_is_ignored() {
+        let age_of = |lines: &[&str]| {
+            let mut fields = HeaderMap::new();
+            for line in lines {
+                fields.append(http::header::AGE, line.parse().expect("a value"));
+            }
+            age(&fields)
+        };
+        assert_eq!(age_of(&["7, 9"]), secs(7));
+        assert_eq!(age_of(&["7", "9"]), secs(7));
+        for malformed in ["", "x, 9", "-1", "+1", "1.5", "\"7\""] {
+            assert_eq!(age_of(&[malformed]), None, "{malformed}");
+        }
+        assert_eq!(age_of(&["99999999999999999999999999"]), secs(1 << 31));
+    }
+
+    #[test]
+    fn section_1_2_2_a_huge_number_is_long_and_not_a_panic() {
         let huge = "9".repeat(400);
         assert_eq!(response(&[&format!("max-age={huge}")]).max_age, secs(1 << 31));
         let mut fields = HeaderMap::new();
@@ -278,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn pragma_counts_only_without_cache_control() {
+    fn section_5_4_pragma_counts_only_without_cache_control() {
         let mut fields = HeaderMap::new();
         fields.insert(PRAGMA, "no-cache".parse().expect("a value"));
         assert!(RequestDirectives::read(&fields).no_cache);

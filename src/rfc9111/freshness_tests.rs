@@ -596,6 +596,78 @@ proptest! {
     }
 }
 
+/// A directive that forbids storing, in any case and with what may stand around it.
+fn forbidding() -> impl Strategy<Value = String> {
+    let directive =
+        prop::sample::select(vec!["no-store", "private", "no-store=\"x\"", "private=\"\"", "private="]);
+    let space = prop::sample::select(vec!["", " ", "\t", "  "]);
+    (directive, space.clone(), space, prop::collection::vec(any::<bool>(), 24)).prop_map(
+        |(directive, before, after, upper)| {
+            let turned = directive
+                .chars()
+                .zip(upper)
+                .map(|(letter, upper)| if upper { letter.to_ascii_uppercase() } else { letter });
+            format!("{before}{}{after}", turned.collect::<String>())
+        },
+    )
+}
+
+/// Something that stands beside it: directives, known or not, malformed ones, and bytes of all kinds.
+fn others() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "public",
+            "max-age=60",
+            "s-maxage=60",
+            "immutable",
+            "x=\"a, b\"",
+            "must-revalidate"
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(
+            prop_oneof![Just(b'"'), Just(b','), Just(b'\\'), Just(b'='), 0x20_u8..0x7f, 0x80_u8..],
+            0..12
+        ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn section_3_what_forbids_storing_forbids_it_in_any_spelling_and_at_any_place(
+        forbids in forbidding(),
+        before in prop::collection::vec(others(), 0..4),
+        after in prop::collection::vec(others(), 0..4),
+        own_line in any::<bool>(),
+        authorization in any::<bool>(),
+    ) {
+        let mut fields = HeaderMap::new();
+        let joined = |members: &[Vec<u8>]| HeaderValue::from_bytes(&members.join(&b", "[..])).expect("a value");
+        if own_line {
+            fields.append("cache-control", joined(&before));
+            fields.append("cache-control", HeaderValue::from_str(&forbids).expect("a value"));
+            fields.append("cache-control", joined(&after));
+        } else {
+            // Quotes that are open before it and closed after it would make it part of a string.
+            let quotes = before.concat().contains(&b'"');
+            let after = if quotes { Vec::new() } else { after };
+            let forbids = if quotes { forbids.replace('"', "") } else { forbids };
+            fields.append("cache-control", joined(&[before, vec![forbids.into_bytes()], after].concat()));
+        }
+        let directives = ResponseDirectives::read(&fields);
+        let response = Response {
+            method: &Method::GET,
+            status: StatusCode::OK,
+            fields: &fields,
+            directives: &directives,
+            request: &RequestSaid { authorization, no_store: false },
+            received: received(),
+        };
+        prop_assert!(may_store(&response).is_err(), "{fields:?}");
+    }
+}
+
 #[rstest]
 #[case::imf_fixdate("sun, 06 nov 1994 08:49:37 gmt")]
 #[case::rfc_850("SUNDAY, 06-NOV-94 08:49:37 GMT")]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
 
+use super::list;
+
 /// Everything about a request that selects its answer, but for what `Vary` names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PrimaryKey(Arc<[u8]>);
@@ -68,6 +70,12 @@ impl Variant {
         self.0.iter().all(|(name, value)| normalised(request, name) == *value)
     }
 
+    /// Whether any request is answered the same.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The memory that the variant takes.
     #[must_use]
     pub fn length(&self) -> usize {
@@ -82,13 +90,15 @@ fn selects(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "traceparent" | "tracestate" | "*"))
 }
 
-/// The lines of a field as one, without the white space around members (section 4.1).
+/// The lines of a field as one, without the white space around members (section 4.1). Inside a quoted string white
+/// space means something, and stays.
 fn normalised(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let mut lines = fields.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
-    lines.peek()?;
-    let members: Vec<&[u8]> =
-        lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect();
-    Some(members.join(&b','))
+    let lines: Vec<&[u8]> = fields.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let whole = lines.join(&b", "[..]);
+    Some(list::split(&whole).collect::<Vec<_>>().join(&b','))
 }
 
 #[cfg(test)]
@@ -108,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_is_selected_by_the_named_fields_only() {
+    fn section_4_1_a_variant_is_selected_by_the_named_fields_only() {
         let response = fields(&[("vary", "Accept-Language, ACCEPT")]);
         let german = fields(&[("accept-language", "de"), ("accept", "a, b")]);
         let variant = Variant::of(&response, &german);
@@ -119,20 +129,62 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_field_is_not_an_empty_one() {
+    fn section_4_1_white_space_inside_quotes_means_something() {
+        let one = fields(&[("prefer", "a=\"x, y\" , b")]);
+        let variant = Variant::of(&fields(&[("vary", "prefer")]), &one);
+        assert!(variant.matches(&fields(&[("prefer", "a=\"x, y\""), ("prefer", "b")])));
+        assert!(!variant.matches(&fields(&[("prefer", "a=\"x,y\", b")])));
+        assert!(!variant.matches(&fields(&[("prefer", "a=\"x"), ("prefer", "y\", B")])));
+    }
+
+    #[test]
+    fn section_4_1_an_absent_field_is_not_an_empty_one() {
         let variant = Variant::of(&fields(&[("vary", "accept")]), &HeaderMap::new());
         assert!(variant.matches(&HeaderMap::new()));
         assert!(!variant.matches(&fields(&[("accept", "")])));
     }
 
     #[test]
-    fn the_credential_and_trace_fields_never_select() {
+    fn section_4_1_the_credential_and_trace_fields_never_select() {
         let response = fields(&[("vary", "Authorization, Accept-Encoding, Origin, traceparent, tracestate")]);
         let variant = Variant::of(&response, &fields(&[("authorization", "Bearer one")]));
         assert!(variant.matches(&fields(&[("authorization", "Bearer two"), ("traceparent", "x")])));
     }
 
     proptest! {
+        #[test]
+        fn no_key_crosses_credentials(one in "[a-z]{0,9}", other in "[a-z]{0,9}", rest in prop::array::uniform3("[a-z/?]{0,9}")) {
+            let key = |credential: &str, rest: &[String; 3]| {
+                PrimaryKey::new(credential.as_bytes(), &rest[0], &rest[1], Some(rest[2].as_bytes()))
+            };
+            prop_assert_eq!(key(&one, &rest) == key(&other, &rest), one == other);
+            // Nor can a part of one pass for the beginning of the next.
+            let moved = [format!("{one}{}", rest[0]), rest[1].clone(), rest[2].clone()];
+            prop_assert!(key("", &moved) != key(&one, &rest) || one.is_empty());
+        }
+
+        #[test]
+        fn section_4_1_a_request_selects_its_own_answer_and_selecting_has_no_direction(
+            vary in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..9), 0..4),
+            one in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'"'), Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..6), 0..3),
+            other in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'"'), Just(b','), 0x20_u8..0x7f, 0x80_u8..], 0..6), 0..3),
+        ) {
+            let of = |name: &'static str, lines: &[Vec<u8>]| {
+                let mut fields = HeaderMap::new();
+                for line in lines {
+                    fields.append(name, HeaderValue::from_bytes(line.trim_ascii()).expect("a value"));
+                }
+                fields
+            };
+            let mut response = of("vary", &vary);
+            response.append("vary", HeaderValue::from_static("x-a"));
+            let (one, other) = (of("x-a", &one), of("x-a", &other));
+            let variant = Variant::of(&response, &one);
+            prop_assert!(variant.matches(&one));
+            prop_assert_eq!(variant.matches(&other), Variant::of(&response, &other).matches(&one));
+            prop_assert_eq!(variant.matches(&other), Variant::of(&response, &other) == variant);
+        }
+
         #[test]
         fn equal_keys_are_made_by_equal_inputs_only(
             one in prop::array::uniform4("[ab/?]{0,3}"), other in prop::array::uniform4("[ab/?]{0,3}")

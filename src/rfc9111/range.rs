@@ -4,8 +4,9 @@
 //! the whole, which section 14.2 lets a server do.
 
 use std::ops::Range;
+use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use http::header::{DATE, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
 
 use super::freshness::date;
 
@@ -35,6 +36,15 @@ pub fn asked(
         return Asked::Whole;
     }
     read(range.as_bytes(), length).unwrap_or(Asked::Whole)
+}
+
+/// `Last-Modified`, where it tells this response from every other: what changed twice within a second has one date
+/// (RFC 9110, section 8.8.2.2).
+#[must_use]
+pub fn strong_date(response: &HeaderMap) -> Option<&HeaderValue> {
+    let modified = response.get(LAST_MODIFIED)?;
+    let made = response.get(DATE).and_then(date)?;
+    (made.duration_since(date(modified)?).ok()? >= Duration::from_secs(1)).then_some(modified)
 }
 
 /// `If-Range` is compared strongly: a part of something merely equivalent does not fit to what the client has.
@@ -135,6 +145,23 @@ mod tests {
         let modified = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
         let part = asked(&request, 10, Some(&etag), Some(&modified));
         assert_eq!(part, if counts { Asked::Part(0..2) } else { Asked::Whole });
+    }
+
+    #[rstest]
+    #[case::later(Some("Mon, 01 Jan 2024 00:00:01 GMT"), true)]
+    #[case::at_once(Some("Mon, 01 Jan 2024 00:00:00 GMT"), false)]
+    #[case::earlier(Some("Sun, 31 Dec 2023 00:00:00 GMT"), false)]
+    #[case::unknown(None, false)]
+    fn section_4_3_2_a_date_is_strong_where_the_response_was_made_later(
+        #[case] made: Option<&'static str>,
+        #[case] strong: bool,
+    ) {
+        let mut response = HeaderMap::new();
+        response.insert(LAST_MODIFIED, HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT"));
+        if let Some(made) = made {
+            response.insert(DATE, HeaderValue::from_static(made));
+        }
+        assert_eq!(strong_date(&response).is_some(), strong);
     }
 
     proptest! {

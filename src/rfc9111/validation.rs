@@ -46,11 +46,12 @@ pub fn confirmed<'a, T>(
 ) -> Option<&'a T> {
     match offered {
         [only] => is_about(not_modified, fields(only)).then_some(only),
-        // Without a tag it could be any of them.
-        several if not_modified.contains_key(ETAG) => {
-            several.iter().find(|stored| is_about(not_modified, fields(stored)))
+        // Without a tag it could be any of them. The very same tag says more than one that is equal but for weakness.
+        several => {
+            let tag = not_modified.get(ETAG)?;
+            let same = several.iter().find(|stored| fields(stored).get(ETAG) == Some(tag));
+            same.or_else(|| several.iter().find(|stored| is_about(not_modified, fields(stored))))
         }
-        _ => None,
     }
 }
 
@@ -168,6 +169,7 @@ fn whole_seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
     use http::HeaderName;
+    use proptest::prelude::*;
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         lines
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_is_compared_weakly_and_decides_alone() {
+    fn section_4_3_2_if_none_match_is_compared_weakly_and_decides_alone() {
         let etag = HeaderValue::from_static("\"a,b\"");
         let has = |lines: &[(&'static str, &str)]| client_has_it(&fields(lines), Some(&etag), None);
         assert!(has(&[("if-none-match", "\"x\", W/\"a,b\"")]));
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn if_modified_since_compares_dates() {
+    fn section_4_3_2_if_modified_since_compares_dates() {
         let modified = HeaderValue::from_static("Mon, 01 Jan 2024 00:00:00 GMT");
         let has = |since| client_has_it(&fields(&[("if-modified-since", since)]), None, Some(&modified));
         assert!(has("Mon, 01 Jan 2024 00:00:00 GMT"));
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_304_brings_new_fields_and_keeps_what_describes_the_body() {
+    fn section_3_2_a_304_brings_new_fields_and_keeps_what_describes_the_body() {
         let stored = fields(&[("etag", "\"a\""), ("content-length", "10"), ("date", "old"), ("x-kept", "1")]);
         let new = fields(&[("etag", "W/\"a\""), ("content-length", "0"), ("date", "new"), ("x-added", "2")]);
         assert!(is_about(&new, &stored));
@@ -217,7 +219,93 @@ mod tests {
     }
 
     #[test]
-    fn a_304_about_something_else_is_told_apart() {
+    fn section_4_3_1_one_response_is_offered_by_tag_and_date_and_several_by_their_tags() {
+        let dated = fields(&[("etag", "W/\"a\""), ("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")]);
+        let other = fields(&[("etag", "\"b\"")]);
+        let offer = |stored: &[&HeaderMap]| {
+            let mut request = HeaderMap::new();
+            make_conditional(&mut request, stored.iter().copied());
+            request
+        };
+        let one =
+            fields(&[("if-none-match", "W/\"a\""), ("if-modified-since", "Mon, 01 Jan 2024 00:00:00 GMT")]);
+        assert_eq!(offer(&[&dated]), one);
+        assert_eq!(offer(&[&dated, &other, &dated]), fields(&[("if-none-match", "W/\"a\", \"b\"")]));
+        assert_eq!(offer(&[&HeaderMap::new()]), HeaderMap::new());
+    }
+
+    #[test]
+    fn section_4_3_4_the_very_same_tag_is_confirmed_before_one_that_is_equal_but_for_weakness() {
+        let offered = [fields(&[("etag", "W/\"a\"")]), fields(&[("etag", "\"a\"")])];
+        let confirmed_by = |tag: &str| {
+            let found = confirmed(&fields(&[("etag", tag)]), &offered, |fields| fields);
+            found.map(|found| found["etag"].to_str().expect("text"))
+        };
+        assert_eq!(confirmed_by("\"a\""), Some("\"a\""));
+        assert_eq!(confirmed_by("W/\"a\""), Some("W/\"a\""));
+        assert_eq!(confirmed_by("\"b\""), None);
+        assert!(confirmed(&HeaderMap::new(), &offered, |fields| fields).is_none(), "it could be any of them");
+    }
+
+    /// Fields of the names that merging treats in one way or another, with any values.
+    fn any_fields() -> impl Strategy<Value = HeaderMap> {
+        let names = [
+            "etag",
+            "last-modified",
+            "age",
+            "date",
+            "content-length",
+            "content-encoding",
+            "content-range",
+            "transfer-encoding",
+            "cache-control",
+            "vary",
+            "x-a",
+            "x-b",
+        ];
+        let value = prop::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..], 0..8);
+        prop::collection::vec((prop::sample::select(names.to_vec()), value), 0..12).prop_map(|lines| {
+            let mut fields = HeaderMap::new();
+            for (name, value) in lines {
+                fields.append(name, HeaderValue::from_bytes(value.trim_ascii()).expect("a value"));
+            }
+            fields
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn section_3_2_merging_keeps_the_validators_and_takes_the_rest(stored in any_fields(), new in any_fields()) {
+            let merged = merged(&stored, &new);
+            for name in merged.keys() {
+                let from = if describes_body(name) || !new.contains_key(name) { &stored } else { &new };
+                prop_assert!(merged.get_all(name).iter().eq(from.get_all(name).iter()), "{}", name);
+            }
+            for name in stored.keys().chain(new.keys()) {
+                let is_gone = (describes_body(name) && !stored.contains_key(name))
+                    || ([AGE, DATE].contains(name) && !new.contains_key(name));
+                prop_assert_eq!(merged.contains_key(name), !is_gone, "{}", name);
+            }
+            prop_assert!(!can_be_validated(&stored) || can_be_validated(&merged));
+            prop_assert_eq!(super::merged(&merged, &new), merged, "a second time changes nothing");
+        }
+
+        #[test]
+        fn conditions_and_tags_of_any_bytes_are_read(request in any_fields(), stored in any_fields()) {
+            let mut request = request;
+            let conditions: Vec<_> = request.get_all(ETAG).iter().cloned().collect();
+            for value in conditions {
+                request.append(IF_NONE_MATCH, value);
+            }
+            let has_it = client_has_it(&request, stored.get(ETAG), stored.get(LAST_MODIFIED));
+            prop_assert!(!has_it || stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+                || request.get_all(IF_NONE_MATCH).iter().any(|value| value == "*"));
+            let _ = (is_about(&request, &stored), describes(&request, &stored, 7), weakened(&HeaderValue::from_static("x")));
+        }
+    }
+
+    #[test]
+    fn section_4_3_4_a_304_about_something_else_is_told_apart() {
         assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("etag", "\"a\"")])));
         assert!(!is_about(&fields(&[("etag", "\"b\"")]), &fields(&[("last-modified", "x")])));
         assert!(is_about(&HeaderMap::new(), &fields(&[("etag", "\"a\"")])));

@@ -21,6 +21,8 @@ pub enum Act {
     Repeat(Vec<u8>, usize),
     /// Sends these bytes in HTTP chunks of that many.
     Chunks(Vec<u8>, usize),
+    /// Waits until it is told to go on.
+    Until(Arc<tokio::sync::Notify>),
     /// Ends the connection without a goodbye.
     Reset,
     /// Sends nothing more, and does not end.
@@ -122,6 +124,10 @@ impl Stage {
                 Act::Send(bytes) => stream.write_all(&bytes).await,
                 Act::Repeat(bytes, times) => repeat(&mut stream, &bytes, times).await,
                 Act::Chunks(bytes, size) => chunks(&mut stream, &bytes, size).await,
+                Act::Until(told) => {
+                    told.notified().await;
+                    Ok(())
+                }
                 Act::Reset => return drop(stream.set_zero_linger()),
                 Act::Stall => std::future::pending().await,
             };
