@@ -65,7 +65,9 @@ async fn fifty_tenants_at_once_see_their_own_and_cost_a_token_each(#[values(fals
 /// Everybody asks for the same URLs, again and again, while every token ends and is replaced.
 #[rstest]
 #[tokio::test]
-async fn fifty_tenants_see_their_own_while_all_tokens_are_replaced(#[values(false, true)] tls: bool) {
+async fn fifty_tenants_see_their_own_while_all_tokens_are_replaced_and_the_configuration_is_reloaded(
+    #[values(false, true)] tls: bool,
+) {
     let options = Options { tls, ..Options::synthetic(50, 2, 3) };
     let talkdesk = Talkdesk::start(options).await;
     let mut tenants = String::from("organizations:\n");
@@ -122,6 +124,17 @@ async fn fifty_tenants_see_their_own_while_all_tokens_are_replaced(#[values(fals
                 tokio::task::yield_now().await;
             }
             proxy.advance(std::time::Duration::from_mins(11));
+            // Something is another each time: the limits, and the rules of both endpoints.
+            proxy.edit(|text| {
+                let other = text.replace("burst: 1000", "burst: 1001").replace("ttl: 60s", "ttl: 61s");
+                if other == text {
+                    text.replace("burst: 1001", "burst: 1000").replace("ttl: 61s", "ttl: 60s")
+                } else {
+                    other
+                }
+            });
+            let reply = proxy.reload().await;
+            assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         }
     };
     tokio::join!(futures_util::future::join_all(asking), time);
