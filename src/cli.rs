@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod no_dumps;
 mod serve;
 mod simulate;
@@ -35,6 +36,8 @@ enum Command {
     Simulate(SimulateArguments),
     /// Check a configuration: every fault at once, with line and column
     Check(CheckArguments),
+    /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
+    Explain(ExplainArguments),
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +48,35 @@ struct ServeArguments {
     /// Refuse to start while a tenant's secret is missing, instead of serving the others
     #[arg(long)]
     strict: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArguments {
+    /// Whose request: organizations/ID or instances/NAME
+    #[arg(required_unless_present = "all", requires = "path")]
+    tenant: Option<String>,
+    /// What for, as /express/invoices?page=2
+    path: Option<String>,
+    /// Every tenant of the configuration and every endpoint
+    #[arg(long, conflicts_with = "tenant")]
+    all: bool,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "table")]
+    format: MatrixFormat,
+    /// The configuration (YAML)
+    #[arg(short, long, env = "BILLING_INSIGHTS_PROXY_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// How `explain` writes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum MatrixFormat {
+    /// For people
+    Table,
+    /// RFC 4180
+    Csv,
+    /// JSON
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +138,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@
 
 mod api;
 mod audit;
+mod entitlement;
 mod entries;
 mod page;
 mod parameters;
@@ -132,7 +133,10 @@ impl Admin {
             "/api/cache" if is_read => api::cache(&self.proxy),
             "/api/cache" => return Err("GET, HEAD, DELETE"),
             "/api/cache/entries" => entries::entries(&self.proxy, head.uri.query()),
-            _ => return Reply::not_found(),
+            _ => match entitlement::tenant_of(path) {
+                Some(tenant) => entitlement::entitlement(&self.proxy, tenant, head.uri.query()),
+                None => return Reply::not_found(),
+            },
         };
         if is_read { Ok(reply) } else { Err("GET, HEAD") }
     }

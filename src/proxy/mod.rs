@@ -15,6 +15,7 @@ mod denial_words;
 pub mod discovery;
 pub mod entrance;
 pub mod envelope;
+pub mod explain;
 pub mod fetched;
 pub mod giveaway;
 mod head_of_answer;

@@ -74,6 +74,19 @@ run env SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent GLOBEX_SECRET=one "
 equal "serve does, where the API is https: exit code 1" 1 "$code"
 contains "serve does: told what to install" ca-certificates "$output"
 
+# --- Explained ---------------------------------------------------------------------------------------------------
+run "$BINARY" explain instances/josephpinetrees '/express/invoices?page=2' --config config.example.yaml
+equal "explain a grant: exit code 0" 0 "$code"
+contains "explain a grant: the URL that would be sent" 'account_id=5ea75fe7aa224700012eae40&page=2' "$output"
+run "$BINARY" explain instances/initech /express/invoices --config config.example.yaml
+contains "explain a denial: the rule" 'denied      reseller_sold' "$output"
+run "$BINARY" explain --all --format csv --config config.example.yaml
+contains "explain everything: a line for each" 'instances/initech,invoices,denied,reseller_sold,' "$output"
+run "$BINARY" explain organizations/nobody /express/invoices --config config.example.yaml
+equal "explain nobody: exit code 2" 2 "$code"
+run "$BINARY" explain organizations/acme --config config.example.yaml
+equal "explain without a path: exit code 2" 2 "$code"
+
 # --- Ports that are in use ---------------------------------------------------------------------------------------
 start demo "$BINARY" demo --listen 127.0.0.1:0 --admin 127.0.0.1:0 --simulator 127.0.0.1:0
 holds "a demo is running" within 20 grep -q 'Ctrl-C ends it' "$work/demo.out"

@@ -13,6 +13,7 @@ mod canaries;
 mod cache_status;
 mod discovery;
 mod entitlement;
+mod explaining;
 mod failures;
 mod foreign_accounts;
 mod forwarding;

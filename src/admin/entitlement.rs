@@ -1,0 +1,39 @@
+//! `GET /api/tenants/{organizations|instances}/{name}/entitlement?path=…`: a decision, explained.
+
+use http::StatusCode;
+
+use super::Reply;
+use crate::domain::tenant::TenantName;
+use crate::proxy::Proxy;
+use crate::proxy::explain::{explain, not_explained};
+
+/// The tenant's name in such a path.
+pub(super) fn tenant_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/tenants/")?.strip_suffix("/entitlement")
+}
+
+pub(super) fn entitlement(proxy: &Proxy, tenant: &str, query: Option<&str>) -> Reply {
+    let snapshot = proxy.snapshot();
+    let found = tenant.parse::<TenantName>().ok().and_then(|name| snapshot.tenant(&name, &proxy.learned));
+    let Some(tenant) = found else {
+        let message = "there is no such tenant; /api/tenants lists them";
+        return Reply::error(StatusCode::NOT_FOUND, "unknown_tenant", message);
+    };
+    let mut parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let (Some((name, path)), None) = (parameters.next(), parameters.next()) else {
+        let message = "write ?path= with a path of the data plane, as ?path=/express/invoices";
+        return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", message);
+    };
+    if name != "path" {
+        let message = format!("found the parameter {name:?}; write path");
+        return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
+    }
+    let now = proxy.clock.now().monotonic;
+    match explain(&snapshot.config, &proxy.learned, &tenant, &path, now) {
+        Ok(explanation) => Reply::json(StatusCode::OK, &explanation.json()),
+        Err(rejection) => {
+            let (status, code, message) = not_explained(&rejection);
+            Reply::error(status, code, &message)
+        }
+    }
+}
