@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: a disk, and sharing with other processes.
 
+mod changes;
 pub mod closed_period;
 pub mod entry;
 pub mod judge;
@@ -33,6 +34,7 @@ use crate::domain::query;
 use crate::metrics::Metrics;
 use crate::rfc9111::key::PrimaryKey;
 
+use changes::Changes;
 use judge::Bypass;
 use not_kept::{NotKept, NotKeptLately};
 use page_set::{Admission, Arrival, Dropped, PageSets};
@@ -45,8 +47,18 @@ pub struct Shelf {
     places: moka::sync::Cache<PrimaryKey, Arc<Place>>,
     sets: PageSets,
     purges: Purges,
+    changes: Changes,
     not_kept: NotKeptLately,
     metrics: Arc<Metrics>,
+}
+
+/// What had happened when an answer was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// So many purges.
+    pub purges: u64,
+    /// So many changes of URLs.
+    pub changes: u64,
 }
 
 /// What stands at one key.
@@ -104,6 +116,7 @@ impl Shelf {
             places,
             sets: PageSets::default(),
             purges: Purges::default(),
+            changes: Changes::default(),
             not_kept: NotKeptLately::default(),
             metrics,
         }
@@ -128,7 +141,36 @@ impl Shelf {
         self.purges.count()
     }
 
-    /// Keeps an answer that may be kept, asked for when there had been `purges`. Where our `ttl` decides, it
+    /// What an answer notes when it is asked for.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { purges: self.purges.count(), changes: self.changes.count() }
+    }
+
+    /// The latest change of a URL: whoever asks after it does not wait for what was asked for before.
+    #[must_use]
+    pub fn changed(&self, credential: &CredentialKey, path_and_query: &Arc<str>) -> Option<u64> {
+        self.changes.latest(credential, path_and_query)
+    }
+
+    /// Takes all that stands at a key from the shelf; what was asked for before is not stored there any more.
+    pub fn refuse(&self, key: &PrimaryKey, credential: &CredentialKey, path_and_query: &str) {
+        self.changes.note(credential, path_and_query);
+        self.remove(key);
+    }
+
+    /// Takes from the shelf what stands there for these paths, whoever may see it; what was asked for before is not
+    /// stored any more.
+    pub fn change(&self, credential: &CredentialKey, paths: &[String]) {
+        for path in paths {
+            self.changes.note(credential, path);
+        }
+        self.invalidate(|label| {
+            label.credential == *credential && paths.iter().any(|path| **path == *label.path_and_query)
+        });
+    }
+
+    /// Keeps an answer that may be kept, asked for at that moment. Where our `ttl` decides, it
     /// becomes a page of its set.
     ///
     /// Gives it back as it is kept; or as it was, with the reason why it is not kept after all.
@@ -137,10 +179,14 @@ impl Shelf {
         key: &PrimaryKey,
         label: &PlaceLabel,
         mut entry: Entry,
-        purges: u64,
+        asked_at: Moment,
     ) -> (Arc<Entry>, Result<(), Bypass>) {
-        if self.purges.took(purges, label) {
-            return (Arc::new(entry), Err(Bypass::Purged));
+        let overtaken = || self.overtaken(asked_at, label);
+        if let Some(bypass) = overtaken() {
+            return (Arc::new(entry), Err(bypass));
+        }
+        if self.has_newer(key, &entry) {
+            return (Arc::new(entry), Err(Bypass::Superseded));
         }
         if entry.verdict.from_arrival {
             let Admission { joined, dropped } = self.admit(key, label, &entry);
@@ -155,28 +201,38 @@ impl Shelf {
         let entry = Arc::new(entry);
         self.put(key, label.clone(), &entry);
         // Whoever came between did not find it on the shelf.
-        let overtaken = if self.purges.took(purges, label) {
-            Err(Bypass::Purged)
-        } else if entry.is_dropped() {
-            Err(Bypass::Superseded)
-        } else {
-            Ok(())
-        };
-        if overtaken.is_err() {
+        let overtaken = overtaken().or_else(|| entry.is_dropped().then_some(Bypass::Superseded));
+        if overtaken.is_some() {
             self.remove_entry(key, &entry);
         }
-        (entry, overtaken)
+        (entry, overtaken.map_or(Ok(()), Err))
+    }
+
+    /// Why an answer that was asked for at that moment is not to be kept any more.
+    fn overtaken(&self, asked_at: Moment, label: &PlaceLabel) -> Option<Bypass> {
+        if self.purges.took(asked_at.purges, label) {
+            Some(Bypass::Purged)
+        } else if self.changes.took(asked_at.changes, &label.credential, &label.path_and_query) {
+            Some(Bypass::Superseded)
+        } else {
+            None
+        }
+    }
+
+    /// The answer that the same requests select.
+    fn predecessor(&self, key: &PrimaryKey, entry: &Entry) -> Option<Arc<Entry>> {
+        let known = self.variants(key);
+        known.into_iter().find(|other| other.variant == entry.variant && !other.is_dropped())
+    }
+
+    /// Whether what stands there was asked for later.
+    fn has_newer(&self, key: &PrimaryKey, entry: &Entry) -> bool {
+        self.predecessor(key, entry).is_some_and(|known| known.asked > entry.asked)
     }
 
     /// Finds the set of a page.
     fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry) -> Admission {
-        let place = self.places.get(key);
-        let known = place.iter().flat_map(|place| &place.variants);
-        let mut known = known.filter(|other| other.variant == entry.variant && !other.is_dropped());
-        let known = known.next();
-        if known.is_some_and(|known| known.asked > entry.asked) {
-            return Admission { joined: None, dropped: None };
-        }
+        let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
             set: &label.pages,
             page: key,

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode};
 
+use super::ask::Ask;
 use super::fetched::Landed;
 use super::head_of_answer::drop_from_vary;
+use super::receive::is_gzip;
 use super::store::{Fetch, Head, is_refusal};
 use crate::cache::closed_period::applied;
 use crate::cache::entry::{Ingredients, drop_digests};
@@ -65,13 +67,13 @@ impl Fetch<'_> {
             kept.carry_on(confirmed);
         }
         let (kept, stored) = match verdict {
-            Ok(_) => self.proxy.shelf.keep(&ask.key, &label(&ask.permit), kept, self.purges),
+            Ok(_) => self.shelve(kept),
             Err(bypass) => (Arc::new(kept), Err(bypass)),
         };
         if let Err(bypass) = stored {
             self.note_not_kept(bypass);
             if refused {
-                self.proxy.shelf.remove(&ask.key);
+                self.refuse();
             }
         }
         let (entry, for_others) = match whole {
@@ -79,6 +81,27 @@ impl Fetch<'_> {
             None => (kept, None),
         };
         Landed { for_others, ..self.landed(&head, Some(entry), stored, false) }
+    }
+
+    /// Puts an entry on the shelf, unless something has happened since it was asked for. By a configuration that is not
+    /// the one any more nothing is stored: looked at before and after, it can't slip past the reload that sweeps.
+    fn shelve(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
+        let Ask { key, permit, .. } = self.ask;
+        if !self.proxy.snapshot().goes_by(self.ask) {
+            return (Arc::new(entry), Err(Bypass::Purged));
+        }
+        let (entry, stored) = self.proxy.shelf.keep(key, &label(permit), entry, self.asked_at);
+        if stored.is_ok() && !self.proxy.snapshot().goes_by(self.ask) {
+            self.proxy.shelf.remove_entry(key, &entry);
+            return (entry, Err(Bypass::Purged));
+        }
+        (entry, stored)
+    }
+
+    /// Whoever asks is not to see any more what is there: neither from memory, nor by what was asked for before.
+    pub(super) fn refuse(&self) {
+        let permit = &self.ask.permit;
+        self.proxy.shelf.refuse(&self.ask.key, &permit.credential().key, permit.path_and_query());
     }
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
@@ -117,6 +140,8 @@ impl Fetch<'_> {
         if received.contains_key(CONTENT_ENCODING) {
             head.fields.remove(CONTENT_LENGTH);
         }
+        // A `GET` would be told of the body as it is once it is decoded.
+        self.settle_coding(&mut head.fields, is_gzip(received));
         let ingredients = Ingredients {
             plain: true,
             is_head: true,
@@ -149,9 +174,7 @@ impl Fetch<'_> {
             path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
         };
         paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
-        self.proxy.shelf.invalidate(|label| {
-            label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
-        });
+        self.proxy.shelf.change(&credential.key, &paths);
     }
 
     pub(super) fn note_not_kept(&self, bypass: Bypass) {

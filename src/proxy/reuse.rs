@@ -84,12 +84,16 @@ impl Proxy {
     /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
     /// whoever lost the right to see the data has lost it here as well.
     fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
-        let refused = ask.origin.tokens.refused_for(now);
-        let beyond_grace = refused.is_some_and(|refused| refused > ask.snapshot.config.rejected_grace);
-        if beyond_grace {
+        let Some(since) = ask.origin.tokens.refused_since() else { return false };
+        if now.since(since) <= ask.snapshot.config.rejected_grace {
+            return false;
+        }
+        // Once, and not for each request: it looks at every place on the shelf.
+        let before = ask.origin.forgotten_for.swap(Some(Arc::new(since)));
+        if before.as_deref() != Some(&since) {
             self.shelf.forget_credential(&ask.permit.credential().key);
         }
-        beyond_grace
+        true
     }
 
     /// Nobody waits long for upstream while a stale answer is in hand; the fetch goes on without them.
@@ -132,7 +136,7 @@ impl Proxy {
         if !ask.is_plain() && ask.origin.health.is_ailing(self.clock.now()) {
             return;
         }
-        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(self.shelf.purges())) {
+        if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(&self.shelf)) {
             let (proxy, ask, entry) = (Arc::clone(self), Arc::clone(ask), Arc::clone(entry));
             drop(lead.start(|_| async move {
                 Some(
@@ -152,7 +156,7 @@ impl Proxy {
         entry: Option<Arc<Entry>>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
-        let key = ask.flight_key(self.shelf.purges());
+        let key = ask.flight_key(&self.shelf);
         if !ask.snapshot.config.cache.collapse || self.uncollapsed.contains_key(&key) {
             return self.fetch_alone(ask, entry, why).await;
         }
@@ -188,7 +192,7 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let waiting = self.take_off(self.flights.alone(&ask.flight_key(self.shelf.purges())), ask, entry);
+        let waiting = self.take_off(self.flights.alone(&ask.flight_key(&self.shelf)), ask, entry);
         let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }

@@ -26,6 +26,7 @@ mod pauses;
 mod plain;
 mod purging;
 mod process;
+mod races;
 mod reloading;
 mod stopping;
 mod streams;

@@ -25,6 +25,8 @@ pub enum Act {
     Reset,
     /// Sends nothing more, and does not end.
     Stall,
+    /// Waits until it is told to go on.
+    Until(Arc<tokio::sync::Notify>),
 }
 
 /// An upstream that plays scripts.
@@ -124,6 +126,10 @@ impl Stage {
                 Act::Chunks(bytes, size) => chunks(&mut stream, &bytes, size).await,
                 Act::Reset => return drop(stream.set_zero_linger()),
                 Act::Stall => std::future::pending().await,
+                Act::Until(told) => {
+                    told.notified().await;
+                    Ok(())
+                }
             };
             if done.is_err() {
                 return;

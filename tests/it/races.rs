@@ -1,0 +1,223 @@
+//! Answers that are on their way while something changes: what was asked for before is not what is found afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use rstest::rstest;
+use tokio::sync::Notify;
+
+use crate::support::raw::{Act, RawPeer, ok, say};
+use crate::support::{Proxy, eventually};
+
+const PLAIN: &str = "
+upstream:
+  allow_unsafe_methods: true
+  endpoints:
+    test: { path: /test/*, methods: [GET, HEAD, POST], forward_request_fields: all }
+limits:
+  upstream: { rate: 10000/s, burst: 1000, concurrency: 100 }
+cache:
+  endpoints:
+    test: {}
+";
+const TEST: &str = "/organizations/acme/test/a";
+const INVOICES: &str = "/organizations/acme/express/invoices";
+
+fn answer(status: &str, fields: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .into_bytes()
+}
+
+fn fresh(body: &str) -> Vec<u8> {
+    answer("200 OK", "Content-Type: text/plain\r\nCache-Control: max-age=600\r\n", body)
+}
+
+/// An answer that comes when it is told to.
+fn held(told: &Arc<Notify>, bytes: Vec<u8>) -> Vec<Act> {
+    vec![Act::Until(Arc::clone(told)), Act::Send(bytes)]
+}
+
+async fn has_come(peer: &RawPeer, calls: usize) {
+    eventually("the request has come", async || (peer.calls() >= calls).then_some(())).await;
+}
+
+/// Asks, and goes on once upstream has the request.
+async fn under_way(
+    proxy: &Arc<Proxy>,
+    peer: &RawPeer,
+    path: &'static str,
+) -> tokio::task::JoinHandle<String> {
+    let (calls, asking) = (peer.calls(), Arc::clone(proxy));
+    let asked = tokio::spawn(async move { asking.get(path).await.text() });
+    has_come(peer, calls + 1).await;
+    asked
+}
+
+#[tokio::test]
+async fn section_4_4_what_was_asked_for_before_a_change_is_not_stored_after_it() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    peer.plays([
+        held(&told, fresh("before")),
+        vec![Act::Send(answer("204 No Content", "", ""))],
+        vec![Act::Send(fresh("after"))],
+    ]);
+    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let first = under_way(&proxy, &peer, TEST).await;
+    assert_eq!(proxy.send(Method::POST, TEST, &[], "x").await.status, StatusCode::NO_CONTENT);
+    told.notify_one();
+    assert_eq!(first.await.expect("an answer"), "before");
+    assert_eq!(proxy.get(TEST).await.text(), "after");
+    assert!(proxy.get(TEST).await.cache_status().starts_with("hit"));
+    assert_eq!(peer.calls(), 3);
+}
+
+#[tokio::test]
+async fn section_4_4_whoever_asks_after_a_change_does_not_wait_for_what_was_asked_for_before() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    peer.plays([
+        held(&told, fresh("before")),
+        vec![Act::Send(answer("204 No Content", "", ""))],
+        vec![Act::Send(fresh("after"))],
+    ]);
+    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let first = under_way(&proxy, &peer, TEST).await;
+    proxy.send(Method::POST, TEST, &[], "x").await;
+    let asking = tokio::time::timeout(Duration::from_secs(10), proxy.get(TEST));
+    assert_eq!(asking.await.expect("it does not wait").text(), "after");
+    told.notify_one();
+    assert_eq!(first.await.expect("an answer"), "before");
+    let again = proxy.get(TEST).await;
+    assert_eq!((again.text().as_str(), peer.calls()), ("after", 3), "{}", again.cache_status());
+}
+
+#[tokio::test]
+async fn an_older_answer_does_not_take_the_place_of_a_newer_one() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    let varies = "Content-Type: text/plain\r\nCache-Control: max-age=600\r\n";
+    peer.plays([
+        held(&told, answer("200 OK", varies, "older")),
+        vec![Act::Send(answer("200 OK", varies, "newer"))],
+    ]);
+    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let first = under_way(&proxy, &peer, TEST).await;
+    proxy.advance(Duration::from_secs(1));
+    // Another field goes upstream with it, so it does not wait for the first.
+    assert_eq!(proxy.get_with(TEST, &[("x-mine", "1")]).await.text(), "newer");
+    told.notify_one();
+    assert_eq!(first.await.expect("an answer"), "older");
+    assert_eq!(proxy.get(TEST).await.text(), "newer");
+}
+
+#[rstest]
+#[case::ours(INVOICES, "", "403 Forbidden")]
+#[case::ours_not_found(INVOICES, "", "404 Not Found")]
+#[case::plain(TEST, PLAIN, "403 Forbidden")]
+#[tokio::test]
+async fn what_was_asked_for_before_a_refusal_does_not_come_back_after_it(
+    #[case] path: &'static str,
+    #[case] further: &str,
+    #[case] status: &str,
+) {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    let body = r#"{"total":1}"#;
+    let json = "Content-Type: application/json\r\nCache-Control: max-age=600\r\n";
+    peer.plays([
+        held(&told, answer("200 OK", json, body)),
+        vec![Act::Send(answer(status, "Cache-Control: no-store\r\n", "{}"))],
+        vec![Act::Send(answer("503 Busy", "Retry-After: 60\r\n", "{}"))],
+    ]);
+    let proxy = Arc::new(peer.proxy(further).await);
+    let first = under_way(&proxy, &peer, path).await;
+    // Another language, so it does not wait for the first.
+    let refused = proxy.get_with(path, &[("accept-language", "de")]).await;
+    assert_eq!(refused.status.as_str(), &status[..3]);
+    told.notify_one();
+    assert_eq!(first.await.expect("an answer"), body);
+    let after = proxy.get(path).await;
+    assert_ne!(after.status, StatusCode::OK, "{}", after.cache_status());
+}
+
+/// The configuration without its Organization, and with it again.
+fn without_acme(text: &str) -> String {
+    text.replace("id: acme", "id: another").replace("client_id: id,", "client_id: other,")
+}
+
+fn with_acme(text: &str) -> String {
+    text.replace("id: another", "id: acme").replace("client_id: other,", "client_id: id,")
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_its_credential_goes_is_not_there_when_it_comes_back() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    peer.plays([held(&told, ok(r#"{"total":1}"#)), vec![Act::Send(ok(r#"{"total":2}"#))]]);
+    let proxy = Arc::new(peer.proxy("").await);
+    let first = under_way(&proxy, &peer, INVOICES).await;
+    proxy.edit(without_acme);
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    told.notify_one();
+    assert_eq!(first.await.expect("an answer"), r#"{"total":1}"#, "it ends as it began");
+    proxy.edit(with_acme);
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert_eq!(proxy.get(INVOICES).await.text(), r#"{"total":2}"#);
+}
+
+#[tokio::test]
+async fn who_waited_while_the_rule_changed_stores_nothing_by_the_old_one() {
+    let peer = RawPeer::start().await;
+    let (told, then) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let unshared = answer("200 OK", "Cache-Control: no-store\r\n", "x");
+    peer.plays([held(&told, unshared), held(&then, fresh("y")), vec![Act::Send(fresh("z"))]]);
+    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let first = under_way(&proxy, &peer, TEST).await;
+    let waiting = {
+        let proxy = Arc::clone(&proxy);
+        tokio::spawn(async move { proxy.get(TEST).await.text() })
+    };
+    eventually("the second waits", async || {
+        (proxy.metric("http_requests_in_flight", &[]).await > 1.5).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.edit(|text| text.replace("    test: {}\n", "    test: { ttl: 0s }\n"));
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    told.notify_one();
+    first.await.expect("an answer");
+    has_come(&peer, 2).await;
+    then.notify_one();
+    assert_eq!(waiting.await.expect("an answer"), "y");
+    assert_eq!(proxy.admin(Method::GET, "/api/cache/entries").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn a_denial_that_was_under_way_at_a_purge_is_not_remembered() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    let denied =
+        answer("403 Forbidden", "Content-Type: application/json\r\n", r#"{"code":"1","message":"no"}"#);
+    peer.plays([held(&told, denied), vec![Act::Send(ok(r#"{"total":1}"#))]]);
+    let proxy = Arc::new(peer.proxy("").await);
+    let first = under_way(&proxy, &peer, INVOICES).await;
+    assert_eq!(proxy.admin(Method::DELETE, "/api/cache").await.status, StatusCode::OK);
+    told.notify_one();
+    assert!(first.await.expect("an answer").contains("denied_by_talkdesk") || peer.calls() == 1);
+    assert_eq!(proxy.get(INVOICES).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn where_there_are_too_many_requests_no_body_is_waited_for() {
+    let peer = RawPeer::start().await;
+    peer.plays([vec![Act::Stall]]);
+    let proxy = Arc::new(peer.proxy(&format!("server:\n  max_requests_in_flight: 1{PLAIN}")).await);
+    let first = under_way(&proxy, &peer, TEST).await;
+    let head = format!("POST {TEST} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab");
+    let answer = say(&proxy, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("overloaded"), "{answer}");
+    first.abort();
+}
