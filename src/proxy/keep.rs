@@ -111,6 +111,10 @@ impl Fetch<'_> {
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
         let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
+        // The origin takes back that it may be kept: the stored answer has these fields from now on as well.
+        if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = verdict {
+            self.proxy.shelf.remove_entry(&self.ask.key, entry);
+        }
         let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();

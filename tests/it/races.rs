@@ -221,3 +221,133 @@ async fn where_there_are_too_many_requests_no_body_is_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("overloaded"), "{answer}");
     first.abort();
 }
+
+#[tokio::test]
+async fn a_field_that_is_for_the_one_who_asked_alone_does_not_reach_who_waited_with_him() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    let fields = "Cache-Control: private=\"x-mine\", max-age=600\r\nX-Mine: secret\r\nX-Yours: too\r\n";
+    peer.plays([held(&told, answer("200 OK", fields, "x"))]);
+    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let ask = || {
+        let proxy = Arc::clone(&proxy);
+        tokio::spawn(async move { proxy.get(TEST).await })
+    };
+    let first = ask();
+    has_come(&peer, 1).await;
+    let second = ask();
+    eventually("the second waits", async || {
+        (proxy.metric("http_requests_in_flight", &[]).await > 1.5).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    told.notify_one();
+    let (first, second) = (first.await.expect("an answer"), second.await.expect("an answer"));
+    assert_eq!((first.field("x-mine"), first.field("x-yours")), ("secret", "too"));
+    assert_eq!((second.field("x-mine"), second.field("x-yours")), ("", "too"), "{}", second.cache_status());
+    assert_eq!(peer.calls(), 1);
+}
+
+/// A list with one account in it.
+fn one_account(id: &str, name: &str) -> Vec<u8> {
+    ok(&format!(
+        r#"{{"total":1,"total_pages":1,"_embedded":{{"accounts":[{{"id":"{id}","name":"{name}"}}]}}}}"#
+    ))
+}
+
+const NO_ACCOUNTS: &str = r#"{"total":0,"total_pages":0,"_embedded":{"accounts":[]}}"#;
+const LISTED: &str = "/instances/wayne/express/products";
+
+/// A proxy that learns the accounts of its Organization.
+async fn discovering(peer: &RawPeer) -> Proxy {
+    let yaml = peer.configuration("").replace("discover_accounts: false", "discover_accounts: true");
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    std::fs::write(folder.path().join("secret"), "s3cret").expect("a secret");
+    Proxy::start(&yaml, folder, billing_insights_proxy::clock::ManualClock::new()).await
+}
+
+fn another_client(text: &str) -> String {
+    text.replace("client_id: id,", "client_id: other,")
+}
+
+#[tokio::test]
+async fn a_list_of_accounts_that_is_read_while_the_client_changes_is_not_learned() {
+    let peer = RawPeer::start().await;
+    let told = Arc::new(Notify::new());
+    let list = one_account("5ea75fe7aa224700012eae49", "wayne");
+    peer.plays([held(&told, list), vec![Act::Send(ok(NO_ACCOUNTS))]]);
+    let proxy = discovering(&peer).await;
+    has_come(&peer, 1).await;
+    proxy.edit(another_client);
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    told.notify_one();
+    // The Organization as it is now has no accounts.
+    has_come(&peer, 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.get(LISTED).await.assert_problem(404, "unknown_tenant");
+}
+
+#[tokio::test]
+async fn accounts_that_another_client_listed_are_nobodys_after_a_reload() {
+    let peer = RawPeer::start().await;
+    let list = one_account("5ea75fe7aa224700012eae49", "wayne");
+    peer.plays([vec![Act::Send(list)], vec![Act::Stall]]);
+    let proxy = discovering(&peer).await;
+    eventually("the account is known", async || {
+        let tenants = proxy.admin(Method::GET, "/api/tenants").await.text();
+        tenants.contains("instances/wayne").then_some(())
+    })
+    .await;
+    proxy.edit(another_client);
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    proxy.get(LISTED).await.assert_problem(404, "unknown_tenant");
+}
+
+#[tokio::test]
+async fn a_client_that_has_another_owner_after_a_reload_is_told_as_that_ones() {
+    let peer = RawPeer::start().await;
+    peer.plays([vec![Act::Send(ok(r#"{"total":1}"#))]]);
+    let proxy = peer.proxy("").await;
+    proxy.get(INVOICES).await;
+    proxy.edit(|text| text.replace("id: acme", "id: another"));
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    let told = proxy.admin(Method::GET, "/api/credentials").await.json();
+    assert_eq!(told["credentials"][0]["credential"], "organizations/another");
+    proxy.get(INVOICES).await.assert_problem(404, "unknown_tenant");
+}
+
+#[rstest]
+#[case::no_store("no-store")]
+#[case::private("private")]
+#[tokio::test]
+async fn section_4_3_4_what_a_304_says_may_not_be_stored_any_more_is_not_found_any_more(
+    #[case] directive: &str,
+    #[values("GET", "HEAD")] method: &str,
+) {
+    let peer = RawPeer::start().await;
+    let first = "ETag: \"a\"\r\nCache-Control: max-age=600\r\n";
+    let then = format!("ETag: \"a\"\r\nCache-Control: {directive}\r\n");
+    let confirmed = format!("HTTP/1.1 304 Not Modified\r\n{then}Connection: close\r\n\r\n").into_bytes();
+    peer.plays([
+        vec![Act::Send(answer("200 OK", first, "old"))],
+        vec![Act::Send(confirmed)],
+        vec![Act::Send(answer("200 OK", first, "new"))],
+    ]);
+    let proxy = peer.proxy(PLAIN).await;
+    proxy.get(TEST).await;
+    let method = method.parse().expect("a method");
+    let confirmed = proxy.ask(method, TEST, &[("cache-control", "no-cache")]).await;
+    assert_eq!(confirmed.status, StatusCode::OK);
+    assert_eq!(proxy.get(TEST).await.text(), "new");
+}
+
+#[tokio::test]
+async fn an_instance_asks_its_organizations_api_for_no_part_under_a_plain_rule_either() {
+    let peer = RawPeer::start().await;
+    peer.plays([vec![Act::Send(ok(r#"{"total":1}"#))]]);
+    let proxy = peer.proxy("cache:\n  endpoints:\n    invoices: {}\n").await;
+    let path = "/instances/josephpinetrees/express/invoices";
+    let reply = proxy.get_with(path, &[("range", "bytes=0-3")]).await;
+    assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "it is cut from the whole, which was checked");
+    assert!(!peer.heads()[0].to_ascii_lowercase().contains("\r\nrange:"), "{}", peer.heads()[0]);
+}
