@@ -65,11 +65,21 @@ impl Rewriter {
     /// Ends the body.
     ///
     /// # Errors
-    /// [`NotJson`] where it ended too early.
-    pub fn finish(self) -> Result<(), NotJson> {
-        let Self { reader, mut inspector, .. } = self;
-        reader.finish(&mut |event| inspector.see(event))
+    /// [`NotJson`] where it ended too early, with what is held back.
+    pub fn finish(self) -> Result<(), (NotJson, Option<Bytes>)> {
+        let Self { reader, mut inspector, held, .. } = self;
+        reader.finish(&mut |event| inspector.see(event)).map_err(|error| (error, left(held)))
     }
+
+    /// What is held back, for whoever goes on without.
+    #[must_use]
+    pub fn held(self) -> Option<Bytes> {
+        left(self.held)
+    }
+}
+
+fn left(held: BytesMut) -> Option<Bytes> {
+    (!held.is_empty()).then(|| held.freeze())
 }
 
 #[cfg(test)]
@@ -91,7 +101,7 @@ mod tests {
                 out.extend_from_slice(&piece);
             }
         }
-        rewriter.finish()?;
+        rewriter.finish().map_err(|(error, _)| error)?;
         Ok(String::from_utf8(out).expect("what is cut and joined is still UTF-8"))
     }
 

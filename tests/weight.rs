@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use billing_insights_proxy::cache::entry::Ingredients;
 use billing_insights_proxy::cache::judge::Verdict;
-use billing_insights_proxy::cache::{Entry, PlaceLabel, Shelf};
+use billing_insights_proxy::cache::{Entry, Moment, PlaceLabel, Shelf};
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config;
 use billing_insights_proxy::domain::credential::CredentialKey;
@@ -134,7 +134,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             received: now,
             delay: Duration::ZERO,
         });
-        let (_, kept) = shelf.keep(&key(&path), &label, entry, 0);
+        let (_, kept) = shelf.keep(&key(&path), &label, entry, Moment::default());
         kept.expect("it is kept");
     }
     shelf.tidy();

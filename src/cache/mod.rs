@@ -27,7 +27,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::config;
-use crate::domain::credential::{Credential, CredentialKey};
+use crate::domain::credential::CredentialKey;
 use crate::domain::entitlement::Permit;
 use crate::domain::id::AccountId;
 use crate::domain::query;
@@ -50,6 +50,15 @@ pub struct Shelf {
     changes: Changes,
     not_kept: NotKeptLately,
     metrics: Arc<Metrics>,
+}
+
+/// What had happened when an answer was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// So many purges.
+    pub purges: u64,
+    /// So many changes of URLs.
+    pub changes: u64,
 }
 
 /// What stands at one key.
@@ -133,26 +142,36 @@ impl Shelf {
         self.purges.count()
     }
 
-    /// The number of the latest change that a request made to what a permitted one asks for: what an answer notes when
-    /// it is asked for, and no answer is kept that was asked for before it.
+    /// What an answer notes when it is asked for.
     #[must_use]
-    pub fn latest_change(&self, permit: &Permit) -> u64 {
-        let credential = permit.credential();
-        self.changes.latest(&credential.key, &credential.api_origin, permit.path_and_query())
+    pub fn moment(&self) -> Moment {
+        Moment { purges: self.purges.count(), changes: self.changes.count() }
     }
 
-    /// Takes what a credential saw at these URLs from the shelf, because a request has changed it.
-    pub fn changed(&self, credential: &Credential, paths: &[String]) {
-        // First it is noted, so that whoever puts something there meanwhile finds the note.
+    /// The latest change of a URL: whoever asks after it does not wait for what was asked for before.
+    #[must_use]
+    pub fn changed(&self, credential: &CredentialKey, path_and_query: &Arc<str>) -> Option<u64> {
+        self.changes.latest(credential, path_and_query)
+    }
+
+    /// Takes all that stands at a key from the shelf; what was asked for before is not stored there any more.
+    pub fn refuse(&self, key: &PrimaryKey, credential: &CredentialKey, path_and_query: &str) {
+        self.changes.note(credential, path_and_query);
+        self.remove(key);
+    }
+
+    /// Takes from the shelf what stands there for these paths, whoever may see it; what was asked for before is not
+    /// stored any more.
+    pub fn change(&self, credential: &CredentialKey, paths: &[String]) {
         for path in paths {
-            self.changes.note(&credential.key, &credential.api_origin, path);
+            self.changes.note(credential, path);
         }
         self.invalidate(|label| {
-            label.credential == credential.key && paths.iter().any(|path| **path == *label.path_and_query)
+            label.credential == *credential && paths.iter().any(|path| **path == *label.path_and_query)
         });
     }
 
-    /// Keeps an answer that may be kept, asked for when there had been `purges`. Where our `ttl` decides, it
+    /// Keeps an answer that may be kept, asked for at that moment. Where our `ttl` decides, it
     /// becomes a page of its set.
     ///
     /// Gives it back as it is kept; or as it was, with the reason why it is not kept after all.
@@ -161,10 +180,14 @@ impl Shelf {
         key: &PrimaryKey,
         label: &PlaceLabel,
         mut entry: Entry,
-        purges: u64,
+        asked_at: Moment,
     ) -> (Arc<Entry>, Result<(), Bypass>) {
-        if self.purges.took(purges, label) {
-            return (Arc::new(entry), Err(Bypass::Purged));
+        let overtaken = || self.overtaken(asked_at, label);
+        if let Some(bypass) = overtaken() {
+            return (Arc::new(entry), Err(bypass));
+        }
+        if self.has_newer(key, &entry) {
+            return (Arc::new(entry), Err(Bypass::Superseded));
         }
         if entry.verdict.from_arrival {
             let Admission { joined, dropped } = self.admit(key, label, &entry);
@@ -179,28 +202,38 @@ impl Shelf {
         let entry = Arc::new(entry);
         self.put(key, label.clone(), &entry);
         // Whoever came between did not find it on the shelf.
-        let overtaken = if self.purges.took(purges, label) {
-            Err(Bypass::Purged)
-        } else if entry.is_dropped() {
-            Err(Bypass::Superseded)
-        } else {
-            Ok(())
-        };
-        if overtaken.is_err() {
+        let overtaken = overtaken().or_else(|| entry.is_dropped().then_some(Bypass::Superseded));
+        if overtaken.is_some() {
             self.remove_entry(key, &entry);
         }
-        (entry, overtaken)
+        (entry, overtaken.map_or(Ok(()), Err))
+    }
+
+    /// Why an answer that was asked for at that moment is not to be kept any more.
+    fn overtaken(&self, asked_at: Moment, label: &PlaceLabel) -> Option<Bypass> {
+        if self.purges.took(asked_at.purges, label) {
+            Some(Bypass::Purged)
+        } else if self.changes.took(asked_at.changes, &label.credential, &label.path_and_query) {
+            Some(Bypass::Superseded)
+        } else {
+            None
+        }
+    }
+
+    /// The answer that the same requests select.
+    fn predecessor(&self, key: &PrimaryKey, entry: &Entry) -> Option<Arc<Entry>> {
+        let known = self.variants(key);
+        known.into_iter().find(|other| other.variant == entry.variant && !other.is_dropped())
+    }
+
+    /// Whether what stands there was asked for later.
+    fn has_newer(&self, key: &PrimaryKey, entry: &Entry) -> bool {
+        self.predecessor(key, entry).is_some_and(|known| known.asked > entry.asked)
     }
 
     /// Finds the set of a page.
     fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry) -> Admission {
-        let place = self.places.get(key);
-        let known = place.iter().flat_map(|place| &place.variants);
-        let mut known = known.filter(|other| other.variant == entry.variant && !other.is_dropped());
-        let known = known.next();
-        if known.is_some_and(|known| known.asked > entry.asked) {
-            return Admission { joined: None, dropped: None };
-        }
+        let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
             set: &label.pages,
             page: key,

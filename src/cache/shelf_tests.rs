@@ -193,6 +193,9 @@ impl Model {
         if self.purges[since..].iter().any(|purge| purge.picks_set(spot)) {
             return Err(Bypass::Purged);
         }
+        if self.before(spot, &one).is_some_and(|before| before.asked > one.asked) {
+            return Err(Bypass::Superseded);
+        }
         if one.from_arrival {
             let (set, lifetime) = self.place(spot, &one, life).ok_or(Bypass::Superseded)?;
             one.set = Some(set);
@@ -205,18 +208,16 @@ impl Model {
         Ok(lifetime)
     }
 
+    /// What the same requests select.
+    fn before(&self, spot: Spot, one: &Standing) -> Option<&Standing> {
+        let before = self.standing.get(&spot).into_iter().flatten();
+        let mut before = before.filter(|other| other.language == one.language && !self.is_dropped(other));
+        before.next_back()
+    }
+
     fn place(&mut self, spot: Spot, one: &Standing, life: Option<Duration>) -> Option<(usize, Duration)> {
         let name = (spot.0, spot.1);
-        let before = self.standing.get(&spot).into_iter().flatten();
-        let before: Vec<_> = before
-            .filter(|other| other.language == one.language && !self.is_dropped(other))
-            .cloned()
-            .collect();
-        let before = before.last();
-        if before.is_some_and(|before| before.asked > one.asked) {
-            return None;
-        }
-        let changed = before.is_some_and(|before| before.body != one.body);
+        let changed = self.before(spot, one).is_some_and(|before| before.body != one.body);
         let Some(&current) = self.current.get(&name) else { return self.begin(spot, one, None, life) };
         let set = &self.sets[current];
         if set.begun.is_some_and(|begun| one.asked < begun) {
@@ -594,7 +595,8 @@ impl Stage {
             one.body,
             self.model.purges.len() - since
         ));
-        let (entry, outcome) = self.shelf.keep(&key, &label, entry, since as u64);
+        let (entry, outcome) =
+            self.shelf.keep(&key, &label, entry, Moment { purges: since as u64, ..Moment::default() });
         let life = entry.verdict.freshness.lifetime;
         let outcome = outcome.map(|()| life);
         let expected = self.model.put(spot, one, since, Some(life));
@@ -729,7 +731,7 @@ fn chosen(stored: [(&'static str, &'static str); 2]) -> Bytes {
         response.insert("vary", HeaderValue::from_static(vary));
         one.variant = Variant::of(&response, &request_in(0));
         one.body = Bytes::from(number.to_string());
-        assert!(stage.shelf.keep(&key, &label, one, 0).1.is_ok());
+        assert!(stage.shelf.keep(&key, &label, one, Moment::default()).1.is_ok());
     }
     let Shelved::Entry(found) = stage.shelf.find(&key, &request_in(0)) else { panic!("it is there") };
     found.body.clone()
@@ -774,7 +776,7 @@ fn an_entry_whose_set_was_dropped_is_not_found_though_it_stands_there() {
     let stage = Stage::new(0);
     let (key, label) = at((0, 0, 1));
     let now = stage.now();
-    let (kept, outcome) = stage.shelf.keep(&key, &label, entry(&[], now, true), 0);
+    let (kept, outcome) = stage.shelf.keep(&key, &label, entry(&[], now, true), Moment::default());
     assert!(outcome.is_ok());
     assert!(matches!(stage.shelf.find(&key, &HeaderMap::new()), Shelved::Entry(_)));
     drop(kept.set().expect("a set").drop_all(now.monotonic));
@@ -787,10 +789,10 @@ fn what_does_not_fit_any_more_is_forgotten_by_its_set() {
     let cache = config::Cache { max_bytes: 64 << 10, max_entry_bytes: 8 << 10, collapse: true };
     let shelf = Shelf::new(&cache, Arc::new(Metrics::new()));
     let now = Clock::System.now();
-    let (kept, _) = shelf.keep(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), 0);
+    let (kept, _) = shelf.keep(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), Moment::default());
     for page in 1..2000 {
         let (key, label) = at((0, 0, page));
-        let (_, outcome) = shelf.keep(&key, &label, entry(&[], now, true), 0);
+        let (_, outcome) = shelf.keep(&key, &label, entry(&[], now, true), Moment::default());
         assert!(outcome.is_ok());
     }
     shelf.tidy();

@@ -225,10 +225,10 @@ impl Tokens {
         self.progress().rejected_in_a_row = 0;
     }
 
-    /// For how long Talkdesk has refused the credential, at its token endpoint or its API; none where it does not.
+    /// Since when Talkdesk has refused the credential, at its token endpoint or its API; none where it does not.
     #[must_use]
-    pub fn refused_for(&self, now: Now) -> Option<Duration> {
-        self.refused_since.load().as_ref().map(|since| now.since(**since))
+    pub fn refused_since(&self) -> Option<Instant> {
+        self.refused_since.load().as_ref().map(|since| **since)
     }
 
     /// How the credential stands.

@@ -53,8 +53,8 @@ pub struct FlightKey {
     range: Option<HeaderValue>,
     /// Whoever asks after a purge does not wait for what was asked for before.
     purges: u64,
-    /// Nor whoever asks after a change for what was asked for before it.
-    change: u64,
+    /// Nor whoever asks after the URL was changed.
+    changed: Option<u64>,
 }
 
 impl Ask {
@@ -91,9 +91,9 @@ impl Ask {
         Question { method: self.upstream_method(), said: self.said }
     }
 
-    /// What it may share a fetch by, as of now.
+    /// What it may share a fetch by, with what has happened so far.
     #[must_use]
-    pub fn flight_key(&self, cache: &Shelf) -> FlightKey {
+    pub fn flight_key(&self, so_far: &Shelf) -> FlightKey {
         let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
         let fields = self.fields.iter().filter(|(name, _)| !traces(name));
         FlightKey {
@@ -101,8 +101,8 @@ impl Ask {
             key: self.key.clone(),
             fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
             range: self.range.clone(),
-            purges: cache.purges(),
-            change: cache.latest_change(&self.permit),
+            purges: so_far.purges(),
+            changed: so_far.changed(&self.permit.credential().key, self.permit.path_and_query()),
         }
     }
 

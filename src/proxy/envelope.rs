@@ -72,7 +72,8 @@ impl Envelope {
         };
         let mut visit = Visit::new(request_id(request.headers()));
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let outcome = self.proxy.answer(&mut visit, request, self.connection, &self.entrance).await;
+        let outcome =
+            self.proxy.answer(&mut visit, &snapshot, request, self.connection, &self.entrance).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),

@@ -47,11 +47,22 @@ pub struct Streaming {
     /// The rest of it.
     pub rest: Receiving,
     /// Whether its links are rewritten, and its being JSON is checked.
-    pub json: bool,
+    pub json: Json,
     /// How long upstream may take for the next piece.
     pub patience: Duration,
     /// A place among the requests in flight.
     pub pass: Pass,
+}
+
+/// Whether the body of a stream is JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Json {
+    /// It does not say so.
+    No,
+    /// It says so, and passes as it is where it is none.
+    Said,
+    /// It has to be.
+    Must,
 }
 
 /// What all who wait for a fetch are told.

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::oauth::tokens::Token;
 
 /// Looks for a token in a body.
+#[derive(Clone)]
 pub struct Giveaway {
     token: Arc<Token>,
     /// The token as JSON may write it, where that differs.

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode};
 
+use super::ask::Ask;
 use super::fetched::Landed;
 use super::head_of_answer::drop_from_vary;
+use super::receive::is_gzip;
 use super::store::{Fetch, Head, is_refusal};
 use crate::cache::closed_period::applied;
 use crate::cache::entry::{Ingredients, drop_digests};
@@ -65,13 +67,13 @@ impl Fetch<'_> {
             kept.carry_on(confirmed);
         }
         let (kept, stored) = match verdict {
-            Ok(_) => self.put(kept),
+            Ok(_) => self.shelve(kept),
             Err(bypass) => (Arc::new(kept), Err(bypass)),
         };
         if let Err(bypass) = stored {
             self.note_not_kept(bypass);
             if refused {
-                self.proxy.shelf.remove(&ask.key);
+                self.refuse();
             }
         }
         let (entry, for_others) = match whole {
@@ -81,20 +83,25 @@ impl Fetch<'_> {
         Landed { for_others, ..self.landed(&head, Some(entry), stored, false) }
     }
 
-    /// Puts an entry on the shelf, unless what it answers was changed since it was asked for.
-    fn put(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
-        let cache = &self.proxy.shelf;
-        let is_outdated = || cache.latest_change(&self.ask.permit) != self.change;
-        if is_outdated() {
-            return (Arc::new(entry), Err(Bypass::Superseded));
+    /// Puts an entry on the shelf, unless something has happened since it was asked for. By a configuration that is not
+    /// the one any more nothing is stored: looked at before and after, it can't slip past the reload that sweeps.
+    fn shelve(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
+        let Ask { key, permit, .. } = self.ask;
+        if !self.proxy.snapshot().goes_by(self.ask) {
+            return (Arc::new(entry), Err(Bypass::Purged));
         }
-        let (entry, stored) = cache.keep(&self.ask.key, &label(&self.ask.permit), entry, self.purges);
-        // Whoever changed it meanwhile did not find the entry on the shelf.
-        if stored.is_ok() && is_outdated() {
-            cache.remove_entry(&self.ask.key, &entry);
-            return (entry, Err(Bypass::Superseded));
+        let (entry, stored) = self.proxy.shelf.keep(key, &label(permit), entry, self.asked_at);
+        if stored.is_ok() && !self.proxy.snapshot().goes_by(self.ask) {
+            self.proxy.shelf.remove_entry(key, &entry);
+            return (entry, Err(Bypass::Purged));
         }
         (entry, stored)
+    }
+
+    /// Whoever asks is not to see any more what is there: neither from memory, nor by what was asked for before.
+    pub(super) fn refuse(&self) {
+        let permit = &self.ask.permit;
+        self.proxy.shelf.refuse(&self.ask.key, &permit.credential().key, permit.path_and_query());
     }
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
@@ -104,11 +111,11 @@ impl Fetch<'_> {
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
         let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
-        let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
-        // With the new fields it is one that must not be stored, and so it must not stay.
+        // The origin takes back that it may be kept: the stored answer has these fields from now on as well.
         if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = verdict {
             self.proxy.shelf.remove_entry(&self.ask.key, entry);
         }
+        let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();
         landed
@@ -137,6 +144,8 @@ impl Fetch<'_> {
         if received.contains_key(CONTENT_ENCODING) {
             head.fields.remove(CONTENT_LENGTH);
         }
+        // A `GET` would be told of the body as it is once it is decoded.
+        self.settle_coding(&mut head.fields, is_gzip(received));
         let ingredients = Ingredients {
             plain: true,
             is_head: true,
@@ -169,7 +178,7 @@ impl Fetch<'_> {
             path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
         };
         paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
-        self.proxy.shelf.changed(credential, &paths);
+        self.proxy.shelf.change(&credential.key, &paths);
     }
 
     pub(super) fn note_not_kept(&self, bypass: Bypass) {

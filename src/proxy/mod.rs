@@ -143,7 +143,7 @@ impl Proxy {
         self.snapshot.load_full()
     }
 
-    /// Answers a request. What becomes known on the way is noted in `visit`, for the log, the metrics, and the
+    /// Answers a request by the configuration that the whole of its visit goes by. What becomes known on the way is noted in `visit`, for the log, the metrics, and the
     /// fields that every answer carries.
     ///
     /// # Errors
@@ -151,11 +151,12 @@ impl Proxy {
     pub async fn answer(
         self: &Arc<Self>,
         visit: &mut Visit,
+        snapshot: &Arc<Snapshot>,
         request: Request<Incoming>,
         connection: Connection,
         entrance: &Entrance,
     ) -> Result<Response<Body>, Rejection> {
-        let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
+        let now = self.clock.now();
         let (head, body) = request.into_parts();
         snapshot.guard.admit(&head, connection, false)?;
         visit.unread_body = !body.is_end_stream();
@@ -166,20 +167,24 @@ impl Proxy {
             meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
         })?;
         visit.bare = target.prefix.is_none();
-        let tenant = self.tenant(&head, target.prefix, &snapshot, entrance);
+        let tenant = self.tenant(&head, target.prefix, snapshot, entrance);
         if let Ok(tenant) = &tenant {
             visit.tenant = Some(Arc::clone(tenant));
         }
-        let Some(endpoint) = target.endpoint else { return index::answer(&head, &snapshot) };
+        let Some(endpoint) = target.endpoint else { return index::answer(&head, snapshot) };
         visit.endpoint = Some(endpoint.position);
         if let Some(answer) = method_is_answered(&head.method, endpoint)? {
             return Ok(answer);
         }
-        let permit = self.authorize(&tenant?, endpoint, target.path, &head, &snapshot)?;
+        let permit = self.authorize(&tenant?, endpoint, target.path, &head, snapshot)?;
         visit.credential = Some(Arc::clone(permit.credential()));
+        if visit.overloaded && visit.unread_body {
+            // Nothing in memory answers it, and its body would take memory, and a place for as long as it comes.
+            return Err(Rejection::Overloaded);
+        }
         let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
         visit.unread_body = false;
-        let ask = Arc::new(ask(permit, body, &head, &snapshot, connection)?);
+        let ask = Arc::new(ask(permit, body, &head, snapshot, connection)?);
         let found = self.lookup(&ask, now);
         let answer = if visit.overloaded {
             self.recall(found, &ask, now)
@@ -197,7 +202,7 @@ impl Proxy {
         let recipient = Recipient {
             method: &head.method,
             fields: &head.headers,
-            base: links_base(&head, &snapshot, target.prefix),
+            base: links_base(&head, snapshot, target.prefix),
             clock: &self.clock,
         };
         let from_cache = answer.status.hit || answer.status.collapsed;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
@@ -47,6 +48,8 @@ pub struct Origin {
     pub health: Health,
     /// How often a request may be sent again.
     pub budget: RetryBudget,
+    /// The refusal for whose length its entries were taken away, by when it began: that is done once.
+    pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.
     pub links: links::Origin,
 }

@@ -64,7 +64,7 @@ impl Receiving {
         let source = match fields.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
             None => Source::Identity(body),
             Some(encoding) if encoding == b"identity" => Source::Identity(body),
-            Some(encoding) if encoding == b"gzip" || encoding == b"x-gzip" => {
+            Some(_) if is_gzip(fields) => {
                 let mut decoder = GzipDecoder::new(StreamReader::new(DataStream(body)));
                 decoder.multiple_members(true);
                 Source::Gzip(Box::new(decoder), BytesMut::new())
@@ -120,6 +120,12 @@ impl Receiving {
         }
         Ok(piece)
     }
+}
+
+/// Whether the body is one that is decoded here.
+pub(super) fn is_gzip(fields: &HeaderMap) -> bool {
+    let coding = fields.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    coding.is_some_and(|coding| coding == b"gzip" || coding == b"x-gzip")
 }
 
 fn cut_off(error: &io::Error) -> String {

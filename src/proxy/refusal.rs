@@ -2,19 +2,18 @@
 //!
 //! Under a plain rule a 403 is an answer as any other, and none of this is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderMap;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::Proxy;
-use super::ask::Ask;
 use super::giveaway::Giveaway;
 use super::headers::X_REQUEST_ID;
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
-use super::store::Head;
+use super::store::{Fetch, Head};
 use crate::domain::learned::LearnedDenial;
 use crate::oauth::grant::printable;
 
@@ -33,13 +32,14 @@ const REASON_IN: Duration = Duration::from_secs(2);
 
 /// Reads why, and remembers a refusal that has Talkdesk's own error shape.
 pub(super) async fn read(
-    proxy: &Proxy,
-    ask: &Ask,
+    fetch: &Fetch<'_>,
     head: &Head,
     fields: &HeaderMap,
     body: Incoming,
     giveaway: Option<Giveaway>,
 ) -> Rejection {
+    let Fetch { proxy, ask, asked_at, .. } = *fetch;
+    let told_twice = giveaway.clone();
     let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
     let body = match Receiving::new(fields, body, LARGEST_ERROR, false, giveaway) {
         Ok(mut receiving) => {
@@ -52,14 +52,21 @@ pub(super) async fn read(
         Some(Received::Whole(body)) => serde_json::from_slice(&body).ok(),
         Some(Received::Part(_)) | None => None,
     };
-    let Some(error) = error else {
+    let reason = error.map(|TalkdeskError { code, message }| {
+        let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+        printable(&format!("{message} ({code})"))
+    });
+    // Searched once more as clients would read it: it may have been escaped in the body.
+    let harmless =
+        |reason: &String| told_twice.is_none_or(|mut giveaway| giveaway.look(reason.as_bytes()).is_ok());
+    let Some(reason) = reason.filter(harmless) else {
         let upstream_request_id = upstream_request_id.map(Into::into);
         return Rejection::ForbiddenUpstream { reason: "it does not say why.".into(), upstream_request_id };
     };
-    let code = error.code.as_str().map_or_else(|| error.code.to_string(), str::to_owned);
-    let reason = printable(&format!("{} ({code})", error.message));
     let policy = &ask.snapshot.config.policy;
-    if !policy.remember_denials.is_zero() {
+    // A purge or a reload since then has ended every denial that was, this one too.
+    let ended = proxy.shelf.purges() != asked_at.purges || !Arc::ptr_eq(&proxy.snapshot(), &ask.snapshot);
+    if !policy.remember_denials.is_zero() && !ended {
         let denial = LearnedDenial {
             reason: reason.as_str().into(),
             upstream_request_id: upstream_request_id.as_deref().map(Into::into),

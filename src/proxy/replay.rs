@@ -11,7 +11,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::fetched::{Content, Streaming};
+use super::fetched::{Content, Json, Streaming};
 use super::receive::Receiving;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
@@ -135,7 +135,8 @@ impl Recipient<'_> {
         response.headers_mut().clone_from(&stream.fields);
         if *self.method != Method::HEAD {
             let (pieces, receiver) = mpsc::channel(PIECES_IN_WAIT);
-            let rewriter = stream.json.then(|| Rewriter::new(origin.clone(), self.base.clone()));
+            let is_json = stream.json != Json::No;
+            let rewriter = is_json.then(|| Rewriter::new(origin.clone(), self.base.clone()));
             tokio::spawn(pump(stream, rewriter, pieces, self.clock.clone()));
             *response.body_mut() = Body::Stream(receiver);
         }
@@ -175,17 +176,15 @@ async fn pump(
     pieces: mpsc::Sender<Result<Bytes, CutOff>>,
     clock: Clock,
 ) {
-    let Streaming { first, mut rest, patience, pass, .. } = stream;
+    let Streaming { first, mut rest, json, patience, pass, .. } = stream;
     let mut next = Ok(Some(first));
     loop {
         let out = match next {
-            Ok(Some(piece)) => match &mut rewriter {
-                Some(rewriter) => rewriter.feed(&piece).map_err(|error| CutOff(error.to_string())),
-                None => Ok(vec![piece]),
-            },
+            Ok(Some(piece)) => rewritten(&mut rewriter, json, piece),
             Ok(None) => match rewriter.take().map(Rewriter::finish) {
-                Some(Err(error)) => Err(CutOff(error.to_string())),
+                Some(Err((error, _))) if json == Json::Must => Err(CutOff(error.to_string())),
                 // An empty piece is the end.
+                Some(Err((_, held))) => Ok(held.into_iter().chain([Bytes::new()]).collect()),
                 Some(Ok(())) | None => Ok(vec![Bytes::new()]),
             },
             Err(rejection) => Err(CutOff(format!("{rejection:?}"))),
@@ -208,6 +207,16 @@ async fn pump(
         next = next_piece(&mut rest, &clock, patience).await;
     }
     drop(pass);
+}
+
+/// A piece with its links rewritten. What turns out to be no JSON although it said so goes on as it is.
+fn rewritten(rewriter: &mut Option<Rewriter>, json: Json, piece: Bytes) -> Result<Vec<Bytes>, CutOff> {
+    let Some(rewriting) = rewriter else { return Ok(vec![piece]) };
+    match rewriting.feed(&piece) {
+        Ok(pieces) => Ok(pieces),
+        Err(error) if json == Json::Must => Err(CutOff(error.to_string())),
+        Err(_) => Ok(rewriter.take().and_then(Rewriter::held).into_iter().chain([piece]).collect()),
+    }
 }
 
 /// The next piece that is one: an empty one would be taken for the end.

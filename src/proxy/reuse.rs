@@ -86,12 +86,16 @@ impl Proxy {
     /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
     /// whoever lost the right to see the data has lost it here as well.
     fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
-        let refused = ask.origin.tokens.refused_for(now);
-        let beyond_grace = refused.is_some_and(|refused| refused > ask.snapshot.config.rejected_grace);
-        if beyond_grace {
+        let Some(since) = ask.origin.tokens.refused_since() else { return false };
+        if now.since(since) <= ask.snapshot.config.rejected_grace {
+            return false;
+        }
+        // Once, and not for each request: it looks at every place on the shelf.
+        let before = ask.origin.forgotten_for.swap(Some(Arc::new(since)));
+        if before.as_deref() != Some(&since) {
             self.shelf.forget_credential(&ask.permit.credential().key);
         }
-        beyond_grace
+        true
     }
 
     /// Nobody waits long for upstream while a stale answer is in hand; the fetch goes on without them.

@@ -4,6 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
+use super::ask::Ask;
 use super::health::Health;
 use super::origin::Origin;
 use super::retry_budget::RetryBudget;
@@ -93,6 +96,7 @@ impl Snapshot {
                 learned: Arc::clone(learned),
                 health: Health::default(),
                 budget: RetryBudget::default(),
+                forgotten_for: ArcSwapOption::empty(),
                 links: links::Origin::new(Arc::clone(&credential.api_origin)),
             };
             (credential.key.clone(), Arc::new(origin))
@@ -146,6 +150,17 @@ impl Snapshot {
     pub fn rule(&self, endpoint: &Endpoint) -> &Rule {
         let ConfiguredEndpoint { rule, .. } = &self.config.endpoints[endpoint.position];
         rule
+    }
+
+    /// Whether a request would still be made with its credential, and be judged by its rule.
+    #[must_use]
+    pub fn goes_by(&self, ask: &Ask) -> bool {
+        if std::ptr::eq(self, &raw const *ask.snapshot) {
+            return true;
+        }
+        let endpoint = ask.permit.endpoint();
+        let now = self.config.endpoints.iter().find(|one| one.endpoint.name == endpoint.name);
+        self.origin(&ask.permit.credential().key).is_some() && now.is_some_and(|now| now.rule == *ask.rule())
     }
 
     /// The way to the API with a credential.

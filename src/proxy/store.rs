@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
 use http::{Method, StatusCode};
 
 use super::Proxy;
 use super::ask::Ask;
-use super::fetched::{Interest, Landed, Streaming};
+use super::fetched::{Interest, Json, Landed, Streaming};
 use super::giveaway::Giveaway;
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
@@ -22,9 +22,9 @@ use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
 use super::refusal;
 use super::rejection::Rejection;
-use crate::cache::Entry;
 use crate::cache::entry::drop_digests;
 use crate::cache::judge::{Bypass, judge};
+use crate::cache::{Entry, Moment};
 use crate::clock::Now;
 use crate::domain::endpoint::Content;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
@@ -53,8 +53,7 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let (purges, change) = (proxy.shelf.purges(), proxy.shelf.latest_change(&ask.permit));
-    let fetch = Fetch { proxy, ask, waiter, sent: &sent, purges, change };
+    let fetch = Fetch { proxy, ask, waiter, sent: &sent, asked_at: proxy.shelf.moment() };
     let outcome = tokio::select! {
         outcome = fetch.run(entry) => outcome,
         () = given_up => return None,
@@ -86,10 +85,8 @@ pub(super) struct Fetch<'a> {
     pub(super) ask: &'a Ask,
     waiter: Waiter,
     sent: &'a AtomicBool,
-    /// How many purges there had been when it began.
-    pub(super) purges: u64,
-    /// The latest change of what it asks for when it began.
-    pub(super) change: u64,
+    /// What had happened when it began.
+    pub(super) asked_at: Moment,
 }
 
 /// An answer's head, and what is known about it.
@@ -121,6 +118,15 @@ impl Fetch<'_> {
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
             // The place that the first one takes is given back first: it may be the only one.
+            drop(answer);
+            answer = self.send(&self.ask.fields, deadline).await?;
+        }
+        if answer.response.status() == StatusCode::PARTIAL_CONTENT
+            && fields.contains_key(RANGE)
+            && says_json(answer.response.headers())
+        {
+            // Links in a part can't be found, and would not be where they are in the whole once they are replaced. So
+            // the whole is asked for, and the part, where it has no links, is cut from that.
             drop(answer);
             answer = self.send(&self.ask.fields, deadline).await?;
         }
@@ -204,15 +210,18 @@ impl Fetch<'_> {
         let (fields, giveaway) = (response.headers().clone(), Giveaway::of(&response));
         self.invalidate(&head);
         if head.status == StatusCode::FORBIDDEN && !plain {
-            self.proxy.shelf.remove(&self.ask.key);
+            self.refuse();
             let body = response.into_body();
-            return Err(refusal::read(self.proxy, self.ask, &head, &fields, body, giveaway).await);
+            return Err(refusal::read(self, &head, &fields, body, giveaway).await);
         }
         let refused = is_refusal(head.status) && self.ask.asks_the_cache();
         if refused {
             self.proxy.shelf.remove(&self.ask.key);
         }
         if *self.ask.upstream_method() == Method::HEAD {
+            if refused {
+                self.refuse();
+            }
             return Ok((self.refresh(head, &fields), None));
         }
         let most = config.upstream.max_response_bytes;
@@ -281,7 +290,14 @@ impl Fetch<'_> {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
         self.note_not_kept(Bypass::TooLarge);
-        let json = self.must_be_json(head.status);
+        let is_coded = head.fields.contains_key(CONTENT_ENCODING) && !rest.is_decoded();
+        let json = if self.must_be_json(head.status) {
+            Json::Must
+        } else if says_json(&head.fields) && !is_coded {
+            Json::Said
+        } else {
+            Json::No
+        };
         let patience = self.ask.snapshot.config.upstream.request_timeout;
         let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
         let mut fields = head.fields;
@@ -289,11 +305,11 @@ impl Fetch<'_> {
             fields.remove(name);
         }
         self.settle_coding(&mut fields, rest.is_decoded());
-        if json {
+        if json != Json::No {
             drop_digests(&mut fields);
-        }
-        if json && let Some(etag) = fields.get(ETAG).map(weakened) {
-            fields.insert(ETAG, etag);
+            if let Some(etag) = fields.get(ETAG).map(weakened) {
+                fields.insert(ETAG, etag);
+            }
         }
         Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, patience, pass })))
     }
@@ -311,7 +327,7 @@ impl Fetch<'_> {
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
         } else if let Rejection::TokenRejected(_) = rejection {
             // Whoever may not see it any more is not shown it from memory either.
-            self.proxy.shelf.remove(&self.ask.key);
+            self.refuse();
         }
     }
 }

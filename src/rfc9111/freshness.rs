@@ -89,7 +89,13 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     if response.request.no_store {
         return Err(NotStored::RequestNoStore);
     }
-    if status.is_informational() || status == StatusCode::NOT_MODIFIED {
+    // What answers the conditions or the range of one request answers no other, whatever it says of its freshness.
+    if status.is_informational()
+        || matches!(
+            status,
+            StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE
+        )
+    {
         return Err(NotStored::Status);
     }
     if directives.must_understand && !is_understood(status) {

@@ -28,6 +28,7 @@ mod pauses;
 mod plain;
 mod purging;
 mod process;
+mod races;
 mod reloading;
 mod rfc5861;
 mod rfc9111;

@@ -704,3 +704,61 @@ async fn an_answer_without_links_of_an_endpoint_of_ours_has_ranges_too_and_one_w
     assert_eq!(reply.status, StatusCode::OK);
     assert!(!peer.seen("/express/invoices")[0].fields.contains_key("range"));
 }
+
+#[rstest]
+#[case::range("range", "bytes=100-", 416)]
+#[case::condition("if-match", "\"b\"", 412)]
+#[tokio::test]
+async fn what_answers_the_range_or_the_conditions_of_one_request_answers_no_other(
+    #[case] field: &str,
+    #[case] value: &str,
+    #[case] status: u16,
+) {
+    let (peer, proxy) = start().await;
+    peer.answers(PATH, [Canned { status, ..fresh("no") }, fresh("whole")]);
+    assert_eq!(proxy.get_with(ASKED, &[(field, value)]).await.status.as_u16(), status);
+    let reply = proxy.get(ASKED).await;
+    assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, "whole"));
+}
+
+#[tokio::test]
+async fn links_in_a_part_of_json_do_not_leave_the_proxy() {
+    let (peer, proxy) = start().await;
+    let body = format!(r#"{{"href":"{}/test/b"}}"#, peer.url());
+    let part = Canned { status: 206, ..Canned::json(body[..body.len() - 1].to_owned()) };
+    let part = part.with("content-range", &format!("bytes 0-{}/{}", body.len() - 2, body.len()));
+    peer.answers(PATH, [part, Canned::json(body.clone()).with("cache-control", "max-age=60")]);
+    let reply = proxy.get_with(ASKED, &[("range", &format!("bytes=0-{}", body.len() - 2))]).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert!(!reply.text().contains(peer.url()), "{}", reply.text());
+    assert_eq!(peer.seen(PATH)[1].fields.get("range"), None);
+}
+
+#[tokio::test]
+async fn links_in_json_that_is_too_large_for_memory_do_not_leave_the_proxy() {
+    let (peer, proxy) = start().await;
+    let filling = "x".repeat(2 << 20);
+    let body = format!(r#"{{"filling":"{filling}","href":"{}/test/b"}}"#, peer.url());
+    peer.answers(PATH, [Canned::json(body.clone()).with("etag", "\"a\"")]);
+    let reply = proxy.get(ASKED).await;
+    assert!(reply.text().ends_with(&format!(r#""href":"{}/organizations/acme/test/b"}}"#, proxy.base())));
+    assert_eq!(reply.field("etag"), "W/\"a\"");
+    for (body, fields) in [
+        (format!(r#"{{"filling":"{filling}","href":"{}/te"#, peer.url()), ("x-a", "b")),
+        (format!(r#"{{"href":"half {filling} then no JSON" : ] "href":"{}""#, peer.url()), ("x-a", "b")),
+        (body, ("content-encoding", "x-own")),
+    ] {
+        peer.answers(PATH, [Canned::json(body.clone()).with(fields.0, fields.1)]);
+        let reply = proxy.get(ASKED).await;
+        assert!(reply.text() == body, "what is no JSON although it says so passes as it is");
+    }
+}
+
+#[tokio::test]
+async fn a_head_speaks_of_the_body_as_a_get_would_give_it() {
+    let (peer, proxy) = start().await;
+    let answer = text("").with("content-encoding", "gzip").with("content-md5", "rL0Y20zC+Fzt72VPzMSk2A==");
+    peer.answers(PATH, [answer]);
+    let reply = proxy.ask(Method::HEAD, ASKED, &[]).await;
+    assert_eq!((reply.field("content-encoding"), reply.field("content-md5")), ("", ""));
+}

@@ -169,3 +169,20 @@ async fn a_body_of_40_mib_takes_no_memory_to_speak_of() {
     let after = program.peak();
     assert!(after - before < 20 << 10, "{before} KiB before, {after} KiB after");
 }
+
+#[tokio::test]
+async fn to_http_1_0_nothing_streams() {
+    let peer = RawPeer::start().await;
+    let body = format!(r#"{{"filling":"{}"}}"#, "x".repeat(200 * 1024));
+    peer.plays([vec![Act::Send(ok(&body))]]);
+    let proxy = peer.proxy("cache:\n  max_entry_bytes: 64KiB\n").await;
+    let ask = |version: &str| {
+        format!(
+            "GET /organizations/acme/express/invoices {version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let answer = say(&proxy, ask("HTTP/1.0").as_bytes()).await;
+    assert!(answer.contains(" 502 ") && answer.contains("upstream_response_too_large"), "{answer:.400}");
+    let answer = say(&proxy, ask("HTTP/1.1").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.400}");
+}
