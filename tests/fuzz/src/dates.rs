@@ -21,7 +21,10 @@ pub fn run(data: &[u8]) {
         assert!(turned == read || !text.is_ascii(), "case decides: {text}");
     }
     let Some(time) = read else { return };
-    assert!(text.to_ascii_lowercase().contains("gmt") || text.len() == 24, "another zone than GMT: {text}");
+    assert!(
+        text.to_ascii_lowercase().contains("gmt") || text.trim().len() == 24,
+        "another zone than GMT: {text}"
+    );
     let written = HeaderValue::from_str(&httpdate::fmt_http_date(time)).expect("a value");
     assert_eq!(date(&written), Some(time), "{text}");
 }

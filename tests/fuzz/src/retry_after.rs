@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let read = retry_after(&value, now);
     let text = String::from_utf8_lossy(data);
-    let digits = text.trim();
+    let digits = text.trim_matches([' ', '\t']);
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         let seconds = digits.parse().unwrap_or(u64::from(u32::MAX));
         assert_eq!(read, Some(Duration::from_secs(seconds)));
