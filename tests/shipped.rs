@@ -41,8 +41,8 @@ const PROXY_ERRORS: [&str; 11] = [
 
 #[test]
 fn every_code_is_in_the_readme_and_every_code_of_the_readme_exists() {
-    let mut in_code: BTreeSet<_> =
-        between(&read("src/proxy/words.rs"), '"').into_iter().filter(|text| is_code(text)).collect();
+    let words = [read("src/proxy/words.rs"), read("src/proxy/denial_words.rs")].concat();
+    let mut in_code: BTreeSet<_> = between(&words, '"').into_iter().filter(|text| is_code(text)).collect();
     for proxy_error in PROXY_ERRORS {
         in_code.remove(proxy_error);
     }
