@@ -354,3 +354,14 @@ async fn an_instance_asks_its_organizations_api_for_no_part_under_a_plain_rule_e
     assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "it is cut from the whole, which was checked");
     assert!(!peer.heads()[0].to_ascii_lowercase().contains("\r\nrange:"), "{}", peer.heads()[0]);
 }
+
+#[tokio::test]
+async fn a_change_is_never_sent_twice_under_a_rule_of_ours_either() {
+    let peer = RawPeer::start().await;
+    peer.plays([vec![Act::Send(answer("503 Busy", "", ""))]]);
+    let proxy = peer.proxy(&PLAIN.replace("    test: {}\n", "    test: { ttl: 1h }\n")).await;
+    assert_eq!(proxy.send(Method::POST, TEST, &[], "x").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(peer.calls(), 1);
+    proxy.get(TEST).await;
+    assert_eq!(peer.calls(), 3, "what changes nothing is");
+}

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 
 use crate::support::peer::{Canned, Peer, TOKEN_PATH, Wire};
-use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk};
+use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, eventually};
 use crate::tokens::{credential, in_state};
 
 const ACME: &str = "organizations/acme";
@@ -250,6 +250,29 @@ async fn what_is_stored_outlives_a_refused_client_for_a_quarter_of_an_hour() {
         proxy.get("/organizations/northwind/express/invoices").await.cache_status().starts_with("hit"),
         "another's entries stay"
     );
+}
+
+#[tokio::test]
+async fn what_is_stored_does_not_outlive_it_where_there_are_too_many_requests() {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk
+        .proxy(SAMPLE_TENANTS, "server:\n  max_requests_in_flight: 1\nentitlement:\n  rejected_grace: 15s\n")
+        .await;
+    assert_eq!(proxy.get(INVOICES).await.status, StatusCode::OK);
+    talkdesk.control().rotate_secret("acme", false).expect("an account");
+    talkdesk.control().revoke_tokens(Some("acme")).expect("an account");
+    proxy.get(&page(2)).await.assert_problem(502, "credential_rejected");
+    let slow = Fault::once(Target::Api, FaultKind::Slow { milliseconds: 3_600_000 });
+    talkdesk.control().inject(slow).expect("a fault");
+    let mut another = std::pin::pin!(proxy.get("/organizations/northwind/express/invoices"));
+    let arrived = eventually("it has arrived", async || talkdesk.control().faults().is_empty().then_some(()));
+    tokio::select! {
+        _ = &mut another => panic!("it was answered at once"),
+        () = arrived => {}
+    }
+    assert!(proxy.get(INVOICES).await.cache_status().starts_with("hit"));
+    proxy.advance(Duration::from_secs(16));
+    proxy.get(INVOICES).await.assert_problem(503, "overloaded");
 }
 
 #[tokio::test]
