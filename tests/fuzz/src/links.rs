@@ -42,7 +42,7 @@ fn rewritten(body: &Bytes, cuts: &[u8], origin: &Origin, base: &Base) -> Result<
         let pieces = rewriter.feed(&body.slice_ref(piece)).map_err(|error| error.to_string())?;
         pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     }
-    rewriter.finish().map_err(|error| error.to_string())?;
+    rewriter.finish().map_err(|(error, _)| error.to_string())?;
     Ok(out)
 }
 
