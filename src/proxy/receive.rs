@@ -83,6 +83,16 @@ impl Receiving {
         matches!(self.source, Source::Gzip(..))
     }
 
+    /// Searches what was read, and what comes after it, for a token.
+    ///
+    /// # Errors
+    /// [`Rejection::TokenInAnswer`]
+    pub fn search(&mut self, mut giveaway: Giveaway, read: &[u8]) -> Result<(), Rejection> {
+        giveaway.look(read)?;
+        self.giveaway = Some(giveaway);
+        Ok(())
+    }
+
     /// Reads to the end, or until there is more than `most`.
     ///
     /// # Errors

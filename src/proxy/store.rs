@@ -225,6 +225,9 @@ impl Fetch<'_> {
             return Ok((self.refresh(head, &fields), None));
         }
         let most = config.upstream.max_response_bytes;
+        // What passes as it is passes with the token masked.
+        let (giveaway, mask) =
+            if plain && self.ask.permit.wall().is_none() { (None, giveaway) } else { (giveaway, None) };
         let receiving = Receiving::new(&fields, response.into_body(), most, plain, giveaway);
         let read = match receiving {
             Ok(mut receiving) => {
@@ -233,8 +236,16 @@ impl Fetch<'_> {
             Err(rejection) => Err(rejection),
         };
         let (body, decoded) = match read {
-            Ok((Received::Whole(body), receiving)) => (body, receiving.is_decoded()),
-            Ok((Received::Part(first), receiving)) => return self.stream(head, first, receiving, pass),
+            Ok((Received::Whole(body), receiving)) => {
+                let decoded = receiving.is_decoded();
+                (mask.map_or_else(|| body.clone(), |mask| mask.masked(body.clone())), decoded)
+            }
+            Ok((Received::Part(first), mut receiving)) => {
+                if let Some(mask) = mask {
+                    receiving.search(mask, &first)?;
+                }
+                return self.stream(head, first, receiving, pass);
+            }
             // What is refused is refused, though the words for it are cut off.
             Err(rejection) if refused && !plain && rejection != Rejection::TokenInAnswer => {
                 (Bytes::new(), true)

@@ -198,6 +198,26 @@ async fn a_coding_that_was_not_asked_for_passes_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_body_that_passes_as_it_is_is_masked() {
+    let (peer, proxy) = start().await;
+    peer.answers(TOKEN_PATH, [Canned::token("secret-token/1")]);
+    let echo = r#"{"authorization":"Bearer secret-token/1","again":"secret-token\/1"}"#;
+    peer.answers(PATH, [fresh(echo).with("x-echo", "Bearer secret-token/1").with("x-other", "1")]);
+    for _ in 0..2 {
+        let reply = proxy.get(ASKED).await;
+        assert_eq!(reply.text(), r#"{"authorization":"Bearer **************","again":"***************"}"#);
+        assert_eq!((reply.field("x-echo"), reply.field("x-other")), ("", "1"));
+        assert_eq!(reply.field("content-length"), echo.len().to_string());
+    }
+    let found = proxy.metric("upstream_errors_total", &[("kind", "token_in_answer")]).await;
+    assert!((found - 2.0).abs() < 0.1, "a field and a body: {found}");
+    let large = format!("{}secret-token/1", "x".repeat(2 << 20));
+    peer.answers("/test/large", [fresh(&large)]);
+    let cut = proxy.try_get("/organizations/acme/test/large").await;
+    assert!(cut.is_err() || !cut.is_ok_and(|reply| reply.text().contains("secret-token/1")));
+}
+
+#[tokio::test]
 async fn interim_answers_are_consumed_and_counted() {
     let peer = RawPeer::start().await;
     let answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
