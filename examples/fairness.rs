@@ -4,8 +4,9 @@
 //! cargo run --release --example fairness
 //! ```
 //!
-//! All ask with one credential, whose API takes 20 milliseconds and whose limit is 16 requests at once. Rounds
-//! alternate between one client that asks for one page after the other, and the same client beside another that keeps
+//! All ask with one credential, whose API takes 20 milliseconds and whose limit is 400 requests a second. (Where the
+//! limit of requests at once is what is used up, whoever is next in turn waits for one of them to end: up to the time
+//! that one takes.) Rounds alternate between one client that asks for one page after the other, and the same client beside another that keeps
 //! 256 requests waiting all the time. What counts is the ratio of the polite client's 99th percentiles within a pair of
 //! rounds, and of those the median; for hits and for misses.
 
@@ -123,7 +124,7 @@ fn configuration(simulator: &Simulator) -> String {
         "server: {{ listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", drain_delay: 0s }}\n\
          log: {{ access: false, level: error }}\n\
          upstream: {{ api_url: \"{}\", token_url: \"{}\" }}\n\
-         limits:\n  upstream: {{ rate: 100000/s, burst: 100000, concurrency: 16, max_wait: 30s }}\n\
+         limits:\n  upstream: {{ rate: 400/s, burst: 16, concurrency: 64, max_wait: 30s }}\n\
          \x20 client: {{ rate: 100000/s, burst: 100000, key: {{ field: X-Client-Name }} }}\n\
          organizations:\n  - {{ id: {account}, discover_accounts: false, credential: {{ account: {account}, \
          client_id: \"{}\", client_secret: {{ file: {} }} }} }}\n",
