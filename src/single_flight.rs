@@ -77,6 +77,13 @@ impl<K, V> SingleFlight<K, V>
 where
     K: Hash + Eq + Clone,
 {
+    /// How many wait for a flight that can be joined, those that began one included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.values().filter_map(Weak::upgrade).map(|landing| landing.receiver_count()).sum()
+    }
+
     /// A flight that nobody else can join.
     #[must_use]
     pub fn alone(&self, key: &K) -> Lead<K, V> {

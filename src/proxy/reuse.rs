@@ -210,6 +210,12 @@ impl Proxy {
         lead.start(|interest| async move { proxy.fly(&ask, entry, ask.waiter(), Some(interest)).await })
     }
 
+    /// How many requests wait for a fetch that they share, or could share.
+    #[must_use]
+    pub fn waiting_for_fetches(&self) -> usize {
+        self.flights.waiting()
+    }
+
     fn client_may(&self, ask: &Ask) -> Result<(), Rejection> {
         let (Some(limiter), Some(client)) = (&ask.snapshot.client_limiter, &ask.client) else {
             return Ok(());
