@@ -12,6 +12,7 @@ use crate::config::LogFormat;
 use crate::guard::Connection;
 use crate::line_writer::LineWriter;
 use crate::metrics::Metrics;
+use crate::request_id::RequestId;
 
 /// Where records go.
 #[derive(Clone)]
@@ -23,7 +24,7 @@ pub struct Record {
     /// When its answer began.
     pub time: SystemTime,
     /// Its name.
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     /// The address of the listener that it came in by.
     pub listener: Arc<str>,
     /// Who asked.
@@ -61,7 +62,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 struct Line<'a> {
     timestamp: String,
     event: &'static str,
-    request_id: &'a str,
+    request_id: &'a RequestId,
     #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
     #[serde(rename = "client.user_id", skip_serializing_if = "Option::is_none")]

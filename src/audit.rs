@@ -19,6 +19,7 @@ use crate::domain::credential::Credential;
 use crate::guard::Connection;
 use crate::line_writer::LineWriter;
 use crate::metrics::Metrics;
+use crate::request_id::RequestId;
 
 /// Where events go; nowhere, where no audit log is configured.
 #[derive(Clone, Default)]
@@ -43,7 +44,7 @@ pub struct Asked {
     /// The connection.
     pub connection: Connection,
     /// The request's name, where it has one.
-    pub request_id: Option<Arc<str>>,
+    pub request_id: Option<RequestId>,
 }
 
 /// What an event is about.
@@ -129,7 +130,7 @@ struct Line<'a> {
     #[serde(rename = "client.user_id", skip_serializing_if = "Option::is_none")]
     user: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
+    request_id: Option<&'a RequestId>,
 }
 
 /// How long the end of the process waits for the last lines.
@@ -230,7 +231,7 @@ fn form(event: &Event, line: &mut Vec<u8>) {
     }
     if let Some(asked) = &event.asked {
         shown.listener = Some(&asked.listener);
-        shown.request_id = asked.request_id.as_deref();
+        shown.request_id = asked.request_id.as_ref();
         match asked.connection {
             Connection::Tcp { peer, .. } => shown.client = Some(peer.ip()),
             Connection::Unix { user } => shown.user = user,

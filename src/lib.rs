@@ -46,6 +46,7 @@ pub mod single_flight;
 pub mod backoff;
 pub mod client;
 pub mod guard;
+pub mod request_id;
 pub mod line_writer;
 pub mod access_log;
 pub mod audit;

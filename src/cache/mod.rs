@@ -22,6 +22,7 @@ pub mod purges;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use foldhash::quality::RandomState;
 use http::HeaderMap;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
@@ -44,7 +45,7 @@ pub use entry::Entry;
 
 /// The shelf.
 pub struct Shelf {
-    places: moka::sync::Cache<PrimaryKey, Arc<Place>>,
+    places: moka::sync::Cache<PrimaryKey, Arc<Place>, RandomState>,
     sets: PageSets,
     purges: Purges,
     changes: Changes,
@@ -111,7 +112,8 @@ impl Shelf {
                     RemovalCause::Explicit => "purged",
                 });
             })
-            .build();
+            // A key is long, and is hashed for every hit. The seed is the process's own.
+            .build_with_hasher(RandomState::default());
         Self {
             places,
             sets: PageSets::default(),

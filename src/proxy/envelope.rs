@@ -20,7 +20,10 @@ use tower::Service;
 
 use super::Proxy;
 use super::entrance::Entrance;
-use super::headers::{CACHE_STATUS, NAME, PROXY_STATUS, X_REQUEST_ID, X_TENANT, proxy_status, retry_after};
+use super::headers::{
+    CACHE_STATUS, CROSS_ORIGIN_RESOURCE_POLICY, NAME, OWN_VIA, PROXY_STATUS, X_TENANT, proxy_status,
+    retry_after,
+};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
@@ -31,10 +34,15 @@ use crate::clock::Now;
 use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantOutcome};
 use crate::oauth::grant::printable;
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// The service of one connection.
 #[derive(Clone)]
-pub struct Envelope {
+pub struct Envelope(Arc<Wrapping>);
+
+/// What the requests of a connection have in common. It is counted as one, because a service is cloned for each of
+/// them.
+struct Wrapping {
     proxy: Arc<Proxy>,
     connection: Connection,
     entrance: Arc<Entrance>,
@@ -58,10 +66,12 @@ impl Envelope {
         entrance: Arc<Entrance>,
         access_log: Option<AccessLog>,
     ) -> Self {
-        Self { proxy, connection, entrance, access_log }
+        Self(Arc::new(Wrapping { proxy, connection, entrance, access_log }))
     }
+}
 
-    async fn handle(self, request: Request<Incoming>) -> Response<Body> {
+impl Wrapping {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let snapshot = self.proxy.snapshot();
         let in_flight = InFlight::enter(&self.proxy);
         let asked = Asked {
@@ -70,7 +80,7 @@ impl Envelope {
             path: self.access_log.as_ref().map(|_| request.uri().path().to_owned()).unwrap_or_default(),
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
-        let mut visit = Visit::new(request_id(request.headers()));
+        let mut visit = Visit::new(RequestId::of(request.headers()));
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
         let outcome =
             self.proxy.answer(&mut visit, &snapshot, request, self.connection, &self.entrance).await;
@@ -132,7 +142,7 @@ impl Envelope {
     }
 
     fn observe(&self, asked: &Asked, visit: &Visit, response: &Response<Body>, snapshot: &Snapshot) {
-        let duration = self.proxy.clock.now().since(asked.at.monotonic);
+        let duration = self.proxy.clock.since(asked.at);
         let status = response.status();
         let counted = snapshot.endpoint_metrics(visit.endpoint);
         counted.answered(status, visit.result, duration.as_secs_f64());
@@ -146,14 +156,14 @@ impl Envelope {
             let asked_by = audit::Asked {
                 listener: Arc::clone(&self.entrance.address),
                 connection: self.connection,
-                request_id: Some(Arc::clone(&visit.request_id)),
+                request_id: Some(visit.request_id.clone()),
             };
             self.proxy.audit.write(audit::Event { time: asked.at.wall, what, asked: Some(asked_by) });
         }
         if let Some(access_log) = &self.access_log {
             access_log.write(Record {
                 time: asked.at.wall,
-                request_id: Arc::clone(&visit.request_id),
+                request_id: visit.request_id.clone(),
                 listener: Arc::clone(&self.entrance.address),
                 connection: self.connection,
                 method: asked.method.clone(),
@@ -183,16 +193,14 @@ impl Service<Request<Incoming>> for Envelope {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let this = self.clone();
+        let Self(this) = self.clone();
         Box::pin(async move { Ok(this.handle(request).await) })
     }
 }
 
 /// The fields that every answer carries.
 fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
-    if let Ok(request_id) = HeaderValue::from_str(&visit.request_id) {
-        fields.insert(X_REQUEST_ID, request_id);
-    }
+    fields.insert(X_REQUEST_ID, visit.request_id.value().clone());
     if let Some(tenant) = &visit.tenant
         && let Ok(label) = HeaderValue::from_str(&tenant.label)
     {
@@ -207,22 +215,10 @@ fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
         rate.add_to(fields);
     }
     if !fields.contains_key(http::header::VIA) {
-        super::headers::add_via(fields, http::Version::HTTP_11);
+        fields.insert(http::header::VIA, HeaderValue::from_static(OWN_VIA));
     }
     fields.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-}
-
-/// The client's name for its request, if it is a sane one, else one of ours.
-fn request_id(fields: &HeaderMap) -> Arc<str> {
-    let sent = fields.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let sane = sent.filter(|id| {
-        (1..=128).contains(&id.len())
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/'))
-    });
-    sane.map_or_else(|| uuid::Uuid::new_v4().to_string().into(), Into::into)
+    fields.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// Counts a request for as long as it is being answered.

@@ -1,7 +1,7 @@
 //! Fields that belong to a connection, to the proxy, or to nobody else: what passes in which direction, and
 //! what the proxy adds (RFC 9110, section 7.6; RFC 9209; RFC 9211; draft-ietf-httpapi-ratelimit-headers).
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ pub const NAME: &str = "billing-insights-proxy";
 
 /// Who a request is for.
 pub const X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
-/// The request's own name.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the cache did (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// Who may show an answer: nobody from elsewhere.
+pub const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// `Via` of an answer of the proxy's own.
+pub const OWN_VIA: &str = "1.1 billing-insights-proxy";
 /// What went wrong between here and upstream (RFC 9209).
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// What is left of the limit.
@@ -139,10 +141,10 @@ impl CacheStatus {
     /// The field's value.
     #[must_use]
     pub fn value(&self) -> HeaderValue {
-        let mut value = String::with_capacity(64);
-        value.push_str(NAME);
+        let mut value = Vec::with_capacity(96);
+        value.extend_from_slice(NAME.as_bytes());
         if self.hit {
-            value.push_str("; hit");
+            value.extend_from_slice(b"; hit");
         }
         if let Some(forward) = self.forward {
             let _ = write!(value, "; fwd={}", forward.as_str());
@@ -151,13 +153,14 @@ impl CacheStatus {
             let _ = write!(value, "; fwd-status={status}");
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(value, "; ttl={ttl}");
+            value.extend_from_slice(b"; ttl=");
+            value.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
         }
         if self.stored {
-            value.push_str("; stored");
+            value.extend_from_slice(b"; stored");
         }
         if self.collapsed {
-            value.push_str("; collapsed");
+            value.extend_from_slice(b"; collapsed");
         }
         if let Some(detail) = self.detail {
             let _ = write!(value, "; detail={detail}");

@@ -10,12 +10,12 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::giveaway::Giveaway;
-use super::headers::X_REQUEST_ID;
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::{Fetch, Head};
 use crate::domain::learned::LearnedDenial;
 use crate::oauth::grant::printable;
+use crate::request_id::X_REQUEST_ID;
 
 /// Talkdesk's error shape, as far as it says why.
 #[derive(Deserialize)]

@@ -17,6 +17,7 @@ use crate::domain::entitlement::Denial;
 use crate::domain::tenant::Unnamed;
 use crate::oauth::grant::GrantError;
 use crate::oauth::tokens::{NoToken, TokenError};
+use crate::request_id::RequestId;
 
 /// Why a request is not answered by the API's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +151,7 @@ struct Problem<'a> {
     message: &'a str,
     description: &'a str,
     fields: Vec<Field<'a>>,
-    request_id: &'a str,
+    request_id: &'a RequestId,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +167,7 @@ struct Field<'a> {
 impl Rejection {
     /// The body: a problem, in Talkdesk's shape too.
     #[must_use]
-    pub fn body(&self, told: &Told, request_id: &str, tenant: Option<&str>) -> Vec<u8> {
+    pub fn body(&self, told: &Told, request_id: &RequestId, tenant: Option<&str>) -> Vec<u8> {
         let denial = if let Self::Denied(denial) = self { Some(denial) } else { None };
         let fields = match denial {
             Some(Denial::ParameterNotAllowed { parameter }) => {

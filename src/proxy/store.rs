@@ -17,7 +17,7 @@ use super::ask::Ask;
 use super::fetched::{Interest, Json, Landed, Streaming};
 use super::giveaway::Giveaway;
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
-use super::headers::{RateState, X_REQUEST_ID, add_via, sanitised};
+use super::headers::{RateState, add_via, sanitised};
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
 use super::refusal;
@@ -30,6 +30,7 @@ use crate::domain::endpoint::Content;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::tokens::TokenError;
+use crate::request_id::X_REQUEST_ID;
 use crate::rfc9111::directives::ResponseDirectives;
 use crate::rfc9111::validation::{can_be_validated, confirmed, make_conditional, weakened};
 

@@ -12,12 +12,13 @@ use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantOutcome};
+use crate::request_id::RequestId;
 
 /// One request, on its way.
 #[derive(Clone)]
 pub struct Visit {
     /// Its name: the client's, if it sent a sane one.
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     /// Who it is for, once that is known.
     pub tenant: Option<Arc<Tenant>>,
     /// The credential that it may be made with, once that is decided.
@@ -51,7 +52,7 @@ pub struct Visit {
 impl Visit {
     /// A request of which only the name is known.
     #[must_use]
-    pub fn new(request_id: Arc<str>) -> Self {
+    pub fn new(request_id: RequestId) -> Self {
         Self {
             request_id,
             tenant: None,

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::metrics::Metrics;
 use crate::proxy::headers::{NAME, proxy_status};
 use crate::proxy::rejection::Rejection;
+use crate::request_id::RequestId;
 
 /// A connection whose bare answers are dressed.
 pub(super) struct Dressed<T> {
@@ -87,7 +88,7 @@ fn meant_by(bytes: &[u8]) -> Option<Rejection> {
 /// A whole answer, after which the connection is closed.
 fn dressed(rejection: &Rejection) -> Vec<u8> {
     let told = rejection.told(None, StatusCode::FORBIDDEN);
-    let request_id = uuid::Uuid::new_v4().to_string();
+    let request_id = RequestId::random();
     let body = rejection.body(&told, &request_id, None);
     let proxy_status = proxy_status(told.proxy_error, told.code);
     let mut answer = format!(
