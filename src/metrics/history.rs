@@ -32,8 +32,9 @@ pub const EVENTS: usize = 4096;
 pub const MOST_BYTES: usize = 2 << 20;
 
 /// The history of one proxy.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
+    run: u64,
     state: Mutex<State>,
 }
 
@@ -168,7 +169,19 @@ struct Difference {
 /// From the gravest down.
 const OUTCOMES: [&str; 5] = ["error", "denied", "miss", "stale", "hit"];
 
+impl Default for History {
+    fn default() -> Self {
+        Self { run: fastrand::u64(..), state: Mutex::default() }
+    }
+}
+
 impl History {
+    /// Another number for every process: points of another run are not this one's.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
     /// Goes on from this reading: what was before it is in no point.
     pub fn begin(&self, now: Now, reading: &Reading) {
         let mut state = self.state();
