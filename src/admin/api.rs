@@ -61,9 +61,10 @@ impl Counted {
     fn add_to(&self, described: &mut Value, label: &str, now: Now) {
         described["requests"] = json!(self.requests.get(label));
         described["upstream_requests"] = json!(self.upstream.get(label));
-        described["asked_last"] = self.asked.get(label).map_or(Value::Null, |asked| {
-            json!({ "at": timestamp(now.wall_at(asked.at)), "outcome": &*asked.outcome })
-        });
+        described["asked_last"] = self.asked.get(label).map_or(
+            Value::Null,
+            |asked| json!({ "at": timestamp(now.wall_at(asked.at)), "outcome": &*asked.outcome }),
+        );
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) fn failing(
     snapshot: &Snapshot,
 ) -> Value {
     let now = proxy.clock.now();
-    let told = |rejection: &Rejection| rejection.told(Some(&tenant.label), snapshot.config.server.denial_status);
+    let told =
+        |rejection: &Rejection| rejection.told(Some(&tenant.label), snapshot.config.server.denial_status);
     let denied = decisions.iter().filter_map(|(endpoint, decision)| {
         let denial = decision.as_ref().err()?.clone();
         Some((&endpoint.name, told(&Rejection::Denied(denial))))

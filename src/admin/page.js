@@ -130,19 +130,24 @@
     // Said once for all of them, so without the first one's name.
     const words = (tenant) => (tenants.length === 1 ? tenant.failing.message : tenant.failing.message.split(tenant.tenant).join('the tenant'));
     const first = words(tenants[0]), differ = tenants.some((tenant) => words(tenant) !== first);
-    const items = tenants.map((tenant) => {
+    const item = (tenant) => {
       const { endpoints, serving } = tenant.failing;
       const note = endpoints.length > 0 ? ` (${endpoints.join(', ')})` : serving ? ' (still served)' : '';
-      return el('li', { title: `${tenant.failing.message} ${tenant.failing.remedy}` }, tenant.tenant + note);
-    });
-    const list = el('ul', { class: 'names' }, ...items.slice(0, NAMES));
-    if (items.length > NAMES) {
-      const more = el('button', { type: 'button', class: 'small', 'data-key': `all ${reason}` }, `all ${number(items.length)}`);
-      more.addEventListener('click', () => list.replaceChildren(...items));
-      list.append(el('li', null, more));
+      return el('li', { title: `${tenant.failing.message} ${tenant.failing.remedy}`, 'data-tenant': tenant.tenant }, tenant.tenant.slice(tenant.tenant.indexOf('/') + 1) + note);
+    };
+    // Their kind is said once for all of them, so that many names have room.
+    const list = (few) => ['organizations/', 'instances/'].map((kind) => {
+      const of = few.filter((tenant) => tenant.tenant.startsWith(kind));
+      return of.length === 0 ? null : el('ul', { class: 'names', 'aria-label': kind }, el('li', { class: 'kind' }, kind), ...of.map(item));
+    }).filter((one) => one !== null);
+    const names = el('div', null, ...list(tenants.slice(0, NAMES)));
+    if (tenants.length > NAMES) {
+      const more = el('button', { type: 'button', class: 'small', 'data-key': `all ${reason}` }, `all ${number(tenants.length)}`);
+      more.addEventListener('click', () => names.replaceChildren(...list(tenants)));
+      names.append(more);
     }
     return el('div', { class: 'group', 'data-reason': reason }, el('h3', null, reason), ` ${plural(tenants.length, 'tenant')}: `,
-      el('p', { class: 'why' }, first + (differ ? ' (Each its own: see below.)' : '')), list);
+      el('p', { class: 'why' }, first + (differ ? ' (And others; see the tables.)' : '')), names);
   }
   function tiles() {
     const { status, cache, credentials } = known;
@@ -160,10 +165,10 @@
   }
 
   // --- Pictures ------------------------------------------------------------------------------------------------
-  // From the first point on, ten minutes at least and an hour at most.
+  // From the first point on, five minutes at least and an hour at most.
   function span() {
     const first = known.points.length > 0 ? known.points[0].at - known.points[0].seconds * 1000 : known.now;
-    const length = Math.min(HOUR, Math.max(10 * MINUTE, Math.ceil((known.now - first) / (10 * MINUTE)) * 10 * MINUTE));
+    const length = [5, 10, 20, 30].map((minutes) => minutes * MINUTE).find((one) => one >= known.now - first) || HOUR;
     return { from: known.now - length, length };
   }
   function canvas(id, height, words) {
@@ -173,7 +178,7 @@
     return { picture, width, height };
   }
   function axis({ picture, width, height }, left, right, { length }) {
-    const bottom = height - 16, minutes = length / MINUTE, steps = width - left < 320 ? 3 : 6;
+    const bottom = height - 16, minutes = length / MINUTE, steps = width - left - right < 320 ? 1 : 5;
     picture.append(svg('line', { class: 'axis', x1: left, x2: width - right, y1: bottom, y2: bottom }));
     for (let step = 0; step <= steps; step += 1) {
       const ago = Math.round(minutes * (1 - step / steps));
@@ -254,7 +259,7 @@
     });
   }
   function latency(time) {
-    const columns = 60, bands = known.bounds.length + 1, cells = Array.from({ length: columns }, () => new Array(bands).fill(0)), all = new Array(bands).fill(0);
+    const columns = Math.min(60, time.length / 10000), bands = known.bounds.length + 1, cells = Array.from({ length: columns }, () => new Array(bands).fill(0)), all = new Array(bands).fill(0);
     for (const point of known.points) {
       const column = Math.min(columns - 1, Math.max(0, Math.floor(columns * (point.at - 1 - time.from) / time.length)));
       point.latency.forEach((count, band) => { cells[column][band] += count; all[band] += count; });
@@ -292,7 +297,7 @@
     for (const event of known.events) {
       if (event.credential === '') { whole.push(event); } else if (by.has(event.credential)) { by.get(event.credential).push(event); }
     }
-    const grave = (one) => (one.last_error ? 2 : 0) + (one.paused ? 1 : 0);
+    const grave = (one) => (one.paused ? 2 : 0) + (one.last_error ? 1 : 0);
     const sorted = known.credentials.slice().sort((one, other) => grave(other) - grave(one) || by.get(other.credential).length - by.get(one.credential).length);
     const count = (kind) => known.events.filter((event) => event.kind === kind).reduce((all, event) => all + event.count, 0);
     const errors = {};
@@ -357,7 +362,7 @@
     });
     return all.slice(from, to);
   }
-  const cell = (label, content, attributes) => el('td', { 'data-label': label, ...attributes }, ...[content].flat());
+  const cell = (label, content, attributes) => el('td', { 'data-label': label, class: content === '–' ? 'empty' : null, ...attributes }, ...[content].flat());
   const counted = (label, value) => cell(label, value === null || value === undefined ? '–' : number(value), { 'data-value': value });
   const rows = (id, data, draw) => change(id, data, (node) => node.tBodies[0].replaceChildren(...data.map(draw)));
   function found(list, search, text) {

@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn the_script_writes_text_and_never_markup() {
-        for dangerous in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("] {
+        for dangerous in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
+        {
             assert!(!SCRIPT.contains(dangerous), "{dangerous}");
         }
     }
