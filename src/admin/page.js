@@ -245,7 +245,7 @@
     const all = bars.reduce((total, one) => total + one[1], 0);
     const words = all === 0 ? 'Nothing was asked of Talkdesk.' : `${plural(all, 'request')} to Talkdesk's API in the last hour; ${bars[0][0]} has ${percent(bars[0][1], all)}`;
     say('cost-words', words);
-    const { picture, width } = canvas('cost', 210, words), most = Math.max(1, ...bars.map((one) => one[1]));
+    const { picture, width } = canvas('cost', Math.max(40, 10 + 18 * bars.length), words), most = Math.max(1, ...bars.map((one) => one[1]));
     const names = Math.min(width * 0.45, 8 + 6.7 * Math.max(0, ...bars.map((one) => one[0].length))), row = 18;
     const letters = Math.floor(names / 6.7);
     picture.dataset.requests = all;
@@ -508,6 +508,6 @@
   document.addEventListener('visibilitychange', () => { if (document.hidden) { clearTimeout(timer); } else { update(); } });
   let resized = 0;
   window.addEventListener('resize', () => { cancelAnimationFrame(resized); resized = requestAnimationFrame(() => { if (known.status) { pictures(); } }); });
-  for (const id of ['tenants', 'credentials']) { $(id).classList.add('wide'); }
+  for (const id of ['tenants', 'credentials', 'cache']) { $(id).classList.add('wide'); }
   update();
 })();

@@ -508,7 +508,7 @@ def colors(browser):
         browser.size(PHONE)
         browser.picture(f"demo-{scheme}-phone")
         browser.long_picture(f"demo-{scheme}-phone-whole", PHONE)
-        wide = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+        wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         check(f"nothing is wider than a phone ({scheme})", wide[0] <= wide[1], wide)
     browser.size(DESKTOP)
     equal("light and dark are each other's opposite", seen["light"][0], "rgb(255, 255, 255)")

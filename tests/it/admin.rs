@@ -216,6 +216,7 @@ async fn a_method_that_a_path_does_not_know_is_refused() {
 
 #[rstest]
 #[case::rebound("GET", "/api/tenants", "evil.example", "", "421")]
+#[case::rebound_at_the_history("GET", "/api/history", "evil.example", "", "421")]
 #[case::rebound_at_the_page("GET", "/", "evil.example", "", "421")]
 #[case::rebound_purge("DELETE", "/api/cache", "evil.example", "", "421")]
 #[case::foreign_page("DELETE", "/api/cache", "127.0.0.1", "Origin: https://evil.example\r\n", "403")]
@@ -273,6 +274,8 @@ async fn the_third_listener_has_metrics_and_health_alone() {
         ("GET", "/livez", "200"),
         ("GET", "/readyz", "200"),
         ("GET", "/", "404"),
+        ("GET", "/api/status", "404"),
+        ("GET", "/api/history", "404"),
         ("GET", "/api/tenants", "404"),
         ("GET", "/api/credentials", "404"),
         ("GET", "/api/cache", "404"),
