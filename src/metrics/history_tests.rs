@@ -124,6 +124,22 @@ fn memory_is_bounded_whatever_moves() {
 }
 
 #[test]
+fn a_name_is_forgotten_with_the_last_point_that_has_it() {
+    let watched = Watched::new();
+    let series = &watched.metrics.tenant_upstream_requests;
+    series.with_label_values(&["instances/gone"]).inc();
+    watched.record();
+    series.remove_label_values(&["instances/gone"]).expect("a series");
+    let knows = || watched.metrics.history.state().names.contains("instances/gone");
+    watched.record();
+    assert!(knows(), "a point still has it");
+    for _ in 0..POINTS {
+        watched.record();
+    }
+    assert!(!knows());
+}
+
+#[test]
 fn the_tenants_that_a_point_does_not_tell_apart_are_counted_all_the_same() {
     let watched = Watched::new();
     for place in 0..100_u64 {
