@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::reading::Reading;
+use super::reading::{Counts, Reading};
 use crate::clock::Now;
 
 /// How often the series are read.
@@ -314,21 +314,13 @@ impl State {
 
 impl Totals {
     fn of(reading: &Reading, names: &mut HashSet<Arc<str>>) -> Self {
-        let mut named = |counts: BTreeMap<String, u64>| -> Named {
-            counts.into_iter().map(|(name, count)| (shared(&name, names), count)).collect()
-        };
-        let cache = named(reading.by("cache_requests_total", "result"));
-        let tenants = named(reading.by("tenant_upstream_requests_total", "tenant"));
-        let errors = named(reading.by("upstream_errors_total", "kind"));
-        let mut both = |name, inner| {
-            let counts = reading.by_both(name, "tenant", inner).into_iter();
-            counts
-                .map(|(tenant, counts)| {
-                    let named =
-                        counts.into_iter().map(|(name, count)| (shared(&name, names), count)).collect();
-                    (shared(&tenant, names), named)
-                })
-                .collect()
+        let mut by = |name, label| share(reading.by(name, label), names);
+        let cache = by("cache_requests_total", "result");
+        let tenants = by("tenant_upstream_requests_total", "tenant");
+        let errors = by("upstream_errors_total", "kind");
+        let mut of_tenants = |name, label| {
+            let found = reading.by_both(name, "tenant", label).into_iter();
+            found.map(|(tenant, counts)| (shared(&tenant, names), share(counts, names))).collect()
         };
         Self {
             requests: reading.sum("http_requests_total"),
@@ -337,15 +329,19 @@ impl Totals {
             bands: reading.bands("http_request_duration_seconds"),
             upstream: reading.sum("upstream_requests_total"),
             tenants,
-            outcomes: both("tenant_requests_total", "outcome"),
+            outcomes: of_tenants("tenant_requests_total", "outcome"),
             errors,
-            tokens: both("token_requests_total", "result"),
+            tokens: of_tenants("token_requests_total", "result"),
             token_ends: reading.gauges("token_expiry_timestamp_seconds", "tenant"),
             paused_until: reading.gauges("upstream_paused_until_timestamp_seconds", "tenant"),
             loaded_at: reading.gauges("config_last_reload_success_timestamp_seconds", "").values().sum(),
             reload_worked: reading.sum("config_last_reload_successful") > 0,
         }
     }
+}
+
+fn share(counts: Counts, names: &mut HashSet<Arc<str>>) -> Named {
+    counts.into_iter().map(|(name, count)| (shared(&name, names), count)).collect()
 }
 
 /// The name as it is kept once, however many points have it.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::proto::{Bucket, Metric, MetricFamily};
 
 use super::PREFIX;
 
@@ -70,7 +70,7 @@ impl Reading {
         for series in self.series(name) {
             let histogram = series.get_histogram();
             let buckets = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
-            let ends = buckets.map(|bucket| bucket.cumulative_count());
+            let ends = buckets.map(Bucket::cumulative_count);
             let mut below = 0;
             for (place, end) in ends.chain([histogram.get_sample_count()]).enumerate() {
                 if bands.len() <= place {
