@@ -186,7 +186,6 @@ pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
 /// How full the cache is, and of what.
 pub(super) fn cache(proxy: &Proxy) -> Reply {
     proxy.shelf.tidy();
-    let reading = proxy.metrics.reading();
     let snapshot = proxy.snapshot();
     let (entries, bytes) = proxy.shelf.fill();
     let mut by_endpoint: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -206,9 +205,6 @@ pub(super) fn cache(proxy: &Proxy) -> Reply {
             "bytes": bytes,
             "max_bytes": snapshot.config.cache.max_bytes,
             "endpoints": endpoints,
-            "requests": reading.by_both("cache_requests_total", "endpoint", "result"),
-            "not_stored": reading.by("cache_not_stored_total", "reason"),
-            "evictions": reading.by("cache_evictions_total", "cause"),
         }),
     )
 }

@@ -420,13 +420,13 @@
       counted('to Talkdesk', one.upstream_requests), cell('asked last', asked), cell('cache', granted.length > 0 ? [look, ' ', purge] : '–'));
   }
   function cacheTables() {
-    const { cache } = known;
-    say('cache-words', `${plural(cache.entries, 'entr').replace(/entrs?$/, cache.entries === 1 ? 'entry' : 'entries')}, ${bytes(cache.bytes)} of ${bytes(cache.max_bytes)} (${percent(cache.bytes, cache.max_bytes)}); left: ${Object.entries(cache.evictions).map((one) => one.join(' ')).join(', ')}`);
-    const names = [...new Set([...Object.keys(cache.requests), ...Object.keys(cache.endpoints)])].filter((name) => name !== 'other' || sum(cache.requests[name]) > 0).sort();
-    rows('cache', names.map((name) => [name, cache.endpoints[name] || { entries: 0, bytes: 0 }, cache.requests[name] || {}]), ([name, kept, results]) => el('tr', { 'data-row': name },
+    const { cache, status } = known, asked = status.cache_by_endpoint;
+    say('cache-words', `${plural(cache.entries, 'entr').replace(/entrs?$/, cache.entries === 1 ? 'entry' : 'entries')}, ${bytes(cache.bytes)} of ${bytes(cache.max_bytes)} (${percent(cache.bytes, cache.max_bytes)}); left: ${Object.entries(status.evictions).map((one) => one.join(' ')).join(', ')}`);
+    const names = [...new Set([...Object.keys(asked), ...Object.keys(cache.endpoints)])].filter((name) => name !== 'other' || sum(asked[name]) > 0).sort();
+    rows('cache', names.map((name) => [name, cache.endpoints[name] || { entries: 0, bytes: 0 }, asked[name] || {}]), ([name, kept, results]) => el('tr', { 'data-row': name },
       el('th', { scope: 'row' }, name), counted('entries', kept.entries), cell('bytes', bytes(kept.bytes), { 'data-value': kept.bytes }), counted('asked', sum(results)),
       cell('hit ratio', percent(cheap(results), sum(results))), cell('results', Object.entries(results).filter((one) => one[1] > 0).map(([result, count]) => `${result} ${number(count)}`).join(', ') || '–')));
-    reasonsOf('not-stored', cache.not_stored);
+    reasonsOf('not-stored', status.not_stored);
   }
 
   // --- Purging and reloading: asked first -----------------------------------------------------------------------
