@@ -520,6 +520,24 @@ def colors(browser):
     browser.colors("light")
 
 
+def nobody_looks(browser):
+    """A page that is hidden asks for nothing, and asks at once when it is looked at again."""
+    browser.run("""window.asked = 0;
+        const real = window.fetch;
+        window.fetch = (...all) => { window.asked += 1; return real(...all); };
+        window.away = true;
+        Object.defineProperty(document, 'hidden', { configurable: true, get: () => window.away });
+        document.dispatchEvent(new Event('visibilitychange'));""")
+    asked = lambda: browser.run("return window.asked")
+    # What was under way ends; then longer than it waits from one time to the next.
+    time.sleep(1)
+    before = asked()
+    time.sleep(7)
+    equal("a hidden page asks for nothing", before, asked())
+    browser.run("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    equal("and asks at once when it is looked at", before + 5, asked())
+
+
 def lost_and_found(browser, demo):
     equal("no word in the console until here", [], browser.complaints())
     data, admin = demo.data[1], demo.admin[1]
@@ -611,6 +629,7 @@ def main():
             colors(browser)
             keyboard(browser)
             buttons(browser, demo)
+            nobody_looks(browser)
             demo = lost_and_found(browser, demo)
         finally:
             demo.close()

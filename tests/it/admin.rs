@@ -377,6 +377,31 @@ async fn a_pause_is_told_of_its_credential_and_of_every_tenant_on_it() {
 }
 
 #[tokio::test]
+async fn a_tenant_whose_new_secret_is_wrong_fails_while_its_old_token_serves() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    std::fs::write(talkdesk.folder.path().join("acme-client-secret"), "another-secret").expect("written");
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    let failing = &tenants["tenants"][0]["failing"];
+    assert_eq!((&failing["reason"], &failing["serving"]), (&"credential_rejected".into(), &true.into()));
+    assert_eq!(proxy.get("/organizations/acme/express/products").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_way_that_is_down_is_told_of_the_tenants_on_it() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let fault = Fault { count: 20, ..Fault::once(Target::Api, FaultKind::Close) };
+    talkdesk.control().inject(fault).expect("a fault");
+    proxy.get(INVOICES).await.assert_problem(502, "upstream_unreachable");
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    assert_eq!(tenants["tenants"][0]["failing"]["reason"], "upstream_unreachable");
+    assert!(tenants["tenants"][1]["failing"].is_null());
+    let history = proxy.admin(Method::GET, "/api/history").await.json();
+    assert!(history["points"][0]["upstream_errors"].as_object().is_some_and(|errors| !errors.is_empty()));
+}
+
+#[tokio::test]
 async fn the_history_holds_what_was_counted_and_goes_on_from_where_it_was_read() {
     let (_talkdesk, proxy) = sample_proxy("").await;
     for path in [INVOICES, INVOICES, "/organizations/soylent/express/invoices"] {
