@@ -200,7 +200,7 @@
     points.forEach((point) => add(results, point.cache));
     const rate = (point) => (point.seconds > 0 ? point.requests / point.seconds : 0);
     const top = Math.max(0.1, ...points.filter((point) => point.seconds >= 1).map(rate));
-    const words = `${plural(requests, 'request')}, up to ${top.toFixed(top < 10 ? 1 : 0)} a second; hit ratio ${percent(cheap(results), sum(results))}`;
+    const words = requests === 0 ? 'No request yet.' : `${plural(requests, 'request')}, up to ${top.toFixed(top < 10 ? 1 : 0)} a second; hit ratio ${percent(cheap(results), sum(results))}`;
     say('traffic-words', words);
     const area = canvas('traffic', 210, words), left = 34, right = 38, { picture, width } = area;
     const bottom = axis(area, left, right, time), x = (at) => left + (width - left - right) * Math.max(0, (at - time.from) / time.length);
