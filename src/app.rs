@@ -15,7 +15,7 @@ use crate::client::{NoTrust, outbound};
 use crate::clock::Clock;
 use crate::config::{Config, Server};
 use crate::domain::learned::Learned;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, history};
 use crate::proxy::Proxy;
 use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
@@ -151,6 +151,7 @@ impl App {
         metrics.config_last_reload_successful.set(1);
         let loaded = clock.now().wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.config_last_reload_success_timestamp.set(loaded.as_secs_f64());
+        metrics.history.begin(clock.now(), &metrics.reading());
         let audit = match &config.log.audit {
             Some(path) => {
                 AuditLog::start(path, &metrics).map_err(|error| StartError::AuditLog(path.clone(), error))?
@@ -248,6 +249,14 @@ impl App {
             }
         };
         tokio::spawn(async move { ended.run_until_cancelled(tidying).await });
+        let (ended, proxy) = (self.background.clone(), Arc::clone(&self.proxy));
+        let remembering = async move {
+            loop {
+                proxy.clock.sleep(history::INTERVAL).await;
+                proxy.metrics.history.record(proxy.clock.now(), &proxy.metrics.reading());
+            }
+        };
+        tokio::spawn(async move { ended.run_until_cancelled(remembering).await });
         if self.proxy.snapshot().config.server.watch {
             let watching = Arc::clone(&self.reloader).watch(self.proxy.clock.clone());
             let ended = self.background.clone();

@@ -1,33 +1,75 @@
 //! What the proxy knows, as JSON: tenants, credentials, cache. Never a secret, never a token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Reply;
+use super::failing::{Decisions, Ways, failing};
 use crate::access_log::timestamp;
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask, Denial};
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
+use crate::limit::gate::Refused;
+use crate::metrics::history::Asked;
+use crate::metrics::reading::Counts;
 use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
 use crate::proxy::snapshot::Snapshot;
 
-/// Every tenant, and what each may ask for.
+/// Every tenant, what each may ask for, what it asked, and whether it fails.
 pub(super) fn tenants(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
+    let ways = Ways::of(&snapshot);
+    let counted = Counted::of(proxy, now);
     let tenants: Vec<_> = known_tenants(proxy, &snapshot)
         .iter()
-        .map(|tenant| describe(tenant, proxy, &snapshot, now))
+        .map(|tenant| {
+            let decide = |endpoint| decide(tenant, endpoint, proxy, &snapshot, now);
+            let decisions: Decisions =
+                snapshot.endpoints.iter().map(|endpoint| (Arc::clone(endpoint), decide(endpoint))).collect();
+            let mut described = describe(tenant, &decisions, &snapshot);
+            described["failing"] = failing(tenant, &decisions, &ways, proxy, &snapshot);
+            counted.add_to(&mut described, &tenant.label, now);
+            described
+        })
         .collect();
     Reply::json(StatusCode::OK, &json!({ "tenants": tenants }))
 }
 
+/// What is counted by tenant.
+struct Counted {
+    requests: BTreeMap<String, Counts>,
+    upstream: Counts,
+    asked: HashMap<Arc<str>, Asked>,
+}
+
+impl Counted {
+    fn of(proxy: &Proxy, now: Now) -> Self {
+        let reading = proxy.metrics.reading();
+        Self {
+            requests: reading.by_both("tenant_requests_total", "tenant", "outcome"),
+            upstream: reading.by("tenant_upstream_requests_total", "tenant"),
+            asked: proxy.metrics.history.asked(now, &reading),
+        }
+    }
+
+    /// Null where the tenant has no series of its own.
+    fn add_to(&self, described: &mut Value, label: &str, now: Now) {
+        described["requests"] = json!(self.requests.get(label));
+        described["upstream_requests"] = json!(self.upstream.get(label));
+        described["asked_last"] = self.asked.get(label).map_or(
+            Value::Null,
+            |asked| json!({ "at": timestamp(now.wall_at(asked.at)), "outcome": &*asked.outcome }),
+        );
+    }
+}
+
 /// The tenants of the configuration, then those that were learned.
-pub(super) fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenant>> {
+fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenant>> {
     let mut tenants: Vec<_> = snapshot.config.tenants.iter().cloned().collect();
     let mut learned = proxy.learned.instances();
     learned.retain(|tenant| {
@@ -39,12 +81,11 @@ pub(super) fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenan
     tenants
 }
 
-fn describe(tenant: &Arc<Tenant>, proxy: &Proxy, snapshot: &Snapshot, now: Now) -> Value {
-    let endpoints: BTreeMap<_, _> = snapshot
-        .endpoints
+fn describe(tenant: &Arc<Tenant>, decisions: &Decisions, snapshot: &Snapshot) -> Value {
+    let verdicts = decisions
         .iter()
-        .map(|endpoint| (endpoint.name.to_string(), verdict(tenant, endpoint, proxy, snapshot, now)))
-        .collect();
+        .map(|(endpoint, decision)| (endpoint.name.to_string(), verdict(tenant, decision, snapshot)));
+    let endpoints: BTreeMap<_, _> = verdicts.collect();
     let (kind, organization, account_id, plan) = match &tenant.kind {
         TenantKind::Organization(organization) => {
             ("organization", Some(organization.name.to_string()), None, None)
@@ -70,25 +111,19 @@ fn describe(tenant: &Arc<Tenant>, proxy: &Proxy, snapshot: &Snapshot, now: Now) 
 }
 
 /// Whether the tenant may ask an endpoint; with which credential, or why not.
-fn verdict(
-    tenant: &Arc<Tenant>,
-    endpoint: &Arc<Endpoint>,
-    proxy: &Proxy,
-    snapshot: &Snapshot,
-    now: Now,
-) -> Value {
-    match decide(tenant, endpoint, proxy, snapshot, now) {
+fn verdict(tenant: &Tenant, decision: &Result<TenantName, Denial>, snapshot: &Snapshot) -> Value {
+    match decision {
         Ok(owner) => json!({ "entitled": true, "credential": owner.to_string() }),
         Err(denial) => {
-            let told =
-                Rejection::Denied(denial).told(Some(&tenant.label), snapshot.config.server.denial_status);
+            let told = Rejection::Denied(denial.clone())
+                .told(Some(&tenant.label), snapshot.config.server.denial_status);
             json!({ "entitled": false, "reason": told.code, "message": told.what, "remedy": told.remedy })
         }
     }
 }
 
 /// The owner of the credential with which the tenant may ask an endpoint.
-pub(super) fn decide(
+fn decide(
     tenant: &Arc<Tenant>,
     endpoint: &Arc<Endpoint>,
     proxy: &Proxy,
@@ -106,13 +141,19 @@ pub(super) fn decide(
 pub(super) fn credentials(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
     let time = |instant| timestamp(now.wall_at(instant));
+    let requests = proxy.metrics.reading().by_both("token_requests_total", "tenant", "result");
     let credentials: Vec<_> = snapshot
         .origins()
         .map(|origin| {
             let (credential, status) = (origin.tokens.credential(), origin.tokens.status());
-            let paused = origin.gate.paused().is_some();
+            let owner = credential.owner.to_string();
+            let pause = match origin.gate.paused() {
+                Some(Refused::Paused { rest, .. }) => Some(time(now.after(rest))),
+                Some(Refused::Limited { .. }) | None => None,
+            };
             json!({
-                "credential": credential.owner.to_string(),
+                "token_requests": requests.get(&owner),
+                "credential": owner,
                 "client_id": credential.client_id.as_str(),
                 "token_url": &*credential.token_url,
                 "api_url": &*credential.api_origin,
@@ -122,7 +163,9 @@ pub(super) fn credentials(proxy: &Proxy) -> Reply {
                 "scopes": status.scopes,
                 "last_error": status.error.map(|error| error.to_string()),
                 "next_attempt": status.next_attempt.map(time),
-                "paused": paused,
+                "paused": pause.is_some(),
+                "paused_until": pause,
+                "unreachable": origin.health.is_down(),
                 "waiting": origin.gate.waiting(),
             })
         })

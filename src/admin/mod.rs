@@ -9,6 +9,8 @@ mod api;
 mod audit;
 mod entitlement;
 mod entries;
+mod failing;
+mod history;
 mod page;
 mod parameters;
 mod purge;
@@ -21,7 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -57,6 +61,7 @@ pub enum Scope {
 struct Reply {
     status: StatusCode,
     kind: &'static str,
+    policy: &'static str,
     body: Vec<u8>,
 }
 
@@ -124,11 +129,13 @@ impl Admin {
             return Ok(reply);
         }
         let reply = match path {
-            "/" => Reply::html(page::status(&self.proxy)),
+            "/" => Reply::page(),
             "/livez" => Reply::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/api/tenants" => api::tenants(&self.proxy),
+            "/api/status" => history::status(&self.proxy),
+            "/api/history" => history::history(&self.proxy, head.uri.query()),
             "/api/credentials" => api::credentials(&self.proxy),
             "/api/cache" if is_read => api::cache(&self.proxy),
             "/api/cache" => return Err("GET, HEAD, DELETE"),
@@ -162,6 +169,7 @@ impl Admin {
         Reply {
             status: StatusCode::OK,
             kind: "text/plain; version=0.0.4; charset=utf-8",
+            policy: POLICY,
             body: self.proxy.metrics.text().into_bytes(),
         }
     }
@@ -194,7 +202,13 @@ impl Reply {
     fn json(status: StatusCode, value: &serde_json::Value) -> Self {
         let mut body = serde_json::to_vec_pretty(value).unwrap_or_default();
         body.push(b'\n');
-        Self { status, kind: "application/json", body }
+        Self { status, kind: "application/json", policy: POLICY, body }
+    }
+
+    /// As short as can be, for what is long.
+    fn compact(value: &serde_json::Value) -> Self {
+        let body = value.to_string().into_bytes();
+        Self { status: StatusCode::OK, kind: "application/json", policy: POLICY, body }
     }
 
     fn error(status: StatusCode, code: &str, message: &str) -> Self {
@@ -213,16 +227,21 @@ impl Reply {
         Ok(Self::error(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is nothing here; see /, /metrics, /livez, /readyz, /api/tenants, /api/credentials, /api/cache, /api/cache/entries and /api/reload",
+            "there is nothing here; see /, /metrics, /livez, /readyz, /api/status, /api/history, /api/tenants, /api/credentials, /api/cache, /api/cache/entries and /api/reload",
         ))
     }
 
     fn text(status: StatusCode, text: &str) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+        Self { status, kind: "text/plain; charset=utf-8", policy: POLICY, body: text.as_bytes().to_vec() }
     }
 
-    fn html(page: String) -> Self {
-        Self { status: StatusCode::OK, kind: "text/html; charset=utf-8", body: page.into_bytes() }
+    fn page() -> Self {
+        Self {
+            status: StatusCode::OK,
+            kind: "text/html; charset=utf-8",
+            policy: &page::POLICY,
+            body: page::PAGE.as_bytes().to_vec(),
+        }
     }
 
     fn into_response(self, method: &Method) -> Response<Body> {
@@ -234,6 +253,7 @@ impl Reply {
         for (name, value) in OWN_FIELDS {
             fields.insert(name, HeaderValue::from_static(value));
         }
+        fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(self.policy));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if *method != Method::HEAD {
             *response.body_mut() = Body::Full(self.body.into());
@@ -243,12 +263,11 @@ impl Reply {
 }
 
 /// What keeps browsers from making something else of an answer.
-const OWN_FIELDS: [(&str, &str); 4] = [
+const OWN_FIELDS: [(&str, &str); 3] = [
     ("x-content-type-options", "nosniff"),
     ("cross-origin-resource-policy", "same-origin"),
     ("x-frame-options", "DENY"),
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-    ),
 ];
+
+/// What an answer may do that is no page: nothing.
+const POLICY: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";

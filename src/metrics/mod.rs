@@ -6,6 +6,8 @@
 //! [`EndpointMetrics`] and [`TenantMetrics`].
 
 mod handles;
+pub mod history;
+pub mod reading;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
@@ -14,6 +16,9 @@ use prometheus::{
 
 pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
 
+use history::History;
+use reading::Reading;
+
 /// The prefix of every name.
 pub const PREFIX: &str = "billing_insights_proxy_";
 
@@ -21,6 +26,8 @@ pub const PREFIX: &str = "billing_insights_proxy_";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What moved in the last hour.
+    pub history: History,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
     /// Requests being answered.
@@ -66,7 +73,7 @@ pub struct Metrics {
 }
 
 /// From a hit in memory to a request that runs into its deadline, in seconds.
-const REQUEST_SECONDS: [f64; 14] =
+pub const REQUEST_SECONDS: [f64; 14] =
     [0.0001, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 /// From a near token endpoint to one that does not answer, in seconds.
@@ -212,6 +219,7 @@ impl Metrics {
                 "Audit log lines dropped because they could not be written in time, or at all.",
             ),
             registry,
+            history: History::default(),
         }
         .with_zeros()
     }
@@ -252,6 +260,12 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+
+    /// What all series are now.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading::new(self.registry.gather())
     }
 
     /// Counts a request refused before anything went upstream.

@@ -182,7 +182,8 @@ def shown(url):
     """The page as the browser has it once it is loaded, and what the browser complained of."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         done = subprocess.run(
-            chromium(profile, "--enable-logging=stderr", "--dump-dom", url),
+            # Ten seconds of the page's own time, which are over at once, for its script to ask and draw.
+            chromium(profile, "--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom", url),
             stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False,
         )
     return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

@@ -216,6 +216,7 @@ async fn a_method_that_a_path_does_not_know_is_refused() {
 
 #[rstest]
 #[case::rebound("GET", "/api/tenants", "evil.example", "", "421")]
+#[case::rebound_at_the_history("GET", "/api/history", "evil.example", "", "421")]
 #[case::rebound_at_the_page("GET", "/", "evil.example", "", "421")]
 #[case::rebound_purge("DELETE", "/api/cache", "evil.example", "", "421")]
 #[case::foreign_page("DELETE", "/api/cache", "127.0.0.1", "Origin: https://evil.example\r\n", "403")]
@@ -273,6 +274,8 @@ async fn the_third_listener_has_metrics_and_health_alone() {
         ("GET", "/livez", "200"),
         ("GET", "/readyz", "200"),
         ("GET", "/", "404"),
+        ("GET", "/api/status", "404"),
+        ("GET", "/api/history", "404"),
         ("GET", "/api/tenants", "404"),
         ("GET", "/api/credentials", "404"),
         ("GET", "/api/cache", "404"),
@@ -296,23 +299,152 @@ async fn the_planes_do_not_answer_for_each_other() {
 }
 
 #[tokio::test]
-async fn the_status_page_says_what_fails_and_escapes_what_others_wrote() {
+async fn the_status_page_is_one_document_that_may_load_nothing() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    let reply = proxy.admin(Method::GET, "/").await;
+    assert_eq!((reply.status, reply.field("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    let policy = reply.field("content-security-policy");
+    for part in [
+        "default-src 'none'; ",
+        "style-src 'sha256-",
+        "script-src 'sha256-",
+        "connect-src 'self'; ",
+        "form-action 'none'; ",
+        "base-uri 'none'; ",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(part), "{part}: {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    assert_eq!((reply.field("x-frame-options"), reply.field("cache-control")), ("DENY", "no-store"));
+    let page = reply.text();
+    assert!(!page.contains("acme"), "nothing of anybody is in the document itself");
+    let other = proxy.admin(Method::GET, "/api/status").await;
+    assert!(!other.field("content-security-policy").contains("sha256"), "what is no page may do nothing");
+}
+
+#[tokio::test]
+async fn every_tenant_that_fails_is_told_with_its_reason() {
     let (talkdesk, proxy) = sample_proxy("").await;
-    assert!(page(&proxy, "/").await.contains("No credential is failing."));
-    let body = serde_json::json!({
-        "error": "invalid_client",
-        "error_description": "<script>alert('1')</script>\"&",
-    });
-    let kind = FaultKind::Status { status: 401, retry_after: None, body: Some(body) };
+    let failing = async || {
+        let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+        let tenants = tenants["tenants"].as_array().expect("a list").clone();
+        let one = |tenant: &serde_json::Value| (tenant["tenant"].clone(), tenant["failing"].clone());
+        tenants.iter().map(one).collect::<Vec<_>>()
+    };
+    let of = |all: &[(serde_json::Value, serde_json::Value)], name: &str| {
+        all.iter().find(|(tenant, _)| tenant == name).expect("the tenant").1.clone()
+    };
+    let all = failing().await;
+    assert_eq!(of(&all, "instances/initech")["reason"], "reseller_sold");
+    assert_eq!(of(&all, "organizations/soylent")["reason"], "tenant_disabled");
+    assert!(of(&all, "organizations/acme").is_null(), "{all:?}");
+    assert!(of(&all, "instances/josephpinetrees").is_null(), "organization_only is no failure");
+    let refused = serde_json::json!({ "error": "invalid_client", "error_description": "<b>unknown" });
+    let kind = FaultKind::Status { status: 401, retry_after: None, body: Some(refused) };
     talkdesk.control().inject(Fault::once(Target::Token, kind)).expect("a fault");
     proxy.get(INVOICES).await.assert_problem(502, "credential_rejected");
-    let reply = proxy.admin(Method::GET, "/").await;
-    let page = reply.text();
-    assert!(page.contains("<strong>organizations/acme</strong>: "), "{page}");
-    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot;&amp;"), "{page}");
-    assert!(!page.contains("<script"), "{page}");
-    assert!(page.contains(">reseller_sold<") && page.contains(">entitled<"), "{page}");
-    assert!(reply.field("content-security-policy").contains("default-src 'none'"));
-    assert_eq!(reply.field("x-frame-options"), "DENY");
-    assert!(!page.contains("://"), "nothing is loaded from elsewhere");
+    let all = failing().await;
+    for tenant in ["organizations/acme", "instances/josephpinetrees"] {
+        let failing = of(&all, tenant);
+        assert_eq!((&failing["reason"], &failing["serving"]), (&"credential_rejected".into(), &false.into()));
+        assert!(failing["message"].as_str().expect("words").contains("<b>unknown"), "{failing}");
+    }
+    proxy.advance(Duration::from_mins(20));
+    proxy.get(INVOICES).await;
+    assert!(of(&failing().await, "organizations/acme").is_null());
+}
+
+#[tokio::test]
+async fn a_pause_is_told_of_its_credential_and_of_every_tenant_on_it() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let kind = FaultKind::Status { status: 429, retry_after: Some("60".into()), body: None };
+    talkdesk.control().inject(Fault::once(Target::Api, kind)).expect("a fault");
+    proxy.get(INVOICES).await;
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    let failing = |name: &str| {
+        let all = tenants["tenants"].as_array().expect("a list");
+        all.iter().find(|one| one["tenant"] == name).expect("the tenant")["failing"]["reason"].clone()
+    };
+    assert_eq!(failing("instances/josephpinetrees"), "upstream_rate_limited");
+    assert!(failing("organizations/northwind").is_null());
+    let credentials = proxy.admin(Method::GET, "/api/credentials").await.json();
+    let acme = &credentials["credentials"][0];
+    assert!(acme["paused"] == true && acme["paused_until"].is_string(), "{acme}");
+    let events = proxy.admin(Method::GET, "/api/history").await.json()["events"].clone();
+    let kinds: Vec<_> = events.as_array().expect("a list").iter().map(|one| one["kind"].clone()).collect();
+    assert_eq!(kinds, ["token", "paused"]);
+}
+
+#[tokio::test]
+async fn a_tenant_whose_new_secret_is_wrong_fails_while_its_old_token_serves() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    std::fs::write(talkdesk.folder.path().join("acme-client-secret"), "another-secret").expect("written");
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    let failing = &tenants["tenants"][0]["failing"];
+    assert_eq!((&failing["reason"], &failing["serving"]), (&"credential_rejected".into(), &true.into()));
+    assert_eq!(proxy.get("/organizations/acme/express/products").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_way_that_is_down_is_told_of_the_tenants_on_it() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let fault = Fault { count: 20, ..Fault::once(Target::Api, FaultKind::Close) };
+    talkdesk.control().inject(fault).expect("a fault");
+    proxy.get(INVOICES).await.assert_problem(502, "upstream_unreachable");
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    assert_eq!(tenants["tenants"][0]["failing"]["reason"], "upstream_unreachable");
+    assert!(tenants["tenants"][1]["failing"].is_null());
+    let history = proxy.admin(Method::GET, "/api/history").await.json();
+    assert!(history["points"][0]["upstream_errors"].as_object().is_some_and(|errors| !errors.is_empty()));
+}
+
+#[tokio::test]
+async fn the_history_holds_what_was_counted_and_goes_on_from_where_it_was_read() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    for path in [INVOICES, INVOICES, "/organizations/soylent/express/invoices"] {
+        proxy.get(path).await;
+    }
+    let history = async |query: &str| proxy.admin(Method::GET, &format!("/api/history{query}")).await.json();
+    let points = |history: &serde_json::Value| history["points"].as_array().expect("a list").clone();
+    let first = history("").await;
+    assert_eq!(points(&first).len(), 1, "what is not over yet: {first}");
+    let point = &points(&first)[0];
+    assert_eq!((&point["requests"], &point["upstream_requests"]), (&3.into(), &1.into()));
+    assert_eq!(point["cache"], serde_json::json!({ "hit": 1, "miss": 1 }));
+    assert_eq!(point["tenants"], serde_json::json!({ "organizations/acme": 1 }));
+    let metric = proxy.metric("http_requests_total", &[]).await;
+    assert!((metric - 3.0).abs() < 0.1, "as it is scraped: {metric}");
+    // The proxy reads itself once its clock says so.
+    let mut seen = points(&first);
+    for _ in 0..500 {
+        if seen.len() > 1 {
+            break;
+        }
+        proxy.advance(Duration::from_secs(10));
+        tokio::task::yield_now().await;
+        seen = points(&history("").await);
+    }
+    assert!(seen.len() > 1, "it does not read itself");
+    let last = seen.len() - 1;
+    assert_eq!(seen.iter().map(|point| point["requests"].as_u64().expect("a number")).sum::<u64>(), 3);
+    let rest = history(&format!("?after={}", last - 1)).await;
+    assert_eq!(points(&rest).len(), 1);
+    assert_eq!(points(&rest)[0]["number"], last);
+    assert_eq!(rest["run"], first["run"]);
+    let refused = proxy.admin(Method::GET, "/api/history?after=yesterday").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text());
+}
+
+#[tokio::test]
+async fn what_a_tenant_asked_is_told_with_when_and_how_it_ended() {
+    let (_talkdesk, proxy) = sample_proxy("").await;
+    proxy.get(INVOICES).await;
+    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+    let acme = &tenants["tenants"][0];
+    assert_eq!((&acme["upstream_requests"], &acme["requests"]["miss"]), (&1.into(), &1.into()));
+    assert_eq!(acme["asked_last"]["outcome"], "miss");
+    assert!(tenants["tenants"][1]["asked_last"].is_null());
 }

@@ -1,0 +1,95 @@
+//! Which tenant fails, and why: what whoever is woken up asks first.
+//!
+//! A tenant fails where it may ask for nothing, where its credential has no token or could not get a new one, where
+//! Talkdesk can't be reached or asks for a pause, and where one of the endpoints is refused for want of a scope or by
+//! Talkdesk. That an Instance may not ask for what is an Organization's alone is no failure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::Now;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::entitlement::Denial;
+use crate::domain::tenant::{Tenant, TenantName};
+use crate::oauth::tokens::NoToken;
+use crate::proxy::Proxy;
+use crate::proxy::origin::Origin;
+use crate::proxy::rejection::{Rejection, Told};
+use crate::proxy::snapshot::Snapshot;
+
+/// What is decided for a tenant, endpoint by endpoint.
+pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;
+
+/// The ways to the API, by the owner of their credential.
+pub(super) struct Ways(HashMap<TenantName, Arc<Origin>>);
+
+/// The denials that are a failure even where other endpoints are granted.
+const PARTIAL: [&str; 2] = ["scope_missing", "denied_by_talkdesk"];
+
+impl Ways {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let by_owner = |origin: &Arc<Origin>| (origin.tokens.credential().owner.clone(), Arc::clone(origin));
+        Self(snapshot.origins().map(by_owner).collect())
+    }
+}
+
+/// Why a tenant fails; null where it does not.
+pub(super) fn failing(
+    tenant: &Tenant,
+    decisions: &Decisions,
+    ways: &Ways,
+    proxy: &Proxy,
+    snapshot: &Snapshot,
+) -> Value {
+    let now = proxy.clock.now();
+    let told =
+        |rejection: &Rejection| rejection.told(Some(&tenant.label), snapshot.config.server.denial_status);
+    let denied = decisions.iter().filter_map(|(endpoint, decision)| {
+        let denial = decision.as_ref().err()?.clone();
+        Some((&endpoint.name, told(&Rejection::Denied(denial))))
+    });
+    let denied: Vec<_> = denied.collect();
+    let owner = decisions.iter().find_map(|(_, decision)| decision.as_ref().ok());
+    let Some(owner) = owner else {
+        return denied.first().map_or(Value::Null, |(_, told)| one(told, &[], false));
+    };
+    if let Some((told, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, told)) {
+        return one(&told, &[], serving);
+    }
+    let Some(code) = denied.iter().map(|(_, told)| told.code).find(|code| PARTIAL.contains(code)) else {
+        return Value::Null;
+    };
+    let of_code: Vec<_> = denied.iter().filter(|(_, told)| told.code == code).collect();
+    let endpoints: Vec<_> = of_code.iter().map(|(name, _)| &***name).collect();
+    of_code.first().map_or(Value::Null, |(_, told)| one(told, &endpoints, true))
+}
+
+/// What is wrong with a credential or with the way to Talkdesk; and whether the tenant is served all the same.
+fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Option<(Told, bool)> {
+    let status = origin.tokens.status();
+    if let Some(error) = status.error {
+        let retry_in = status.next_attempt.map_or(Duration::ZERO, |next| now.until(next));
+        return Some((told(&Rejection::NoToken(NoToken { error, retry_in })), status.usable_until.is_some()));
+    }
+    if let Some(refused) = origin.gate.paused() {
+        return Some((told(&Rejection::from(refused)), false));
+    }
+    origin.health.is_down().then(|| {
+        let timeout = told(&Rejection::UpstreamTimeout);
+        let what = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
+        (Told { code: "upstream_unreachable", what, ..timeout }, false)
+    })
+}
+
+fn one(told: &Told, endpoints: &[&str], serving: bool) -> Value {
+    json!({
+        "reason": told.code,
+        "message": told.what,
+        "remedy": told.remedy,
+        "endpoints": endpoints,
+        "serving": serving,
+    })
+}

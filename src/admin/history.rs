@@ -1,0 +1,120 @@
+//! `GET /api/history`: the last hour, for pictures; and `GET /api/status`: the sums since the start.
+//!
+//! Times are Unix times in milliseconds. With `after=N` there are only the points and events after point N, so that
+//! whoever looks every few seconds is not sent the hour again each time; `run` tells one process from the next.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::{Reply, parameters};
+use crate::access_log::timestamp;
+use crate::clock::Now;
+use crate::metrics::history::{EVENTS, Event, EventKind, INTERVAL, LENGTH, Moved, POINTS, Point, TENANTS};
+use crate::metrics::{PREFIX, REQUEST_SECONDS};
+use crate::proxy::Proxy;
+
+/// The points and events that are kept.
+pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
+    let mut from = 0;
+    let read = parameters::each(query.unwrap_or_default(), &["after"], |_, value| {
+        let after: u64 = value.parse().map_err(|_| format!("`after={value}` is no point's number"))?;
+        from = after.saturating_add(1);
+        Ok(())
+    });
+    if let Err(message) = read {
+        return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
+    }
+    let now = proxy.clock.now();
+    let view = proxy.metrics.history.view(now, &proxy.metrics.reading());
+    let points: Vec<_> =
+        view.points.iter().filter(|point| point.number >= from).map(|one| point(one, now)).collect();
+    let events: Vec<_> =
+        view.events.iter().filter(|event| event.point >= from).map(|one| event(one, now)).collect();
+    Reply::compact(&json!({
+        "run": proxy.metrics.history.run().to_string(),
+        "now": unix(now, now.monotonic),
+        "interval_seconds": INTERVAL.as_secs(),
+        "kept": {
+            "seconds": LENGTH.as_secs(),
+            "points": POINTS,
+            "tenants_of_a_point": TENANTS,
+            "events": EVENTS,
+            "events_dropped": view.events_dropped,
+        },
+        "latency_bounds_seconds": REQUEST_SECONDS,
+        "points": points,
+        "events": events,
+    }))
+}
+
+fn point(point: &Point, now: Now) -> Value {
+    json!({
+        "number": point.number,
+        "at": unix(now, point.at),
+        "seconds": point.length.as_secs_f64(),
+        "requests": point.requests,
+        "failed": point.failed,
+        "cache": object(&point.cache),
+        "latency": point.bands,
+        "upstream_requests": point.upstream,
+        "tenants": object(&point.tenants),
+        "tenants_rest": point.tenants_rest,
+        "upstream_errors": object(&point.errors),
+    })
+}
+
+fn event(event: &Event, now: Now) -> Value {
+    let (kind, until, result) = match &event.kind {
+        EventKind::Token { until } => ("token", Some(*until), None),
+        EventKind::TokenFailed { result } => ("token_failed", None, Some(&**result)),
+        EventKind::Paused { until } => ("paused", Some(*until), None),
+        EventKind::Reloaded => ("reloaded", None, None),
+        EventKind::ReloadRefused => ("reload_refused", None, None),
+    };
+    json!({
+        "point": event.point,
+        "at": unix(now, event.at),
+        "kind": kind,
+        "credential": &*event.owner,
+        "count": event.count,
+        "until": until.map(|until| unix(now, until)),
+        "result": result,
+    })
+}
+
+fn object(moved: &Moved) -> Map<String, Value> {
+    moved.iter().map(|(name, count): &(Arc<str>, u64)| (name.to_string(), (*count).into())).collect()
+}
+
+fn unix(now: Now, instant: Instant) -> u64 {
+    let since = now.wall_at(instant).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+/// What runs, and what its counters say since it was started: the sums that a scrape would make.
+pub(super) fn status(proxy: &Proxy) -> Reply {
+    let reading = proxy.metrics.reading();
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "as_of": timestamp(proxy.clock.now().wall),
+            "exposed": proxy.snapshot().config.server.exposed(),
+            "metrics_prefix": PREFIX,
+            "requests": reading.sum("http_requests_total"),
+            "failed": reading.sum_where("http_requests_total", "status", "5"),
+            "cache": reading.by("cache_requests_total", "result"),
+            "cache_by_endpoint": reading.by_both("cache_requests_total", "endpoint", "result"),
+            "not_stored": reading.by("cache_not_stored_total", "reason"),
+            "evictions": reading.by("cache_evictions_total", "cause"),
+            "latency": reading.bands("http_request_duration_seconds"),
+            "upstream_requests": reading.sum("upstream_requests_total"),
+            "upstream_errors": reading.by("upstream_errors_total", "kind"),
+            "limits": reading.by_both("rate_limit_decisions_total", "limit", "decision"),
+            "denied": reading.by("requests_denied_total", "reason"),
+        }),
+    )
+}

@@ -1,0 +1,389 @@
+//! The last hour, in bounded memory: what moved from one reading of the series to the next.
+//!
+//! Prometheus keeps more and for longer; this is for whoever has none at hand at three in the morning. Nothing is
+//! added to the path of a request: every [`INTERVAL`] all series are read, and what they differ by is kept. Lengths and
+//! order are by the monotonic clock, so a system clock that is set back loses and doubles nothing.
+//!
+//! # What it takes
+//!
+//! At most [`POINTS`] points with [`TENANTS`] tenants each, and [`EVENTS`] events: below [`MOST_BYTES`] in all. Beside
+//! that stands the last reading, which is as large as the registry's own series. Tenants beyond those that moved most
+//! are counted together, and the oldest events give way first; both are said.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::reading::{Counts, Reading};
+use crate::clock::Now;
+
+/// How often the series are read.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+/// The most points that are kept: an hour of them.
+pub const POINTS: usize = 360;
+/// For how long a point is kept at most.
+pub const LENGTH: Duration = Duration::from_hours(1);
+/// The most tenants that a point tells apart.
+pub const TENANTS: usize = 64;
+/// The most events that are kept.
+pub const EVENTS: usize = 4096;
+/// What points and events take together at most, names not counted: those are shared.
+pub const MOST_BYTES: usize = 2 << 20;
+
+/// The history of one proxy.
+#[derive(Debug)]
+pub struct History {
+    run: u64,
+    state: Mutex<State>,
+}
+
+/// Numbers by name; only those that moved.
+pub type Moved = Vec<(Arc<str>, u64)>;
+
+/// What happened between two readings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Counts up by one from point to point.
+    pub number: u64,
+    /// When the second reading was.
+    pub at: Instant,
+    /// How long after the first.
+    pub length: Duration,
+    /// Requests answered.
+    pub requests: u64,
+    /// Those answered with an error of ours or Talkdesk's (5xx).
+    pub failed: u64,
+    /// What the cache did, by result.
+    pub cache: Moved,
+    /// Requests answered, by how long that took: the bands of `http_request_duration_seconds`.
+    pub bands: Vec<u64>,
+    /// Requests sent to the API.
+    pub upstream: u64,
+    /// Those requests by tenant: the [`TENANTS`] with the most.
+    pub tenants: Moved,
+    /// Those of all other tenants.
+    pub tenants_rest: u64,
+    /// Requests to the API without a usable answer, by kind.
+    pub errors: Moved,
+}
+
+/// Something that happened to a credential, or to the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The point in which it was seen.
+    pub point: u64,
+    /// When it was seen, up to an [`INTERVAL`] after it happened.
+    pub at: Instant,
+    /// What it was.
+    pub kind: EventKind,
+    /// Whose credential; empty where it is nobody's.
+    pub owner: Arc<str>,
+    /// How often it happened.
+    pub count: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A token was fetched.
+    Token {
+        /// When its life ends.
+        until: Instant,
+    },
+    /// A token was asked for in vain.
+    TokenFailed {
+        /// The result, as `token_requests_total` has it.
+        result: Arc<str>,
+    },
+    /// Talkdesk asked for a pause.
+    Paused {
+        /// When it ends.
+        until: Instant,
+    },
+    /// A configuration was loaded.
+    Reloaded,
+    /// A configuration was refused.
+    ReloadRefused,
+}
+
+/// How a tenant's requests ended when it asked last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When that was seen.
+    pub at: Instant,
+    /// The gravest of the endings between two readings.
+    pub outcome: Arc<str>,
+}
+
+/// What is known at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The points that are kept, oldest first; the last one is what happened since the last reading, and changes.
+    pub points: Vec<Point>,
+    /// The events that are kept, oldest first.
+    pub events: Vec<Event>,
+    /// Events that gave way to newer ones.
+    pub events_dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    before: Totals,
+    read: Option<Instant>,
+    next: u64,
+    points: VecDeque<Point>,
+    events: VecDeque<Event>,
+    events_dropped: u64,
+    asked: HashMap<Arc<str>, Asked>,
+    names: HashSet<Arc<str>>,
+}
+
+/// A reading, reduced to what the history is made of.
+#[derive(Debug, Default)]
+struct Totals {
+    requests: u64,
+    failed: u64,
+    cache: Named,
+    bands: Vec<u64>,
+    upstream: u64,
+    tenants: Named,
+    outcomes: BTreeMap<Arc<str>, Named>,
+    errors: Named,
+    tokens: BTreeMap<Arc<str>, Named>,
+    token_ends: BTreeMap<String, f64>,
+    paused_until: BTreeMap<String, f64>,
+    loaded_at: f64,
+    reload_worked: bool,
+}
+
+type Named = BTreeMap<Arc<str>, u64>;
+
+/// What two readings differ by.
+struct Difference {
+    point: Point,
+    events: Vec<Event>,
+    asked: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// From the gravest down.
+const OUTCOMES: [&str; 5] = ["error", "denied", "miss", "stale", "hit"];
+
+impl Default for History {
+    fn default() -> Self {
+        Self { run: fastrand::u64(..), state: Mutex::default() }
+    }
+}
+
+impl History {
+    /// Another number for every process: points of another run are not this one's.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Goes on from this reading: what was before it is in no point.
+    pub fn begin(&self, now: Now, reading: &Reading) {
+        let mut state = self.state();
+        state.before = Totals::of(reading, &mut HashSet::new());
+        state.read = Some(now.monotonic);
+    }
+
+    /// Keeps what happened since the last reading.
+    pub fn record(&self, now: Now, reading: &Reading) {
+        let state = &mut *self.state();
+        let totals = Totals::of(reading, &mut state.names);
+        let Difference { point, events, asked } = state.difference(&totals, now);
+        for (tenant, outcome) in asked {
+            state.asked.insert(tenant, Asked { at: now.monotonic, outcome });
+        }
+        state.asked.retain(|tenant, _| totals.outcomes.contains_key(tenant));
+        state.points.push_back(point);
+        state.events.extend(events);
+        let is_old = |at: Instant| now.since(at) > LENGTH;
+        while state.points.len() > POINTS || state.points.front().is_some_and(|point| is_old(point.at)) {
+            state.points.pop_front();
+        }
+        while state.events.front().is_some_and(|event| is_old(event.at)) {
+            state.events.pop_front();
+        }
+        while state.events.len() > EVENTS {
+            state.events.pop_front();
+            state.events_dropped += 1;
+        }
+        state.before = totals;
+        state.read = Some(now.monotonic);
+        state.next += 1;
+        // Names that only old points had.
+        state.names.retain(|name| Arc::strong_count(name) > 1);
+    }
+
+    /// What is kept, with what happened since the last reading. Nothing of that is kept by looking.
+    #[must_use]
+    pub fn view(&self, now: Now, reading: &Reading) -> View {
+        let state = &mut *self.state();
+        let totals = Totals::of(reading, &mut state.names);
+        let since = state.difference(&totals, now);
+        View {
+            points: state.points.iter().cloned().chain([since.point]).collect(),
+            events: state.events.iter().cloned().chain(since.events).collect(),
+            events_dropped: state.events_dropped,
+        }
+    }
+
+    /// When each tenant asked last, as far as that is known.
+    #[must_use]
+    pub fn asked(&self, now: Now, reading: &Reading) -> HashMap<Arc<str>, Asked> {
+        let state = &mut *self.state();
+        let totals = Totals::of(reading, &mut state.names);
+        let mut asked = state.asked.clone();
+        for (tenant, outcome) in state.difference(&totals, now).asked {
+            asked.insert(tenant, Asked { at: now.monotonic, outcome });
+        }
+        asked
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What happened from the last reading to this one.
+    fn difference(&self, totals: &Totals, now: Now) -> Difference {
+        let before = &self.before;
+        let mut tenants = moved(&totals.tenants, &before.tenants);
+        tenants.sort_by_key(|(_, count)| Reverse(*count));
+        let rest = tenants.split_off(tenants.len().min(TENANTS));
+        tenants.shrink_to_fit();
+        let bands = totals.bands.iter().enumerate();
+        let point = Point {
+            number: self.next,
+            at: now.monotonic,
+            length: self.read.map(|read| now.since(read)).unwrap_or_default(),
+            requests: totals.requests.saturating_sub(before.requests),
+            failed: totals.failed.saturating_sub(before.failed),
+            cache: moved(&totals.cache, &before.cache),
+            bands: bands
+                .map(|(place, end)| end.saturating_sub(before.bands.get(place).copied().unwrap_or_default()))
+                .collect(),
+            upstream: totals.upstream.saturating_sub(before.upstream),
+            tenants,
+            tenants_rest: rest.iter().map(|(_, count)| count).sum(),
+            errors: moved(&totals.errors, &before.errors),
+        };
+        Difference { point, events: self.events(totals, now), asked: asked(totals, before) }
+    }
+
+    fn events(&self, totals: &Totals, now: Now) -> Vec<Event> {
+        let before = &self.before;
+        let event = |kind, owner: &Arc<str>, count| Event {
+            point: self.next,
+            at: now.monotonic,
+            kind,
+            owner: Arc::clone(owner),
+            count,
+        };
+        let mut events = Vec::new();
+        let none = Named::new();
+        for (owner, results) in &totals.tokens {
+            for (result, count) in moved(results, before.tokens.get(owner).unwrap_or(&none)) {
+                let kind = if &*result == "ok" {
+                    let ends = totals.token_ends.get(&**owner).copied().unwrap_or_default();
+                    EventKind::Token { until: instant(ends, now) }
+                } else {
+                    EventKind::TokenFailed { result }
+                };
+                events.push(event(kind, owner, count));
+            }
+            let paused = totals.paused_until.get(&**owner).copied().unwrap_or_default();
+            if paused > before.paused_until.get(&**owner).copied().unwrap_or_default() {
+                events.push(event(EventKind::Paused { until: instant(paused, now) }, owner, 1));
+            }
+        }
+        let nobody = Arc::from("");
+        if totals.loaded_at > before.loaded_at && before.loaded_at > 0.0 {
+            events.push(event(EventKind::Reloaded, &nobody, 1));
+        }
+        if before.reload_worked && !totals.reload_worked {
+            events.push(event(EventKind::ReloadRefused, &nobody, 1));
+        }
+        events
+    }
+}
+
+impl Totals {
+    fn of(reading: &Reading, names: &mut HashSet<Arc<str>>) -> Self {
+        let mut by = |name, label| share(reading.by(name, label), names);
+        let cache = by("cache_requests_total", "result");
+        let tenants = by("tenant_upstream_requests_total", "tenant");
+        let errors = by("upstream_errors_total", "kind");
+        let mut of_tenants = |name, label| {
+            let found = reading.by_both(name, "tenant", label).into_iter();
+            found.map(|(tenant, counts)| (shared(&tenant, names), share(counts, names))).collect()
+        };
+        Self {
+            requests: reading.sum("http_requests_total"),
+            failed: reading.sum_where("http_requests_total", "status", "5"),
+            cache,
+            bands: reading.bands("http_request_duration_seconds"),
+            upstream: reading.sum("upstream_requests_total"),
+            tenants,
+            outcomes: of_tenants("tenant_requests_total", "outcome"),
+            errors,
+            tokens: of_tenants("token_requests_total", "result"),
+            token_ends: reading.gauges("token_expiry_timestamp_seconds", "tenant"),
+            paused_until: reading.gauges("upstream_paused_until_timestamp_seconds", "tenant"),
+            loaded_at: reading.gauges("config_last_reload_success_timestamp_seconds", "").values().sum(),
+            reload_worked: reading.sum("config_last_reload_successful") > 0,
+        }
+    }
+}
+
+fn share(counts: Counts, names: &mut HashSet<Arc<str>>) -> Named {
+    counts.into_iter().map(|(name, count)| (shared(&name, names), count)).collect()
+}
+
+/// The name as it is kept once, however many points have it.
+fn shared(name: &str, names: &mut HashSet<Arc<str>>) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = name.into();
+    names.insert(Arc::clone(&new));
+    new
+}
+
+/// Those that are more than before, by how much.
+fn moved(now: &Named, before: &Named) -> Moved {
+    let by = |(name, count): (&Arc<str>, &u64)| {
+        let more = count.saturating_sub(before.get(name).copied().unwrap_or_default());
+        (more > 0).then(|| (Arc::clone(name), more))
+    };
+    now.iter().filter_map(by).collect()
+}
+
+/// The tenants that asked, each with the gravest ending.
+fn asked(totals: &Totals, before: &Totals) -> Vec<(Arc<str>, Arc<str>)> {
+    let none = Named::new();
+    let mut asked = Vec::new();
+    for (tenant, outcomes) in &totals.outcomes {
+        let moved = moved(outcomes, before.outcomes.get(tenant).unwrap_or(&none));
+        let grave = |name: &str| OUTCOMES.iter().position(|known| *known == name);
+        if let Some((outcome, _)) = moved.into_iter().min_by_key(|(name, _)| grave(name)) {
+            asked.push((Arc::clone(tenant), outcome));
+        }
+    }
+    asked
+}
+
+/// The moment of a Unix time, in seconds, by the clock that never goes back.
+fn instant(unix: f64, now: Now) -> Instant {
+    let since_epoch = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ahead = Duration::try_from_secs_f64(unix).unwrap_or_default().saturating_sub(since_epoch);
+    now.after(ahead)
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

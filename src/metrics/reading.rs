@@ -1,0 +1,136 @@
+//! One look at every series, for whoever wants numbers and not text: the status page shows what Prometheus scrapes,
+//! because both are the same reading.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::{Bucket, Metric, MetricFamily};
+
+use super::PREFIX;
+
+/// Numbers by the value of a label.
+pub type Counts = BTreeMap<String, u64>;
+
+/// What all series were at one moment.
+pub struct Reading(Vec<MetricFamily>);
+
+impl Reading {
+    pub(super) fn new(families: Vec<MetricFamily>) -> Self {
+        Self(families)
+    }
+
+    /// The sum of all series of a counter or gauge.
+    #[must_use]
+    pub fn sum(&self, name: &str) -> u64 {
+        self.series(name).map(counted).sum()
+    }
+
+    /// The sum of those whose label has a value that begins so.
+    #[must_use]
+    pub fn sum_where(&self, name: &str, label: &str, begin: &str) -> u64 {
+        self.series(name).filter(|series| label_of(series, label).starts_with(begin)).map(counted).sum()
+    }
+
+    /// The sums by a label's value.
+    #[must_use]
+    pub fn by(&self, name: &str, label: &str) -> Counts {
+        let mut found = Counts::new();
+        for series in self.series(name) {
+            let value = label_of(series, label);
+            match found.get_mut(value) {
+                Some(sum) => *sum += counted(series),
+                None => _ = found.insert(value.to_owned(), counted(series)),
+            }
+        }
+        found
+    }
+
+    /// The sums by two labels' values, the first one outside.
+    #[must_use]
+    pub fn by_both(&self, name: &str, outer: &str, inner: &str) -> BTreeMap<String, Counts> {
+        let mut found: BTreeMap<String, Counts> = BTreeMap::new();
+        for series in self.series(name) {
+            let counts = found.entry(label_of(series, outer).to_owned()).or_default();
+            *counts.entry(label_of(series, inner).to_owned()).or_default() += counted(series);
+        }
+        found
+    }
+
+    /// Gauges by a label's value, in full.
+    #[must_use]
+    pub fn gauges(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let one = |series: &Metric| (label_of(series, label).to_owned(), series.get_gauge().get_value());
+        self.series(name).map(one).collect()
+    }
+
+    /// How many observations fell into each band of a histogram, all its series together; the last band is what lies
+    /// beyond the last bound.
+    #[must_use]
+    pub fn bands(&self, name: &str) -> Vec<u64> {
+        let mut bands = Vec::new();
+        for series in self.series(name) {
+            let histogram = series.get_histogram();
+            let buckets = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
+            let ends = buckets.map(Bucket::cumulative_count);
+            let mut below = 0;
+            for (place, end) in ends.chain([histogram.get_sample_count()]).enumerate() {
+                if bands.len() <= place {
+                    bands.push(0);
+                }
+                // A scrape may come between the counting of an observation and that of its band.
+                bands[place] += end.saturating_sub(below);
+                below = end.max(below);
+            }
+        }
+        bands
+    }
+
+    fn series(&self, name: &str) -> impl Iterator<Item = &Metric> {
+        let family = self.0.iter().find(|family| family.name().strip_prefix(PREFIX) == Some(name));
+        family.into_iter().flat_map(MetricFamily::get_metric)
+    }
+}
+
+/// The value of a counter or gauge: the one that it is not is zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are whole, and never negative"
+)]
+fn counted(series: &Metric) -> u64 {
+    (series.get_counter().get_value() + series.get_gauge().get_value()) as u64
+}
+
+fn label_of<'a>(series: &'a Metric, name: &str) -> &'a str {
+    series.get_label().iter().find(|label| label.name() == name).map_or("", |label| label.value())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use crate::metrics::{CacheResult, Metrics};
+
+    #[test]
+    fn an_observation_is_in_the_band_that_it_belongs_to() {
+        let metrics = Metrics::new();
+        let endpoint = metrics.endpoint("invoices");
+        for seconds in [0.00005, 0.0002, 0.0002, 99.0] {
+            endpoint.answered(StatusCode::OK, CacheResult::Hit, seconds);
+        }
+        metrics.endpoint("products").answered(StatusCode::OK, CacheResult::Miss, 0.0002);
+        let bands = metrics.reading().bands("http_request_duration_seconds");
+        assert_eq!(bands, [1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn sums_go_over_the_labels_that_are_not_asked_for() {
+        let metrics = Metrics::new();
+        metrics.endpoint("invoices").answered(StatusCode::OK, CacheResult::Hit, 0.1);
+        metrics.endpoint("products").answered(StatusCode::BAD_GATEWAY, CacheResult::Miss, 0.1);
+        let reading = metrics.reading();
+        assert_eq!(reading.sum("http_requests_total"), 2);
+        assert_eq!(reading.sum_where("http_requests_total", "status", "5"), 1);
+        assert_eq!(reading.by("http_requests_total", "cache")["hit"], 1);
+        assert_eq!(reading.by_both("cache_requests_total", "endpoint", "result")["products"]["miss"], 1);
+    }
+}
