@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::request::Parts;
 use ipnet::IpNet;
 
@@ -119,7 +119,7 @@ impl Guard {
                 Err(Blocked::Origin)
             };
         }
-        let site = fields.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let site = fields.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         let elsewhere = matches!(site, Some(b"cross-site" | b"same-site"));
         let has = |name: &str, value: &[u8]| fields.get(name).is_some_and(|field| field.as_bytes() == value);
         let navigation = page && has("sec-fetch-mode", b"navigate") && has("sec-fetch-dest", b"document");
@@ -127,8 +127,10 @@ impl Guard {
     }
 }
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The value of a field that is there exactly once.
-fn single<'a>(fields: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a HeaderValue> {
+fn single<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = fields.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value)
@@ -136,9 +138,12 @@ fn single<'a>(fields: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a Head
 
 /// A host without port, case and trailing dot.
 fn normalised_host(host: &str) -> String {
-    let without_port = match host.rfind(':') {
+    let is_colon = |byte: &u8| *byte == b':';
+    let bytes = host.as_bytes();
+    let without_port = match bytes.iter().rposition(is_colon) {
         Some(colon)
-            if !host[colon..].contains(']') && (host.starts_with('[') || host.find(':') == Some(colon)) =>
+            if !bytes[colon..].contains(&b']')
+                && (bytes.starts_with(b"[") || bytes.iter().position(is_colon) == Some(colon)) =>
         {
             &host[..colon]
         }

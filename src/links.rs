@@ -8,7 +8,6 @@
 //! Deliberately absent: URLs in other members (an invoice's description may name the API and stays as it is),
 //! and URLs of other hosts.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -63,10 +62,24 @@ impl Base {
     /// The base for a client that used `root` (scheme and authority), and the tenant's prefix where it used one.
     #[must_use]
     pub fn new(root: &str, prefix: Option<&str>) -> Self {
-        let mut base = String::with_capacity(root.len() + 40);
-        base.push_str(root);
+        Self::joined("", root, prefix)
+    }
+
+    /// The base for a client that speaks to this proxy itself, and called it `authority`.
+    #[must_use]
+    pub fn here(authority: &str, prefix: Option<&str>) -> Self {
+        Self::joined("http://", authority, prefix)
+    }
+
+    /// Without formatting: every answer has one.
+    fn joined(scheme: &str, rest: &str, prefix: Option<&str>) -> Self {
+        let mut base =
+            String::with_capacity(scheme.len() + rest.len() + prefix.map_or(0, |prefix| 1 + prefix.len()));
+        base.push_str(scheme);
+        base.push_str(rest);
         if let Some(prefix) = prefix {
-            let _ = write!(base, "/{prefix}");
+            base.push('/');
+            base.push_str(prefix);
         }
         Self(base.into())
     }

@@ -64,7 +64,8 @@ fn refuse_ambiguous(raw: &str, below_prefix: bool) -> Result<(), Ambiguous> {
     if !raw.starts_with('/') {
         return Err(Ambiguous("the path must begin with `/`"));
     }
-    if raw.contains("//") {
+    // Whatever else is wrong with it, two slashes are said first: what was meant can be told then.
+    if raw.as_bytes().windows(2).any(|pair| pair == b"//") {
         return Err(Ambiguous("the path has an empty segment (`//`)"));
     }
     for (position, byte) in raw.bytes().enumerate() {
@@ -77,7 +78,7 @@ fn refuse_ambiguous(raw: &str, below_prefix: bool) -> Result<(), Ambiguous> {
             _ => return Err(Ambiguous("the path has a character that must not stand in a URL")),
         }
     }
-    if raw.split('/').any(|segment| segment == "." || segment == "..") {
+    if raw.as_bytes().split(|byte| *byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
         return Err(Ambiguous("the path has a dot segment (`.` or `..`)"));
     }
     Ok(())

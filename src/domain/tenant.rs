@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::credential::Credential;
 use super::id::{AccountId, AccountName, OrganizationId};
 
@@ -95,7 +97,7 @@ pub enum DirectOrganization {
 /// The tenants of a configuration, by name.
 #[derive(Debug, Default)]
 pub struct Tenants {
-    by_name: HashMap<TenantName, Arc<Tenant>>,
+    by_name: HashMap<TenantName, Arc<Tenant>, RandomState>,
     in_order: Vec<Arc<Tenant>>,
 }
 

@@ -89,7 +89,7 @@ pub fn sanitised(response: &HeaderMap) -> HeaderMap {
 }
 
 fn copy(fields: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut copied = HeaderMap::with_capacity(fields.len());
+    let mut copied = HeaderMap::new();
     for (name, value) in fields {
         if passes(name) {
             copied.append(name, value.clone());

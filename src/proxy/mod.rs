@@ -52,13 +52,14 @@ use hyper::body::Incoming;
 use self::ask::{Ask, FlightKey};
 use self::discovery::Discovery;
 use self::entrance::Entrance;
-use self::fetched::{Content, Outcome};
+use self::fetched::{Answer, Content, Outcome};
 use self::rejection::Rejection;
 use self::replay::Recipient;
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
 use crate::audit::AuditLog;
 use crate::body::Body;
+use crate::cache::lookup::Reuse;
 use crate::cache::{Shelf, primary_key};
 use crate::clock::Clock;
 use crate::config::{Config, Rule};
@@ -182,17 +183,22 @@ impl Proxy {
             // Nothing in memory answers it, and its body would take memory, and a place for as long as it comes.
             return Err(Rejection::Overloaded);
         }
-        let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
-        visit.unread_body = false;
-        let ask = Arc::new(ask(permit, body, &head, snapshot, connection)?);
-        let found = self.lookup(&ask, now);
-        let answer = if visit.overloaded {
-            self.recall(found, &ask, now)
+        // What waits is boxed: a hit would have to find room for all that a miss takes, and move it about.
+        let body = if visit.unread_body {
+            Box::pin(request_body::read(body, &snapshot.config.upstream, &self.clock)).await?
         } else {
-            self.obtain(found, Arc::clone(&ask), now).await
+            Bytes::new()
+        };
+        visit.unread_body = false;
+        let ask = ask(permit, body, &head, snapshot, connection)?;
+        let origin = Arc::clone(&ask.origin);
+        let answer = match self.lookup(&ask, now) {
+            Reuse::Fresh(entry) if !self.is_long_refused(&ask, now) => Ok(Answer::hit(entry, now)),
+            found if visit.overloaded => self.recall(found, &ask, now),
+            found => Box::pin(self.obtain(found, Arc::new(ask), now)).await,
         };
         let answer = answer.inspect_err(|rejection| {
-            visit.rate = rejection.is_of_credentials_limit().then(|| ask.origin.used_up());
+            visit.rate = rejection.is_of_credentials_limit().then(|| origin.used_up());
         })?;
         visit.note(&answer);
         if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
@@ -206,7 +212,7 @@ impl Proxy {
             clock: &self.clock,
         };
         let from_cache = answer.status.hit || answer.status.collapsed;
-        recipient.answer(answer.content, &ask.origin.links, from_cache)
+        recipient.answer(answer.content, &origin.links, from_cache)
     }
 
     /// Who the request is for.
@@ -345,7 +351,7 @@ fn links_base(head: &Parts, snapshot: &Snapshot, prefix: Option<&str>) -> crate:
     }
     // The guard has made sure that there is one Host, of harmless characters.
     let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    crate::links::Base::new(&format!("http://{}", host.unwrap_or_default()), prefix)
+    crate::links::Base::here(host.unwrap_or_default(), prefix)
 }
 
 impl From<Blocked> for Rejection {

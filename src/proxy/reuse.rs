@@ -85,7 +85,7 @@ impl Proxy {
 
     /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
     /// whoever lost the right to see the data has lost it here as well.
-    fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
+    pub(super) fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
         let Some(since) = ask.origin.tokens.refused_since() else { return false };
         if now.since(since) <= ask.snapshot.config.rejected_grace {
             return false;

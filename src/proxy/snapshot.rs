@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use foldhash::fast::RandomState;
 
 use super::ask::Ask;
 use super::health::Health;
@@ -37,11 +38,12 @@ pub struct Snapshot {
     pub guard: Guard,
     /// The limit of each client, where configured.
     pub client_limiter: Option<Arc<ClientLimiter>>,
-    origins: HashMap<CredentialKey, Arc<Origin>>,
+    // What every request looks up. The keys are the configuration's, so none of them is chosen by a client.
+    origins: HashMap<CredentialKey, Arc<Origin>, RandomState>,
     endpoint_metrics: Vec<EndpointMetrics>,
     nowhere_metrics: EndpointMetrics,
     configured_accounts: HashSet<AccountId>,
-    tenant_metrics: HashMap<TenantName, TenantMetrics>,
+    tenant_metrics: HashMap<TenantName, TenantMetrics, RandomState>,
     other_tenants: TenantMetrics,
 }
 
