@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use super::credential::CredentialKey;
 use super::id::{AccountId, AccountName, OrganizationId};
@@ -18,7 +19,7 @@ use super::tenant::{Organization, Tenant, TenantName};
 /// Everything learned; shared by all requests.
 #[derive(Default)]
 pub struct Learned {
-    scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>>>,
+    scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>, RandomState>>,
     accounts: ArcSwap<Accounts>,
     denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
 }

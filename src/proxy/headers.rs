@@ -53,12 +53,12 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields, for_origin: bool) -> HeaderMap {
     let of_connection = named_by_connection(request);
     let passes = |name: &HeaderName| {
-        let allowed = match allowed {
-            ForwardedFields::Listed(listed) => ALWAYS_FORWARDED.contains(name) || listed.contains(name),
-            ForwardedFields::All => true,
+        let may_pass = || match allowed {
+            ForwardedFields::Listed(listed) => listed.contains(name) && !is_forbidden(name),
+            ForwardedFields::All => !is_forbidden(name),
         };
         let condition = for_origin && CONDITIONS.contains(name);
-        (allowed && !is_forbidden(name) || condition) && !of_connection.contains(name)
+        (ALWAYS_FORWARDED.contains(name) || condition || may_pass()) && !of_connection.contains(name)
     };
     copy(request, passes)
 }

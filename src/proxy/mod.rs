@@ -192,10 +192,15 @@ impl Proxy {
         visit.unread_body = false;
         let ask = ask(permit, body, &head, snapshot, connection)?;
         let origin = Arc::clone(&ask.origin);
-        let answer = match self.lookup(&ask, now) {
-            Reuse::Fresh(entry) if !self.is_long_refused(&ask, now) => Ok(Answer::hit(entry, now)),
-            found if visit.overloaded => self.recall(found, &ask, now),
-            found => Box::pin(self.obtain(found, Arc::new(ask), now)).await,
+        let found = self.lookup(&ask, now);
+        let answer = if let Reuse::Fresh(entry) = &found
+            && !self.is_long_refused(&ask, now)
+        {
+            Ok(Answer::hit(Arc::clone(entry), now))
+        } else if visit.overloaded {
+            self.recall(found, &ask, now)
+        } else {
+            Box::pin(self.obtain(found, Arc::new(ask), now)).await
         };
         let answer = answer.inspect_err(|rejection| {
             visit.rate = rejection.is_of_credentials_limit().then(|| origin.used_up());

@@ -17,7 +17,7 @@ use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
 use crate::clock::{Clock, Now};
-use crate::links::{Base, Origin, rewritten_field, spliced, spliced_length};
+use crate::links::{self, Base, Origin, Splice, rewritten_field, spliced_length};
 use crate::rewrite::Rewriter;
 use crate::rfc9111::range::{self, Asked};
 use crate::rfc9111::validation::client_has_it;
@@ -107,7 +107,7 @@ impl Recipient<'_> {
             *response.body_mut() = if entry.links.is_empty() {
                 entry.body.clone().into()
             } else {
-                Body::pieces(spliced(&entry.body, &entry.links, &self.base))
+                spliced(&entry.body, &entry.links, &self.base)
             };
         }
         Ok(response)
@@ -155,6 +155,21 @@ impl Recipient<'_> {
             rewrite_field(fields, &name, origin, &self.base);
         }
     }
+}
+
+/// A body with the proxy's links in it. A small one is copied whole: a dozen pieces cost more, here, in hyper and in the
+/// system, than a few kilobytes do.
+fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Body {
+    const SMALL: usize = 16 * 1024;
+    let pieces = links::spliced(body, splices, base);
+    if body.len() > SMALL {
+        return Body::pieces(pieces);
+    }
+    let mut whole = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in &pieces {
+        whole.extend_from_slice(piece);
+    }
+    Body::from(Bytes::from(whole))
 }
 
 fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, base: &Base) {

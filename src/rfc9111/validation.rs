@@ -123,11 +123,8 @@ pub fn client_has_it(
             .iter()
             .any(|value| value.as_bytes().trim_ascii() == b"*" || names(value.as_bytes(), etag));
     }
-    let since = request.get(IF_MODIFIED_SINCE).and_then(date);
-    match (since, modified.and_then(date)) {
-        (Some(since), Some(modified)) => whole_seconds(modified) <= whole_seconds(since),
-        _ => false,
-    }
+    let Some(since) = request.get(IF_MODIFIED_SINCE).and_then(date) else { return false };
+    modified.and_then(date).is_some_and(|modified| whole_seconds(modified) <= whole_seconds(since))
 }
 
 fn names(list: &[u8], etag: Option<&HeaderValue>) -> bool {
