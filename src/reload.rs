@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use crate::audit::{Event, What};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Faults, SecretPlace, load};
 use crate::proxy::Proxy;
@@ -81,6 +82,17 @@ impl Reloader {
         Ok(changes)
     }
 
+    /// Reloads because a signal or a changed file says so: nobody is there to be answered. How it went is in the log,
+    /// and in the audit log.
+    pub async fn reload_unasked(&self) {
+        let done = self.reload().await.is_ok();
+        let audit = &self.proxy.audit;
+        if audit.is_on() {
+            let time = self.proxy.clock.now().wall;
+            audit.write(Event { time, what: What::Reload { done }, asked: None });
+        }
+    }
+
     async fn read(&self) -> Result<Config, NotReloaded> {
         let source = Arc::clone(self.source.as_ref().ok_or(NotReloaded::NoFile)?);
         let path = source.path.display().to_string();
@@ -101,8 +113,7 @@ impl Reloader {
             if now == seen && now != loaded {
                 tracing::info!("a file of the configuration has changed");
                 loaded = now.clone();
-                // What it refuses it has logged.
-                let _ = self.reload().await;
+                self.reload_unasked().await;
             }
             seen = now;
         }

@@ -1,13 +1,14 @@
 //! `explain`: who may ask for what, with which credential, and why not. It reads the configuration and asks nobody.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::{ExplainArguments, Failed, MatrixFormat, check};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::endpoint::PathPattern;
+use crate::domain::endpoint::{Endpoint, PathPattern};
 use crate::domain::learned::Learned;
-use crate::domain::tenant::TenantName;
+use crate::domain::tenant::{Tenant, TenantName};
 use crate::proxy::explain::{Explanation, explain, not_explained};
 
 /// Explains one request, or all tenants and endpoints.
@@ -78,6 +79,26 @@ fn words(explanation: &Explanation<'_>) -> String {
     words
 }
 
+/// How many tenants of the configuration may ask for something.
+pub(super) fn entitled(config: &Config) -> usize {
+    let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
+    let may_ask = |tenant: &&Arc<Tenant>| {
+        config.endpoints.iter().any(|configured| {
+            let explained = explain(config, &learned, tenant, &some_path(&configured.endpoint), now);
+            explained.is_ok_and(|explanation| explanation.denied_by().is_none())
+        })
+    };
+    config.tenants.iter().filter(may_ask).count()
+}
+
+/// A path that leads to an endpoint.
+fn some_path(endpoint: &Endpoint) -> String {
+    match &endpoint.path {
+        PathPattern::Exact(path) => path.to_string(),
+        PathPattern::Prefix(path) => format!("{path}any"),
+    }
+}
+
 /// What the matrix says of each tenant and endpoint.
 const HEADS: [&str; 5] = ["tenant", "endpoint", "decision", "rule", "credential"];
 
@@ -88,10 +109,7 @@ fn matrix(config: &Config, format: MatrixFormat) -> String {
     let mut rows = Vec::new();
     for tenant in config.tenants.iter() {
         for configured in &config.endpoints {
-            let path = match &configured.endpoint.path {
-                PathPattern::Exact(path) => path.to_string(),
-                PathPattern::Prefix(path) => format!("{path}any"),
-            };
+            let path = some_path(&configured.endpoint);
             let Ok(explanation) = explain(config, &learned, tenant, &path, now) else { continue };
             let credential = explanation.credential().map(|credential| credential.owner.to_string());
             rows.push([

@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, ServeArguments, check, no_dumps, told_to_stop};
+use super::{Failed, ServeArguments, check, explain, no_dumps, told_to_stop};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
@@ -36,7 +37,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
 }
 
 async fn serve(config: Config, source: Source) -> Result<(), Failed> {
-    let tenants = config.tenants.iter().count();
+    let (tenants, entitled) = (config.tenants.iter().count(), explain::entitled(&config));
+    // Before it is said that it serves: until then a signal to hang up would end the process.
+    let hang_up = signal(SignalKind::hangup())?;
     let app =
         App::start_from(config, Some(source), Clock::System).await.context("the proxy can't be started")?;
     let addresses = app.addresses();
@@ -46,24 +49,22 @@ async fn serve(config: Config, source: Source) -> Result<(), Failed> {
         metrics = addresses.metrics.as_deref().unwrap_or("on the admin listener"),
         further = ?addresses.listeners,
         tenants,
+        entitled,
+        refused = tenants - entitled,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let reloading = tokio::spawn(reload_on_signal(Arc::clone(app.reloader())));
+    let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));
     let ended = run_until_told(app).await;
     reloading.abort();
     ended
 }
 
 /// Reads the configuration again whenever the process is told to hang up.
-async fn reload_on_signal(reloader: Arc<Reloader>) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hang_up = signal(SignalKind::hangup())?;
+async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
     while hang_up.recv().await.is_some() {
-        // How it went is in the log.
-        let _ = reloader.reload().await;
+        reloader.reload_unasked().await;
     }
-    Ok(())
 }
 
 /// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
@@ -82,7 +83,12 @@ pub(super) async fn run_until_told(app: App) -> Result<(), Failed> {
 /// Sends what the program logs to standard error. (The access log goes to standard output.)
 pub(super) fn start_log(log: &Log) {
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&log.level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would tell that standard error can't be written by writing there, and panic where that fails: whoever reads
+    // the log may have gone, which is no reason to stop serving.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A second start in one process keeps the first, which happens in tests only.
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -40,7 +40,7 @@ fn command(name: &str, folder: &Path) -> Command {
     command
 }
 
-/// Serves, and gives what it said up to the moment at which it does.
+/// Serves, and gives what it said up to the moment at which it does. Nobody reads what it says after that.
 fn serve(folder: &Path) -> (Running, String) {
     let mut serving = Running(
         command("serve", folder).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program"),
@@ -109,4 +109,45 @@ fn a_listener_that_other_machines_can_reach_is_said_at_the_start() {
     std::fs::write(&file, yaml).expect("written");
     let (_serving, said) = serve(folder.path());
     assert!(said.contains("server.listen is 0.0.0.0:0, which other machines can reach"), "{said}");
+}
+
+#[test]
+fn the_start_says_how_many_tenants_are_entitled_and_how_many_are_refused() {
+    let reseller = "instances:\n  - { name: initech, organization: Someone Else }\n";
+    let folder = configured(&format!("log: {{ format: json }}\n{reseller}"), 0o600);
+    let (_serving, said) = serve(folder.path());
+    for part in ["\"tenants\":2", "\"entitled\":1", "\"refused\":1"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_reload_that_a_signal_asks_for_is_audited_whether_it_is_done_or_refused() {
+    let folder = configured("log: { audit: audit.jsonl }\n", 0o600);
+    let (serving, _) = serve(folder.path());
+    let hang_up = || {
+        let status = Command::new("kill").args(["-HUP", &serving.0.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    };
+    hang_up();
+    assert_eq!(reloads(folder.path(), 1), ["ok"]);
+    std::fs::write(folder.path().join("config.yaml"), "server: [\n").expect("written");
+    hang_up();
+    assert_eq!(reloads(folder.path(), 2), ["ok", "refused"]);
+}
+
+/// How the reloads went that the audit log has, once it has so many; after ten seconds whatever it has.
+fn reloads(folder: &Path, many: usize) -> Vec<String> {
+    let mut results = Vec::new();
+    for _ in 0..1_000 {
+        let text = std::fs::read_to_string(folder.join("audit.jsonl")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let reloads = lines.filter(|line| line["event"] == "reload");
+        results = reloads.map(|line| line["result"].as_str().unwrap_or_default().to_owned()).collect();
+        if results.len() >= many {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    results
 }
