@@ -1,5 +1,6 @@
 """The programs that are compared: how each is started, and what is said to it beforehand."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -30,6 +31,7 @@ class Contestant:
         self.log = self.folder / "log"
         self.process = None
         self.family = []
+        self.used = {}
         self.started_within = None
 
     def start(self):
@@ -48,13 +50,17 @@ class Contestant:
         """Writes what the program reads."""
 
     def output(self):
-        return None
+        """Where its standard output goes, if not to the log."""
 
     def command(self):
         raise NotImplementedError
 
     def processor_seconds(self):
-        return machine.processor_seconds(self.family)
+        """Of all its processes, also of those that have ended since it started."""
+        for identity in self.family:
+            with contextlib.suppress(OSError):
+                self.used[identity] = machine.processor_seconds(identity)
+        return sum(self.used.values())
 
     def memory_kib(self):
         return machine.memory_kib(self.family)
@@ -190,7 +196,7 @@ http {{
   keepalive_timeout 1h;
   keepalive_requests 1000000000;
   {files}
-  proxy_cache_path {self.folder}/cache levels=1:2 keys_zone=answers:128m max_size=4g inactive=1d use_temp_path=off;
+  proxy_cache_path {self.folder}/cache levels=1:2 keys_zone=answers:32m max_size=4g inactive=1d use_temp_path=off;
   proxy_http_version 1.1;
   proxy_set_header Connection "";
   upstream origin {{ server {self.origin}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 1h; }}
@@ -227,7 +233,7 @@ class Haproxy(Contestant):
         (self.folder / "haproxy.cfg").write_text(f"""
 global
   nbthread 1
-  maxconn 16000
+  maxconn {min(16000, machine.raise_limits() // 2 - 100)}
 cache answers
   total-max-size 2048
   max-object-size 4000000

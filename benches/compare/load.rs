@@ -10,7 +10,8 @@
 //! `paced` is an open loop. When each request should be sent is drawn beforehand (a Poisson process), and its latency
 //! counts from then, also where no connection was free: a server that stalls is charged for everything that it made
 //! wait, and not only for the 64 requests that happened to be under way (what is called coordinated omission). It
-//! never sleeps, since the system's timers are coarser than what it measures, so it wants a core of its own.
+//! never sleeps, since the system's timers are coarser than what it measures, so it wants a core of its own; `starved`
+//! is the share of the time in which it had none, because something else ran there.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -183,12 +184,11 @@ impl Paced {
         let ends = began + Duration::from_secs_f64(self.seconds);
         let mut due = began;
         let mut sent = 0_usize;
-        let mut late = Duration::ZERO;
+        let waited_for_core = waited_for_core();
         loop {
             let now = clock.now().monotonic;
             while due <= now && due < ends {
                 let Some(place) = idle.borrow_mut().pop_front() else { break };
-                late = late.max(now - due);
                 senders[place].send(due).context("a connection ended")?;
                 sent += 1;
                 due += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / self.rate);
@@ -205,7 +205,7 @@ impl Paced {
         let summary = summary(&mut latencies.borrow_mut());
         Ok(json!({
             "requests": sent, "seconds": took, "rate": sent as f64 / took, "latency": summary,
-            "most_behind": microseconds(late),
+            "starved": (self::waited_for_core() - waited_for_core).as_secs_f64() / took,
         }))
     }
 }
@@ -222,7 +222,9 @@ impl Probe {
             first.push(answered.first_byte - began);
             last.push(answered.last_byte - began);
         }
-        Ok(json!({ "requests": self.count, "first_byte": summary(&mut first), "latency": summary(&mut last) }))
+        Ok(
+            json!({ "requests": self.count, "first_byte": summary(&mut first), "latency": summary(&mut last) }),
+        )
     }
 }
 
@@ -339,6 +341,13 @@ fn summary(latencies: &mut [Duration]) -> serde_json::Value {
     let count = u32::try_from(latencies.len().max(1)).unwrap_or(u32::MAX);
     let mean = microseconds(latencies.iter().sum::<Duration>() / count);
     json!({ "mean": mean, "p50": at(500), "p90": at(900), "p99": at(990), "p999": at(999), "most": at(1000) })
+}
+
+/// How long this thread could have run, but had no core.
+fn waited_for_core() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 fn microseconds(duration: Duration) -> f64 {

@@ -126,6 +126,11 @@ def versions(programs):
 running = []
 
 
+def check_cores():
+    if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
+        raise SystemExit(f"the cores {SERVER_CORE} and {LOAD_CORE} are needed, for the servers and for the load")
+
+
 def raise_limits():
     """As many open files as this user may have."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -191,19 +196,23 @@ def descendants(parent):
     return found
 
 
-def processor_seconds(identities):
-    """The processor time of processes, all their threads and those that ended included, to the nanosecond.
+def processor_seconds(identity):
+    """The processor time of a process, all its threads and those that ended included, to the nanosecond.
 
     It is the clock that clock_getcpuclockid(3) gives for a process: its scheduler's time, user and system.
     """
-    return sum(time.clock_gettime((~identity << 3) | 2) for identity in identities)
+    return time.clock_gettime((~identity << 3) | 2)
 
 
 def memory_kib(identities):
     """The memory that processes have to themselves, and their part of what they share (PSS)."""
     total = 0
     for identity in identities:
-        for line in pathlib.Path(f"/proc/{identity}/smaps_rollup").read_text().splitlines():
+        try:
+            lines = pathlib.Path(f"/proc/{identity}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # It has ended.
+        for line in lines:
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
     return total

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `GET /express/{endpoint}` answers JSON. Its query says how: `size` is the length of the body in bytes, `delay` how
-//! many milliseconds pass before the head, `pause` how many between the first 16 KiB of the body and the rest, `links`
+//! many milliseconds pass before the head, `pause` how many between the first 256 KiB of the body and the rest, `links`
 //! that `_links` leads to this origin, `account_id` whose records they are. Everything else in the query only tells
 //! one URL from another. A prefix that names a tenant is left out, so that caches that know nothing of tenants can be
 //! asked for the same URLs. Answers may be kept for an hour; those below `/passing/` say `no-store`.
@@ -35,7 +35,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
-const FIRST_PART: usize = 16 * 1024;
+/// More than a segment of the loopback interface: a server that corks its output holds less than one back.
+const FIRST_PART: usize = 256 * 1024;
 const ACCOUNT: &str = "5ea75fe7aa224700012eae40";
 
 #[derive(Parser)]

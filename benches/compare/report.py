@@ -68,6 +68,9 @@ def render(workload, summary):
             others = [workload.baseline]
         heads = ["", "requests/s", "p50 µs", "p99 µs", "CPU µs", *(f"CPU : {other}" for other in others),
                  *(f"p99 : {other}" for other in others), *(f"req/s : {other}" for other in others), "busy"]
+        paced = any(figures.get("starved") is not None for figures in summary.values())
+        if paced:
+            heads.append("load starved")
         added = any(figures.get("p50_added") is not None for figures in summary.values())
         if added:
             heads.append("p50 added µs")
@@ -77,6 +80,9 @@ def render(workload, summary):
                 row += [number(figures.get(f"{key}_to_{other}"), 2) for other in others]
             busy = figures.get("busy")
             row.append("" if busy is None else f"{busy:.0%}")
+            if paced:
+                starved = figures.get("starved")
+                row.append("" if starved is None else f"{starved:.0%}")
             if added:
                 row.append(number(figures.get("p50_added"), 1))
             rows.append(row)
