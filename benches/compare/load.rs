@@ -184,7 +184,7 @@ impl Paced {
         let ends = began + Duration::from_secs_f64(self.seconds);
         let mut due = began;
         let mut sent = 0_usize;
-        let waited_for_core = waited_for_core();
+        let starved_before = waited_for_core();
         loop {
             let now = clock.now().monotonic;
             while due <= now && due < ends {
@@ -205,7 +205,7 @@ impl Paced {
         let summary = summary(&mut latencies.borrow_mut());
         Ok(json!({
             "requests": sent, "seconds": took, "rate": sent as f64 / took, "latency": summary,
-            "starved": (self::waited_for_core() - waited_for_core).as_secs_f64() / took,
+            "starved": waited_for_core().saturating_sub(starved_before).as_secs_f64() / took,
         }))
     }
 }
