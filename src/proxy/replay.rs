@@ -254,3 +254,23 @@ async fn next_piece(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn a_small_body_and_a_large_one_get_the_same_links_and_the_large_one_is_not_copied() {
+        let base = Base::here("localhost", None);
+        for (size, is_copied) in [(100, true), (100_000, false)] {
+            let text = format!("{{\"a\":\"{}\",\"href\":\"https://api/x\"}}", "b".repeat(size));
+            let start = text.find("https://api").expect("a link") as u64;
+            let splices = [Splice { start, length: "https://api".len() as u64 }];
+            let body = spliced(&Bytes::from(text.clone()), &splices, &base);
+            assert_eq!(matches!(body, Body::Full(_)), is_copied);
+            let whole = body.collect().await.expect("whole").to_bytes();
+            assert_eq!(whole, text.replace("https://api", "http://localhost"));
+        }
+    }
+}
