@@ -68,10 +68,20 @@ fn read(value: &[u8], length: u64) -> Option<Asked> {
         (None, None) => return None,
         (None, Some(suffix)) => length.saturating_sub(suffix)..length,
         (Some(first), None) => first..length,
-        (Some(first), Some(last)) if first > last => return None,
+        (Some(_), Some(_)) if exceeds(&set[..dash], &set[dash + 1..]) => return None,
         (Some(first), Some(last)) => first..length.min(last.saturating_add(1)),
     };
     Some(if part.is_empty() { Asked::Unsatisfiable } else { Asked::Part(part) })
+}
+
+/// Whether one row of digits is the larger number, however large both are.
+fn exceeds(first: &[u8], last: &[u8]) -> bool {
+    fn significant(digits: &[u8]) -> &[u8] {
+        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+        &digits[zeros..]
+    }
+    let (first, last) = (significant(first), significant(last));
+    (first.len(), first) > (last.len(), last)
 }
 
 /// A position; the inner none where there is nothing. One too large to count is larger than any length.
@@ -111,6 +121,8 @@ mod tests {
     #[case::an_empty_suffix("bytes=-0", Asked::Unsatisfiable)]
     #[case::uncountable("bytes=99999999999999999999-", Asked::Unsatisfiable)]
     #[case::backwards("bytes=5-4", Asked::Whole)]
+    #[case::backwards_and_uncountable("bytes=999999999999999999999-99999999999999999999", Asked::Whole)]
+    #[case::zeros_in_front_do_not_make_a_number_larger("bytes=0004-00005", Asked::Part(4..6))]
     #[case::several("bytes=0-1,3-4", Asked::Whole)]
     #[case::another_unit("lines=0-1", Asked::Whole)]
     #[case::nothing("bytes=-", Asked::Whole)]
