@@ -86,11 +86,20 @@ impl Guard {
     /// [`Blocked`]
     pub fn admit(&self, head: &Parts, connection: Connection, page: bool) -> Result<(), Blocked> {
         self.peer(connection)?;
-        let host = self.host(head, connection)?;
-        self.browser(&head.headers, host, page)
+        self.host(head, connection)?;
+        self.browser(&head.headers, page)
     }
 
-    fn host<'a>(&self, head: &'a Parts, connection: Connection) -> Result<&'a str, Blocked> {
+    /// The same for a request of which it is known already that its `Host` is let in here.
+    ///
+    /// # Errors
+    /// [`Blocked`]
+    pub fn admit_known_host(&self, fields: &HeaderMap, connection: Connection) -> Result<(), Blocked> {
+        self.peer(connection)?;
+        self.browser(fields, false)
+    }
+
+    fn host(&self, head: &Parts, connection: Connection) -> Result<(), Blocked> {
         let host = single(&head.headers, &HOST).ok_or_else(|| Blocked::Host(String::new()))?;
         let host = host.to_str().map_err(|_| Blocked::Host("?".into()))?;
         let foreign = || Blocked::Host(host.chars().take(100).collect());
@@ -104,11 +113,12 @@ impl Guard {
             Connection::Unix { .. } => true,
             Connection::Tcp { local, .. } => is_address(&name, local.ip()) || self.hosts.contains(&name),
         };
-        if allowed && is_authority(host) { Ok(host) } else { Err(foreign()) }
+        if allowed && is_authority(host) { Ok(()) } else { Err(foreign()) }
     }
 
-    fn browser(&self, fields: &HeaderMap, host: &str, page: bool) -> Result<(), Blocked> {
+    fn browser(&self, fields: &HeaderMap, page: bool) -> Result<(), Blocked> {
         if fields.contains_key(ORIGIN) {
+            let host = fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
             let origin =
                 single(fields, &ORIGIN).and_then(|origin| origin.to_str().ok()).ok_or(Blocked::Origin)?;
             let origin = origin.to_ascii_lowercase();

@@ -16,7 +16,6 @@ use crate::cache::{Entry, Place, PlaceLabel};
 use crate::clock::Now;
 use crate::domain::credential::CredentialKey;
 use crate::proxy::Proxy;
-use crate::rfc9111::validation::can_be_validated;
 
 /// How many are shown of each where the query does not say.
 const SHOWN: usize = 100;
@@ -103,7 +102,7 @@ fn state(entry: &Entry, now: Now) -> &'static str {
         "stale_while_revalidate"
     } else if entry.serves_on_error(now) {
         "stale_if_error"
-    } else if can_be_validated(&entry.origin_fields) {
+    } else if entry.can_be_validated() {
         "to_be_validated"
     } else {
         "expired"

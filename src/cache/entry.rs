@@ -10,10 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
-    LAST_MODIFIED, PRAGMA,
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED, LINK, LOCATION, PRAGMA,
 };
 
+use super::fields::StoredFields;
 use super::judge::Verdict;
 use super::page_set::PageSet;
 use crate::clock::Now;
@@ -21,17 +22,17 @@ use crate::inspect::Counts;
 use crate::links::Splice;
 use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
-use crate::rfc9111::validation::{can_be_validated, weakened};
+use crate::rfc9111::validation::weakened;
 
 /// An answer of the API.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The status.
     pub status: StatusCode,
-    /// The fields as the origin sent them, less those of the connection.
-    pub origin_fields: HeaderMap,
-    /// The fields that every client gets.
-    pub client_fields: HeaderMap,
+    /// The fields as the origin sent them, less those of the connection, and those that every client gets.
+    pub fields: StoredFields,
+    /// Whether fields for clients have links in them.
+    pub has_links_in_fields: bool,
     /// The entity tag that clients get.
     pub etag: Option<HeaderValue>,
     /// The body, decoded.
@@ -90,6 +91,9 @@ pub struct Ingredients {
 /// Talkdesk's own name for a request, for a ticket.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The fields that links stand in.
+pub const LINK_FIELDS: [HeaderName; 3] = [LINK, LOCATION, CONTENT_LOCATION];
+
 impl Entry {
     /// Makes an entry, and prepares what clients get of it.
     #[must_use]
@@ -107,7 +111,7 @@ impl Entry {
             received,
             delay,
         } = ingredients;
-        let origin_fields = detached(&fields);
+        let origin_fields = fields;
         let etag = client_etag(&origin_fields, &links)
             .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
         let mut client_fields = origin_fields.clone();
@@ -130,7 +134,8 @@ impl Entry {
         Self {
             status,
             etag,
-            client_fields,
+            has_links_in_fields: LINK_FIELDS.iter().any(|name| client_fields.contains_key(name)),
+            fields: StoredFields::new(&origin_fields, &client_fields),
             body,
             is_head,
             links,
@@ -143,7 +148,6 @@ impl Entry {
             upstream_request_id: upstream_request_id
                 .and_then(|value| value.to_str().ok())
                 .map(|value| crate::oauth::grant::printable(value).into()),
-            origin_fields,
             set: None,
             hits: Arc::default(),
         }
@@ -194,7 +198,7 @@ impl Entry {
     }
 
     fn date(&self) -> Option<SystemTime> {
-        self.origin_fields.get(DATE).and_then(date)
+        self.fields.origin(&DATE).and_then(date)
     }
 
     /// Counts an answer that was given from it.
@@ -254,7 +258,7 @@ impl Entry {
     pub fn useful_for(&self, instant: Instant) -> Option<Duration> {
         let Freshness { lifetime, stale_while_revalidate, stale_if_error, never_stale, .. } =
             self.verdict.freshness;
-        if can_be_validated(&self.origin_fields) || !(self.verdict.ours || never_stale) {
+        if self.can_be_validated() || !(self.verdict.ours || never_stale) {
             return None;
         }
         let before = if self.verdict.from_arrival { Duration::ZERO } else { self.initial_age };
@@ -262,15 +266,18 @@ impl Entry {
         Some(lifetime.saturating_add(stale_while_revalidate.max(stale_if_error)).saturating_sub(age))
     }
 
+    /// Whether it has anything to be validated by.
+    #[must_use]
+    pub fn can_be_validated(&self) -> bool {
+        [ETAG, LAST_MODIFIED].iter().any(|name| self.fields.origin(name).is_some())
+    }
+
     /// The memory that it takes, its share of its set included, but for its place.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let texts: usize = self.origin_fields.iter().map(|(name, value)| text(name, value)).sum();
         let own = size_of::<Self>() + ALLOCATION + self.body.len() + 2 * ALLOCATION;
         own + self.links.len() * size_of::<Splice>()
-            + texts
-            + table(&self.origin_fields)
-            + table(&self.client_fields)
+            + self.fields.weight(ALLOCATION)
             + self.variant.length()
             + self.upstream_request_id.as_ref().map_or(0, |id| id.len() + ALLOCATION)
             + self.set.as_ref().map_or(0, |set| set.share())
@@ -279,32 +286,6 @@ impl Entry {
 
 /// What an allocation takes beside what was asked for, a reference count included.
 const ALLOCATION: usize = 32;
-
-/// What a table of fields takes per field that it has room for.
-const FIELD: usize = 110;
-
-fn table(fields: &HeaderMap) -> usize {
-    fields.capacity() * FIELD + 2 * ALLOCATION
-}
-
-/// A field's texts: both tables share them, so each is allocated once, and the count of who shares it is too.
-fn text(name: &HeaderName, value: &HeaderValue) -> usize {
-    const SHARED: usize = 40;
-    name.as_str().len() + value.len() + 2 * (SHARED + ALLOCATION)
-}
-
-/// Fields as hyper reads them are slices of the whole head; a copy does not pin that.
-fn detached(fields: &HeaderMap) -> HeaderMap {
-    let copy =
-        |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-    fields.iter().map(|(name, value)| (name.clone(), copy(value))).fold(
-        HeaderMap::new(),
-        |mut map, (name, value)| {
-            map.append(name, value);
-            map
-        },
-    )
-}
 
 /// The origin's tag; weak where the body is given out with other links than the origin's, since the bytes then
 /// differ from client to client.
@@ -333,6 +314,6 @@ impl Entry {
     /// section 4.3.2).
     #[must_use]
     pub fn modified(&self) -> Option<&HeaderValue> {
-        self.origin_fields.get(LAST_MODIFIED).or_else(|| self.origin_fields.get(DATE))
+        self.fields.origin(&LAST_MODIFIED).or_else(|| self.fields.origin(&DATE))
     }
 }

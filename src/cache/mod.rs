@@ -12,6 +12,7 @@
 mod changes;
 pub mod closed_period;
 pub mod entry;
+pub mod fields;
 pub mod judge;
 pub mod lookup;
 pub mod not_kept;
@@ -23,7 +24,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use foldhash::quality::RandomState;
-use http::HeaderMap;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
@@ -33,7 +33,7 @@ use crate::domain::entitlement::Permit;
 use crate::domain::id::AccountId;
 use crate::domain::query;
 use crate::metrics::Metrics;
-use crate::rfc9111::key::PrimaryKey;
+use crate::rfc9111::key::{PrimaryKey, Variant};
 
 use changes::Changes;
 use judge::Bypass;
@@ -124,16 +124,17 @@ impl Shelf {
         }
     }
 
-    /// The answer that a request selects, fresh or not.
+    /// The answer that a request selects, fresh or not. `selects` says whether a variant answers it: its fields are looked
+    /// at only where what stands there varies.
     #[must_use]
-    pub fn find(&self, key: &PrimaryKey, request: &HeaderMap) -> Shelved {
+    pub fn find(&self, key: &PrimaryKey, selects: impl Fn(&Variant) -> bool) -> Shelved {
         let Some(place) = self.places.get(key) else { return Shelved::Nothing };
         let mut usable = place.variants.iter().filter(|entry| !entry.is_dropped()).peekable();
         if usable.peek().is_none() {
             return Shelved::Nothing;
         }
         usable
-            .filter(|entry| entry.variant.matches(request))
+            .filter(|entry| entry.variant.is_any() || selects(&entry.variant))
             .reduce(|one, other| if other.goes_before(one) { other } else { one })
             .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry)))
     }

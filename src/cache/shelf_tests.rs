@@ -545,7 +545,11 @@ impl Stage {
     /// A 304 to what is there.
     fn confirm(&mut self) {
         let (spot, language) = (self.spot(), self.random.usize(0..LANGUAGES.len()));
-        let Shelved::Entry(entry) = self.shelf.find(&at(spot).0, &request_in(language)) else { return };
+        let Shelved::Entry(entry) =
+            self.shelf.find(&at(spot).0, |variant| variant.matches(&request_in(language)))
+        else {
+            return;
+        };
         let Ok(known) = self.model.find(spot, language) else { panic!("{}", self.story()) };
         let mut one = known.clone();
         one.received = self.now().monotonic;
@@ -621,11 +625,12 @@ impl Stage {
             ..RequestDirectives::default()
         };
         let (now, ours) = (self.now(), spot.1 != 2);
-        let found = self.shelf.find(&at(spot).0, &request_in(language));
+        let found = self.shelf.find(&at(spot).0, |variant| variant.matches(&request_in(language)));
         if let Shelved::Entry(entry) = &found {
             entry.hit();
         }
-        let said = |entry: &Entry| entry.origin_fields["x-number"].to_str().expect("a number").to_owned();
+        let said =
+            |entry: &Entry| entry.fields.of_origin()["x-number"].to_str().expect("a number").to_owned();
         let hits = if let Shelved::Entry(entry) = &found { entry.hits() } else { 0 };
         let judged = match judge(found, &request, &rule(ours), now) {
             Reuse::Fresh(entry) => format!("fresh {}", said(&entry)),
@@ -733,7 +738,9 @@ fn chosen(stored: [(&'static str, &'static str); 2]) -> Bytes {
         one.body = Bytes::from(number.to_string());
         assert!(stage.shelf.keep(&key, &label, one, Moment::default()).1.is_ok());
     }
-    let Shelved::Entry(found) = stage.shelf.find(&key, &request_in(0)) else { panic!("it is there") };
+    let Shelved::Entry(found) = stage.shelf.find(&key, |variant| variant.matches(&request_in(0))) else {
+        panic!("it is there")
+    };
     found.body.clone()
 }
 
@@ -778,10 +785,10 @@ fn an_entry_whose_set_was_dropped_is_not_found_though_it_stands_there() {
     let now = stage.now();
     let (kept, outcome) = stage.shelf.keep(&key, &label, entry(&[], now, true), Moment::default());
     assert!(outcome.is_ok());
-    assert!(matches!(stage.shelf.find(&key, &HeaderMap::new()), Shelved::Entry(_)));
+    assert!(matches!(stage.shelf.find(&key, |_| false), Shelved::Entry(_)));
     drop(kept.set().expect("a set").drop_all(now.monotonic));
     assert!(stage.shelf.places.contains_key(&key));
-    assert!(matches!(stage.shelf.find(&key, &HeaderMap::new()), Shelved::Nothing));
+    assert!(matches!(stage.shelf.find(&key, |_| false), Shelved::Nothing));
 }
 
 #[test]

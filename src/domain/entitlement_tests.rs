@@ -1126,4 +1126,40 @@ proptest! {
             prop_assert_eq!(permit.wall().map(|wall| wall.account), Some(account(OWN)));
         }
     }
+
+    /// Where a request leads is remembered for as long as nothing new is learned, whatever the time.
+    #[test]
+    fn time_alone_takes_no_permit_away_and_changes_none(
+        kind in prop::sample::select(vec![Kind::Organization, Kind::Walled, Kind::Direct]),
+        query in queries(),
+        discovers in any::<bool>(),
+        scope in prop::sample::select(vec!["express-accounts-invoices:read", "other:read"]),
+        scope_lives in 0..1000_u64,
+        listed in prop::sample::subsequence(vec![OWN, SIBLING], 0..=2),
+        denied in any::<bool>(),
+        waits in prop::collection::vec(0..10_000_u64, 1..4),
+    ) {
+        let mut situation = faulty(kind, &[]).asking(&query);
+        if discovers && kind == Kind::Organization {
+            situation.tenant = organization(Organization { discover_accounts: true, ..acme() });
+            situation = situation.learn_accounts(&listed);
+        }
+        let owner = if kind == Kind::Direct { "instances/globex" } else { "organizations/acme" };
+        situation = situation.learn_scopes(owner, &[scope], Duration::from_secs(scope_lives));
+        if denied {
+            let request = format!("GET {}?account_id={OWN}", situation.path()).into();
+            situation =
+                situation.learn_denial(&DeniedRequest { credential: credential(owner).key.clone(), request });
+        }
+        let mut permitted: Option<String> = None;
+        for wait in std::iter::once(0).chain(waits) {
+            situation = situation.later_by(Duration::from_secs(wait));
+            let decision = situation.decide();
+            if let Some(before) = &permitted {
+                prop_assert_eq!(before, &format!("{:?}", decision), "after {} s", wait);
+            } else if decision.as_ref().is_ok_and(|permit| permit.reread_accounts().is_none()) {
+                permitted = Some(format!("{decision:?}"));
+            }
+        }
+    }
 }

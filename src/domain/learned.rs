@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -22,6 +23,7 @@ pub struct Learned {
     scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>, RandomState>>,
     accounts: ArcSwap<Accounts>,
     denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
+    lessons: AtomicU64,
 }
 
 /// The scopes that Talkdesk granted with a token.
@@ -78,6 +80,18 @@ enum LearnedTenant {
 const MOST_DENIALS: usize = 1_024;
 
 impl Learned {
+    /// How often anything was learned or forgotten so far. What was decided by what is known stands for as long as this
+    /// is what it was before deciding: it changes after the tables do, so that nobody who has seen the new number has
+    /// gone by the old tables.
+    #[must_use]
+    pub fn lessons(&self) -> u64 {
+        self.lessons.load(Ordering::Acquire)
+    }
+
+    fn count(&self) {
+        self.lessons.fetch_add(1, Ordering::Release);
+    }
+
     /// The scopes of the credential's token, while that token is valid. None means unknown.
     #[must_use]
     pub fn scopes(&self, credential: &CredentialKey, now: Instant) -> Option<Arc<LearnedScopes>> {
@@ -96,6 +110,7 @@ impl Learned {
             }
             known
         });
+        self.count();
     }
 
     /// The learned accounts of an Organization.
@@ -143,6 +158,7 @@ impl Learned {
             add_tenants(&mut tenants, organization, &list, &claims(&lists));
             Accounts { lists, tenants }
         });
+        self.count();
     }
 
     /// Goes by another configuration: lists of Organizations that are not among these are forgotten, and the tenants of
@@ -161,6 +177,7 @@ impl Learned {
             }
             Accounts { lists, tenants }
         });
+        self.count();
     }
 
     /// Talkdesk's denial of this very request, while it is remembered.
@@ -189,6 +206,7 @@ impl Learned {
             }
             known
         });
+        self.count();
     }
 
     /// Forgets the denials that pick `forget`: after a purge, a reload, or a new token.
@@ -198,6 +216,7 @@ impl Learned {
                 let kept = known.iter().filter(|(request, _)| !forget(request));
                 kept.map(|(request, denial)| (request.clone(), denial.clone())).collect::<HashMap<_, _>>()
             });
+            self.count();
         }
     }
 }

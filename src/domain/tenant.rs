@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use http::HeaderValue;
 
 use super::credential::Credential;
 use super::id::{AccountId, AccountName, OrganizationId};
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub name: TenantName,
     /// The name as text, made once because every answer carries it.
     pub label: Arc<str>,
+    /// The same as the value of a field.
+    pub field: HeaderValue,
     /// Whether the configuration lets it be served.
     pub enabled: bool,
     /// What it is, which decides what it may do.
@@ -178,7 +181,10 @@ impl Tenant {
     /// A tenant, with its label made from its name.
     #[must_use]
     pub fn new(name: TenantName, enabled: bool, kind: TenantKind) -> Self {
-        Self { label: name.to_string().into(), name, enabled, kind }
+        let label: Arc<str> = name.to_string().into();
+        // The characters of a name are harmless ones.
+        let field = HeaderValue::from_str(&label).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { name, label, field, enabled, kind }
     }
 
     /// The Organization it is or belongs to, where that is configured here.

@@ -32,16 +32,22 @@ pub struct Ask {
     pub body: Bytes,
     /// The part that it asks for, where that may go upstream.
     pub range: Option<HeaderValue>,
-    /// What the client accepts.
-    pub directives: RequestDirectives,
+    /// Where the answer may come from.
+    pub wish: Wish,
     /// What it says about storing the answer.
     pub said: RequestSaid,
-    /// Whether only the origin can answer it, whatever is stored.
-    pub for_origin: bool,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
+}
+
+/// What a request says of where its answer may come from.
+pub struct Wish {
+    /// What the client accepts.
+    pub directives: RequestDirectives,
+    /// Whether only the origin can answer it, whatever is stored.
+    pub for_origin: bool,
 }
 
 /// Requests that may share one fetch: those for one URL with equal fields.
@@ -82,7 +88,7 @@ impl Ask {
     /// Whether an answer to it may come from the cache.
     #[must_use]
     pub fn asks_the_cache(&self) -> bool {
-        matches!(*self.permit.method(), Method::GET | Method::HEAD) && !self.for_origin
+        !self.wish.for_origin
     }
 
     /// What the judge of storing looks at.

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Proxy;
-use super::ask::Ask;
+use super::ask::{Ask, Wish};
 use super::fetched::Content;
 use super::snapshot::Snapshot;
 use crate::cache::primary_key;
@@ -215,7 +215,7 @@ impl Proxy {
         let unread = |reason: String| Unread::Page(number, reason);
         let ask = self.accounts_ask(snapshot, organization, number, per_page).map_err(Unread::Denied)?;
         let now = self.clock.now();
-        let found = self.lookup(&ask, now);
+        let found = self.lookup_own(&ask, now);
         let answer = self.obtain(found, Arc::new(ask), now).await.map_err(|rejection| {
             let told =
                 rejection.told(Some(&format!("organizations/{}", organization.id)), StatusCode::FORBIDDEN);
@@ -262,9 +262,11 @@ impl Proxy {
             body: Bytes::new(),
             range: None,
             said: RequestSaid::default(),
-            for_origin: false,
             // What is stored may be as old as the list that is to be replaced.
-            directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
+            wish: Wish {
+                directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
+                for_origin: false,
+            },
             client: None,
             permit,
         })

@@ -18,7 +18,6 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
-use super::Proxy;
 use super::entrance::Entrance;
 use super::headers::{
     CACHE_STATUS, CROSS_ORIGIN_RESOURCE_POLICY, NAME, OWN_VIA, PROXY_STATUS, X_TENANT, proxy_status,
@@ -27,6 +26,7 @@ use super::headers::{
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
+use super::{Came, Progress, Proxy};
 use crate::access_log::{AccessLog, Record};
 use crate::audit;
 use crate::body::Body;
@@ -71,7 +71,7 @@ impl Envelope {
 }
 
 impl Wrapping {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Answering {
         let snapshot = self.proxy.snapshot();
         let in_flight = InFlight::enter(&self.proxy);
         let asked = Asked {
@@ -82,18 +82,47 @@ impl Wrapping {
         };
         let mut visit = Visit::new(RequestId::of(request.headers()));
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let outcome =
-            self.proxy.answer(&mut visit, &snapshot, request, self.connection, &self.entrance).await;
+        let under_way = match self.proxy.answer(&mut visit, &snapshot, request, &self.came(&asked)) {
+            Ok(Progress::UnderWay(under_way)) => under_way,
+            Ok(Progress::Answered(response)) => {
+                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, visit, &snapshot)));
+            }
+            Err(rejection) => {
+                return Answering::AtOnce(Some(self.finish(Err(rejection), &asked, visit, &snapshot)));
+            }
+        };
+        let this = Arc::clone(self);
+        Answering::Later(Box::pin(async move {
+            let came = this.came(&asked);
+            let outcome = this.proxy.answer_later(&mut visit, &snapshot, *under_way, &came).await;
+            let response = this.finish(outcome, &asked, visit, &snapshot);
+            drop(in_flight);
+            response
+        }))
+    }
+
+    fn came(&self, asked: &Asked) -> Came<'_> {
+        Came { entrance: &self.entrance, connection: self.connection, at: asked.at }
+    }
+
+    /// The answer, with what every answer carries, counted and written down.
+    fn finish(
+        &self,
+        outcome: Result<Response<Body>, Rejection>,
+        asked: &Asked,
+        mut visit: Visit,
+        snapshot: &Snapshot,
+    ) -> Response<Body> {
         let mut response = match outcome {
             Ok(response) => response,
-            Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, &snapshot),
+            Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, snapshot),
         };
         add_own_fields(response.headers_mut(), &visit);
         if visit.unread_body {
             // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.observe(&asked, &visit, &response, &snapshot);
+        self.observe(asked, &visit, &response, snapshot);
         response
     }
 
@@ -146,8 +175,10 @@ impl Wrapping {
         let status = response.status();
         let counted = snapshot.endpoint_metrics(visit.endpoint);
         counted.answered(status, visit.result, duration.as_secs_f64());
-        if let Some(tenant) = &visit.tenant {
-            snapshot.tenant_metrics(&tenant.name).ended(visit.outcome);
+        match (&visit.counted, &visit.tenant) {
+            (Some(counted), _) => counted.ended(visit.outcome),
+            (None, Some(tenant)) => snapshot.tenant_metrics(&tenant.name).ended(visit.outcome),
+            (None, None) => {}
         }
         let endpoint = visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));
         if self.proxy.audit.is_on()
@@ -186,25 +217,43 @@ impl Wrapping {
 impl Service<Request<Incoming>> for Envelope {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let Self(this) = self.clone();
-        Box::pin(async move { Ok(this.handle(request).await) })
+        self.0.handle(request)
+    }
+}
+
+/// An answer, at once or later: what memory answers need not be kept anywhere until it is waited for.
+pub enum Answering {
+    /// It is there; none once it was taken.
+    AtOnce(Option<Response<Body>>),
+    /// It has to be waited for.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::AtOnce(response) => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            Self::Later(answering) => answering.as_mut().poll(context).map(Ok),
+        }
     }
 }
 
 /// The fields that every answer carries.
 fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
     fields.insert(X_REQUEST_ID, visit.request_id.value().clone());
-    if let Some(tenant) = &visit.tenant
-        && let Ok(label) = HeaderValue::from_str(&tenant.label)
-    {
-        fields.insert(X_TENANT, label);
+    if let Some(tenant) = &visit.tenant {
+        fields.insert(X_TENANT, tenant.field.clone());
     }
     if visit.bare {
         fields.append(VARY, HeaderValue::from_static("X-Tenant"));

@@ -106,7 +106,7 @@ impl Fetch<'_> {
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
     pub(super) fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
-        let fields = merged(&entry.origin_fields, &head.fields);
+        let fields = merged(&entry.fields.of_origin(), &head.fields);
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
@@ -125,13 +125,15 @@ impl Fetch<'_> {
     /// as if a 304 had said it; and where it speaks of another answer, that one is not right any more (RFC 9111,
     /// section 4.3.5).
     pub(super) fn refresh(&self, head: Head, received: &HeaderMap) -> Landed {
-        let Shelved::Entry(entry) = self.proxy.shelf.find(&self.ask.key, &self.ask.fields) else {
+        let Shelved::Entry(entry) =
+            self.proxy.shelf.find(&self.ask.key, |variant| variant.matches(&self.ask.fields))
+        else {
             return self.head_alone(head, received);
         };
         if head.status != entry.status {
             return self.head_alone(head, received);
         }
-        if !describes(&head.fields, &entry.origin_fields, entry.body.len() as u64) {
+        if !describes(&head.fields, &entry.fields.of_origin(), entry.body.len() as u64) {
             self.proxy.shelf.remove_entry(&self.ask.key, &entry);
             return self.head_alone(head, received);
         }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A step decides and returns `Result<_, Rejection>`; the steps are called in their order by
-//! [`Proxy::answer`], and nothing else knows that order. What a step found out is what the next one takes:
+//! [`Proxy::answer`] (up to where something has to be waited for), [`Proxy::answer_later`] and `lead`, which is where
+//! tenant and entitlement are, and nothing else knows that order. What a step found out is what the next one takes:
 //! without a `Permit` (made by the entitlement alone) neither the cache nor upstream can be asked.
 
 pub mod ask;
@@ -23,6 +24,7 @@ pub mod headers;
 pub mod health;
 pub mod index;
 mod keep;
+mod lead;
 pub mod origin;
 pub mod receive;
 pub mod reload;
@@ -32,6 +34,7 @@ mod request_body;
 pub mod replay;
 pub mod retry_budget;
 pub mod reuse;
+pub mod routes;
 pub mod snapshot;
 pub mod store;
 pub mod visit;
@@ -45,29 +48,27 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, IF_RANGE, RANGE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use self::ask::{Ask, FlightKey};
+use self::ask::{Ask, FlightKey, Wish};
 use self::discovery::Discovery;
 use self::entrance::Entrance;
 use self::fetched::{Answer, Content, Outcome};
+use self::lead::Led;
 use self::rejection::Rejection;
 use self::replay::Recipient;
+use self::routes::{Asking, Route};
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
 use crate::audit::AuditLog;
 use crate::body::Body;
+use crate::cache::Shelf;
 use crate::cache::lookup::Reuse;
-use crate::cache::{Shelf, primary_key};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config::{Config, Rule};
-use crate::domain::endpoint::Endpoint;
-use crate::domain::entitlement::{self, Ask as Asked, Permit};
 use crate::domain::learned::Learned;
-use crate::domain::target;
-use crate::domain::tenant::{Naming, Tenant, Unnamed};
 use crate::guard::{Blocked, Connection};
 use crate::limit::client::ClientKey;
 use crate::metrics::Metrics;
@@ -101,6 +102,33 @@ pub struct Proxy {
     uncollapsed: moka::sync::Cache<FlightKey, ()>,
     discovery: Discovery,
     in_flight: AtomicUsize,
+}
+
+/// How a request came in.
+pub struct Came<'a> {
+    /// By which listener.
+    pub entrance: &'a Arc<Entrance>,
+    /// On which connection.
+    pub connection: Connection,
+    /// When.
+    pub at: Now,
+}
+
+/// How far a request got without waiting for anything.
+pub enum Progress {
+    /// To its end.
+    Answered(Response<Body>),
+    /// To what was found in the cache.
+    UnderWay(Box<UnderWay>),
+}
+
+/// A request that has to wait for its answer.
+pub struct UnderWay {
+    head: Parts,
+    body: Incoming,
+    route: Arc<Route>,
+    wish: Wish,
+    found: Reuse,
 }
 
 impl Proxy {
@@ -144,145 +172,134 @@ impl Proxy {
         self.snapshot.load_full()
     }
 
-    /// Answers a request by the configuration that the whole of its visit goes by. What becomes known on the way is noted in `visit`, for the log, the metrics, and the
-    /// fields that every answer carries.
+    /// Answers a request from memory, or says how far it got, for [`Proxy::answer_later`] to go on from there. The whole
+    /// of its visit goes by one configuration. What becomes known on the way is noted in `visit`, for the log, the
+    /// metrics, and the fields that every answer carries.
     ///
     /// # Errors
     /// A [`Rejection`], which the envelope turns into an answer.
-    pub async fn answer(
+    pub fn answer(
         self: &Arc<Self>,
         visit: &mut Visit,
         snapshot: &Arc<Snapshot>,
         request: Request<Incoming>,
-        connection: Connection,
-        entrance: &Entrance,
-    ) -> Result<Response<Body>, Rejection> {
-        let now = self.clock.now();
+        came: &Came<'_>,
+    ) -> Result<Progress, Rejection> {
         let (head, body) = request.into_parts();
-        snapshot.guard.admit(&head, connection, false)?;
         visit.unread_body = !body.is_end_stream();
-        request_body::may_be(&head.method, &body)?;
-        let raw = path(&head)?;
-        let target = target::read(raw, &snapshot.endpoints).map_err(|reason| {
-            let meant = target::probably_meant(raw, &snapshot.endpoints);
-            meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
-        })?;
-        visit.bare = target.prefix.is_none();
-        let tenant = self.tenant(&head, target.prefix, snapshot, entrance);
-        if let Ok(tenant) = &tenant {
-            visit.tenant = Some(Arc::clone(tenant));
-        }
-        let Some(endpoint) = target.endpoint else { return index::answer(&head, snapshot) };
-        visit.endpoint = Some(endpoint.position);
-        if let Some(answer) = method_is_answered(&head.method, endpoint)? {
-            return Ok(answer);
-        }
-        let permit = self.authorize(&tenant?, endpoint, target.path, &head, snapshot)?;
-        visit.credential = Some(Arc::clone(permit.credential()));
+        let asking = Asking::of(&head, came.connection, came.entrance, &self.learned);
+        let route = match asking.as_ref().and_then(|asking| snapshot.routes.find(asking)) {
+            Some(route) => {
+                snapshot.guard.admit_known_host(&head.headers, came.connection)?;
+                request_body::may_be(&head.method, &body)?;
+                route
+            }
+            None => {
+                snapshot.guard.admit(&head, came.connection, false)?;
+                request_body::may_be(&head.method, &body)?;
+                match self.lead(visit, snapshot, &head, came)? {
+                    Led::Answered(response) => return Ok(Progress::Answered(response)),
+                    Led::To(route) => {
+                        asking.inspect(|asking| snapshot.routes.remember(asking, &route));
+                        route
+                    }
+                }
+            }
+        };
+        visit.led_to(&route);
         if visit.overloaded && visit.unread_body {
             // Nothing in memory answers it, and its body would take memory, and a place for as long as it comes.
             return Err(Rejection::Overloaded);
         }
-        // What waits is boxed: a hit would have to find room for all that a miss takes, and move it about.
-        let body = if visit.unread_body {
-            Box::pin(request_body::read(body, &snapshot.config.upstream, &self.clock)).await?
-        } else {
-            Bytes::new()
+        let plain = *snapshot.rule(route.permit.endpoint()) == Rule::Plain;
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let wish = Wish {
+            directives: RequestDirectives::read(&head.headers),
+            for_origin: !reads || (plain && headers::has_condition_for_origin(&head.headers)),
         };
-        visit.unread_body = false;
-        let ask = ask(permit, body, &head, snapshot, connection)?;
-        let origin = Arc::clone(&ask.origin);
-        let found = self.lookup(&ask, now);
-        let answer = if let Reuse::Fresh(entry) = &found
-            && !self.is_long_refused(&ask, now)
+        let found = self.lookup(&route, &head.headers, &wish, snapshot, came.at);
+        let under_way = UnderWay { head, body, route, wish, found };
+        if let Reuse::Fresh(entry) = &under_way.found
+            && !self.is_long_refused(&under_way.route.origin, snapshot, came.at)
         {
-            Ok(Answer::hit(Arc::clone(entry), now))
-        } else if visit.overloaded {
-            self.recall(found, &ask, now)
+            let answer = Answer::hit(Arc::clone(entry), came.at);
+            return self
+                .replay(visit, &under_way.head, &under_way.route, answer, came.at)
+                .map(Progress::Answered);
+        }
+        Ok(Progress::UnderWay(Box::new(under_way)))
+    }
+
+    /// Answers a request that memory alone does not answer.
+    ///
+    /// # Errors
+    /// A [`Rejection`].
+    pub async fn answer_later(
+        self: &Arc<Self>,
+        visit: &mut Visit,
+        snapshot: &Arc<Snapshot>,
+        under_way: UnderWay,
+        came: &Came<'_>,
+    ) -> Result<Response<Body>, Rejection> {
+        let UnderWay { head, body, route, wish, found } = under_way;
+        let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
+        visit.unread_body = false;
+        let client = client_key(&head, snapshot, came.connection);
+        let ask = ask(&route, body, &head, wish, snapshot, client);
+        let answer = if visit.overloaded {
+            self.recall(found, &ask, came.at)
         } else {
-            Box::pin(self.obtain(found, Arc::new(ask), now)).await
+            self.obtain(found, Arc::new(ask), came.at).await
         };
         let answer = answer.inspect_err(|rejection| {
-            visit.rate = rejection.is_of_credentials_limit().then(|| origin.used_up());
+            visit.rate = rejection.is_of_credentials_limit().then(|| route.origin.used_up());
         })?;
-        visit.note(&answer);
         if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
+            visit.note(&answer);
             // To HTTP/1.0 the end of a connection is the end of a body: a part could be taken for the whole.
             return Err(Rejection::UpstreamResponseTooLarge { limit: snapshot.config.cache.max_entry_bytes });
         }
+        self.replay(visit, &head, &route, answer, self.clock.now())
+    }
+
+    fn replay(
+        &self,
+        visit: &mut Visit,
+        head: &Parts,
+        route: &Route,
+        answer: Answer,
+        now: Now,
+    ) -> Result<Response<Body>, Rejection> {
+        visit.note(&answer);
         let recipient = Recipient {
             method: &head.method,
             fields: &head.headers,
-            base: links_base(&head, snapshot, target.prefix),
+            base: &route.base,
+            now,
             clock: &self.clock,
         };
         let from_cache = answer.status.hit || answer.status.collapsed;
-        recipient.answer(answer.content, &origin.links, from_cache)
-    }
-
-    /// Who the request is for.
-    fn tenant(
-        &self,
-        head: &Parts,
-        prefix: Option<&str>,
-        snapshot: &Snapshot,
-        entrance: &Entrance,
-    ) -> Result<Arc<Tenant>, Rejection> {
-        let mut fields = head.headers.get_all(headers::X_TENANT).iter();
-        let naming = Naming {
-            prefix,
-            field: fields.next().map(http::HeaderValue::as_bytes),
-            field_repeated: fields.next().is_some(),
-            default: entrance.default_tenant(&snapshot.config.server),
-        };
-        let name = naming.resolve().map_err(Rejection::Unnamed)?;
-        snapshot
-            .tenant(&name, &self.learned)
-            .filter(|tenant| entrance.knows(&tenant.name))
-            .ok_or_else(|| Rejection::Unnamed(Unnamed::Unknown(name.to_string())))
-    }
-
-    /// Whether the tenant may ask for this: the only way to a [`Permit`].
-    fn authorize(
-        self: &Arc<Self>,
-        tenant: &Arc<Tenant>,
-        endpoint: &Arc<Endpoint>,
-        path: &str,
-        head: &Parts,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<Permit, Rejection> {
-        let plain = *snapshot.rule(endpoint) == Rule::Plain;
-        let asked = Asked { endpoint, method: &head.method, path, query: head.uri.query(), plain };
-        let policy = &snapshot.config.policy;
-        let now = self.clock.now().monotonic;
-        let permit =
-            entitlement::authorize(tenant, &asked, policy, &self.learned, now).map_err(Rejection::Denied)?;
-        if let Some(organization) = permit.reread_accounts() {
-            self.discover(snapshot, organization);
-        }
-        Ok(permit)
+        recipient.answer(answer.content, &route.origin.links, from_cache)
     }
 }
 
-/// What the cache and upstream need to know of a permitted request.
+/// What upstream needs to know of a permitted request.
 fn ask(
-    permit: Permit,
+    route: &Route,
     body: Bytes,
     head: &Parts,
+    wish: Wish,
     snapshot: &Arc<Snapshot>,
-    connection: Connection,
-) -> Result<Ask, Rejection> {
-    let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
+    client: ClientKey,
+) -> Ask {
+    let permit = &route.permit;
     let plain = *snapshot.rule(permit.endpoint()) == Rule::Plain;
-    let reads = matches!(head.method, Method::GET | Method::HEAD);
-    let for_origin = !reads || (plain && headers::has_condition_for_origin(&head.headers));
-    let directives = RequestDirectives::read(&head.headers);
     // A part of an answer can't be checked record by record.
     let may_be_part = plain && head.method == Method::GET && permit.wall().is_none();
-    Ok(Ask {
-        key: primary_key(&permit),
-        origin: Arc::clone(origin),
-        fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields, for_origin),
+    Ask {
+        key: route.key.clone(),
+        origin: Arc::clone(&route.origin),
+        fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields, wish.for_origin),
         body,
         range: head
             .headers
@@ -290,15 +307,14 @@ fn ask(
             .filter(|_| may_be_part && !head.headers.contains_key(IF_RANGE))
             .cloned(),
         said: RequestSaid {
-            no_store: directives.no_store,
+            no_store: wish.directives.no_store,
             authorization: head.headers.contains_key(AUTHORIZATION),
         },
-        for_origin,
-        directives,
-        client: Some(client_key(head, snapshot, connection)),
+        wish,
+        client: Some(client),
         snapshot: Arc::clone(snapshot),
-        permit,
-    })
+        permit: permit.clone(),
+    }
 }
 
 /// What tells clients apart: the configured field if it is sent, else a Unix peer's user, else the address.
@@ -311,52 +327,6 @@ fn client_key(head: &Parts, snapshot: &Snapshot, connection: Connection) -> Clie
         Connection::Tcp { peer, .. } => ClientKey::of_address(peer.ip()),
         Connection::Unix { user } => user.map_or(ClientKey::Unknown, ClientKey::User),
     }
-}
-
-fn path(head: &Parts) -> Result<&str, Rejection> {
-    let target = &head.uri;
-    if target.path().len() + target.query().map_or(0, str::len) > LONGEST_TARGET {
-        return Err(Rejection::UriTooLong);
-    }
-    if head.method == Method::CONNECT {
-        return Err(Rejection::InvalidTarget("CONNECT asks for a tunnel, and this proxy opens none"));
-    }
-    if head.method == Method::OPTIONS && target.path() == "*" {
-        return Ok("/");
-    }
-    Ok(target.path())
-}
-
-/// `OPTIONS` is answered here; another method that the endpoint does not know is refused.
-fn method_is_answered(method: &Method, endpoint: &Endpoint) -> Result<Option<Response<Body>>, Rejection> {
-    if endpoint.methods.contains(method) {
-        return Ok(None);
-    }
-    let allow = allow(endpoint);
-    if *method != Method::OPTIONS {
-        return Err(Rejection::MethodNotAllowed { allow: allow.into() });
-    }
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(allow) = allow.parse() {
-        response.headers_mut().insert(http::header::ALLOW, allow);
-    }
-    Ok(Some(response))
-}
-
-fn allow(endpoint: &Endpoint) -> String {
-    let methods: Vec<_> = endpoint.methods.iter().map(Method::as_str).chain(["OPTIONS"]).collect();
-    methods.join(", ")
-}
-
-/// What links begin with: the base that the client used, and the tenant's prefix where it used one.
-fn links_base(head: &Parts, snapshot: &Snapshot, prefix: Option<&str>) -> crate::links::Base {
-    if let Some(public_url) = &snapshot.config.server.public_url {
-        return crate::links::Base::new(public_url, prefix);
-    }
-    // The guard has made sure that there is one Host, of harmless characters.
-    let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    crate::links::Base::here(host.unwrap_or_default(), prefix)
 }
 
 impl From<Blocked> for Rejection {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, LINK, LOCATION, RANGE,
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -16,6 +15,7 @@ use super::receive::Receiving;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
+use crate::cache::entry::LINK_FIELDS;
 use crate::clock::{Clock, Now};
 use crate::links::{self, Base, Origin, Splice, rewritten_field, spliced_length};
 use crate::rewrite::Rewriter;
@@ -29,8 +29,10 @@ pub struct Recipient<'a> {
     /// The fields of the request.
     pub fields: &'a HeaderMap,
     /// What links begin with.
-    pub base: Base,
-    /// The time, for the rest of a stream.
+    pub base: &'a Base,
+    /// The time.
+    pub now: Now,
+    /// The same, for the rest of a stream.
     pub clock: &'a Clock,
 }
 
@@ -52,29 +54,32 @@ impl Recipient<'_> {
         origin: &Origin,
         from_cache: bool,
     ) -> Result<Response<Body>, Rejection> {
-        let mut response = match content {
-            Content::Entry(entry) => self.entry(&entry, from_cache, self.clock.now())?,
-            Content::Stream(stream) => self.stream(*stream, origin),
+        let (mut response, has_links) = match content {
+            Content::Entry(entry) => (self.entry(&entry, from_cache)?, entry.has_links_in_fields),
+            Content::Stream(stream) => (self.stream(*stream, origin), true),
         };
-        self.rewrite_fields(response.headers_mut(), origin);
+        if has_links {
+            self.rewrite_fields(response.headers_mut(), origin);
+        }
         Ok(response)
     }
 
-    fn entry(&self, entry: &Entry, from_cache: bool, now: Now) -> Result<Response<Body>, Rejection> {
+    fn entry(&self, entry: &Entry, from_cache: bool) -> Result<Response<Body>, Rejection> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = entry.status;
         let fields = response.headers_mut();
         // Room for all at once: a table that grows is built twice.
-        fields.reserve(entry.client_fields.len() + ROOM_FOR_OWN);
-        for (name, value) in &entry.client_fields {
+        let stored = entry.fields.for_clients();
+        fields.reserve(stored.len() + ROOM_FOR_OWN);
+        for (name, value) in stored {
             fields.append(name, value.clone());
         }
         if let Some(etag) = &entry.etag {
             fields.insert(ETAG, etag.clone());
         }
         // What was in a cache before it came here is that old at the first answer already.
-        if from_cache || entry.origin_fields.contains_key(AGE) {
-            fields.insert(AGE, entry.age(now).as_secs().into());
+        if from_cache || entry.fields.origin(&AGE).is_some() {
+            fields.insert(AGE, entry.age(self.now).as_secs().into());
         }
         if entry.status.is_success()
             && entry.status != StatusCode::PARTIAL_CONTENT
@@ -101,13 +106,13 @@ impl Recipient<'_> {
             return Ok(response);
         }
         if *self.method == Method::HEAD {
-            let length = spliced_length(&entry.body, &entry.links, &self.base);
+            let length = spliced_length(&entry.body, &entry.links, self.base);
             fields.insert(CONTENT_LENGTH, length.into());
         } else {
             *response.body_mut() = if entry.links.is_empty() {
                 entry.body.clone().into()
             } else {
-                spliced(&entry.body, &entry.links, &self.base)
+                spliced(&entry.body, &entry.links, self.base)
             };
         }
         Ok(response)
@@ -123,8 +128,8 @@ impl Recipient<'_> {
         if !entry.links.is_empty() || !self.fields.contains_key(RANGE) {
             return Ok(None);
         }
-        let length = entry.body.len() as u64;
-        let modified = range::strong_date(&entry.origin_fields);
+        let (length, fields) = (entry.body.len() as u64, entry.fields.of_origin());
+        let modified = range::strong_date(&fields);
         match range::asked(self.fields, length, entry.etag.as_ref(), modified) {
             Asked::Whole => Ok(None),
             Asked::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
@@ -151,8 +156,8 @@ impl Recipient<'_> {
     }
 
     fn rewrite_fields(&self, fields: &mut HeaderMap, origin: &Origin) {
-        for name in [LINK, LOCATION, CONTENT_LOCATION] {
-            rewrite_field(fields, &name, origin, &self.base);
+        for name in &LINK_FIELDS {
+            rewrite_field(fields, name, origin, self.base);
         }
     }
 }

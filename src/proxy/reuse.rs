@@ -3,13 +3,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::Proxy;
-use super::ask::{Ask, FlightKey};
+use super::ask::{Ask, FlightKey, Wish};
 use super::fetched::{Answer, Content, Fetched, Interest, Landed, Outcome};
-use super::headers::CacheStatus;
+use super::headers::{CacheStatus, forwarded};
+use super::origin::Origin;
 use super::rejection::{Limit, Rejection};
+use super::routes::Route;
+use super::snapshot::Snapshot;
 use super::store;
 use crate::cache::lookup::{Forward, Reuse, judge};
 use crate::cache::{Entry, Shelved};
@@ -18,6 +21,7 @@ use crate::limit::gate::Waiter;
 use crate::metrics::CacheResult;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::satisfies;
+use crate::rfc9111::key::Variant;
 use crate::single_flight::{Joined, Lead, Waiting};
 
 /// A flight whose leaders keep panicking, or may not lead, is given up after so many.
@@ -26,12 +30,28 @@ const MOST_LEADERS: usize = 32;
 impl Proxy {
     /// What the cache has for a request.
     #[must_use]
-    pub fn lookup(&self, ask: &Ask, now: Now) -> Reuse {
-        if !ask.asks_the_cache() {
-            let by_method = !matches!(*ask.permit.method(), Method::GET | Method::HEAD);
+    pub fn lookup(
+        &self,
+        route: &Route,
+        fields: &HeaderMap,
+        wish: &Wish,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Reuse {
+        if wish.for_origin {
+            let by_method = !matches!(*route.permit.method(), Method::GET | Method::HEAD);
             return Reuse::Nothing(if by_method { Forward::Method } else { Forward::Bypass });
         }
-        judge(self.shelf.find(&ask.key, &ask.fields), &ask.directives, ask.rule(), now)
+        let endpoint = route.permit.endpoint();
+        let selects =
+            |variant: &Variant| variant.matches(&forwarded(fields, &endpoint.forward_request_fields, false));
+        judge(self.shelf.find(&route.key, selects), &wish.directives, snapshot.rule(endpoint), now)
+    }
+
+    /// What the cache has for a request of the proxy's own.
+    pub(super) fn lookup_own(&self, ask: &Ask, now: Now) -> Reuse {
+        let found = self.shelf.find(&ask.key, |variant| variant.matches(&ask.fields));
+        judge(found, &ask.wish.directives, ask.rule(), now)
     }
 
     /// Answers from what was found, going upstream where need be.
@@ -44,7 +64,7 @@ impl Proxy {
         ask: Arc<Ask>,
         now: Now,
     ) -> Result<Answer, Rejection> {
-        if self.is_long_refused(&ask, now) {
+        if self.is_long_refused(&ask.origin, &ask.snapshot, now) {
             return self.fetch(&ask, None, Forward::Stale).await;
         }
         match found {
@@ -56,7 +76,7 @@ impl Proxy {
             Reuse::Nothing(why @ (Forward::Method | Forward::Bypass)) => {
                 self.fetch_alone(&ask, None, why).await
             }
-            Reuse::Validate(_, _) | Reuse::Nothing(_) if ask.directives.only_if_cached => {
+            Reuse::Validate(_, _) | Reuse::Nothing(_) if ask.wish.directives.only_if_cached => {
                 Err(Rejection::OnlyIfCached)
             }
             Reuse::Validate(entry, why) if entry.serves_on_error(now) => {
@@ -72,7 +92,7 @@ impl Proxy {
     /// # Errors
     /// [`Rejection::Overloaded`]
     pub fn recall(&self, found: Reuse, ask: &Ask, now: Now) -> Result<Answer, Rejection> {
-        if self.is_long_refused(ask, now) {
+        if self.is_long_refused(&ask.origin, &ask.snapshot, now) {
             return Err(Rejection::Overloaded);
         }
         match found {
@@ -85,15 +105,15 @@ impl Proxy {
 
     /// Entries of a credential that Talkdesk refuses are served for a while only, fresh ones too: after that,
     /// whoever lost the right to see the data has lost it here as well.
-    pub(super) fn is_long_refused(&self, ask: &Ask, now: Now) -> bool {
-        let Some(since) = ask.origin.tokens.refused_since() else { return false };
-        if now.since(since) <= ask.snapshot.config.rejected_grace {
+    pub(super) fn is_long_refused(&self, origin: &Origin, snapshot: &Snapshot, now: Now) -> bool {
+        let Some(since) = origin.tokens.refused_since() else { return false };
+        if now.since(since) <= snapshot.config.rejected_grace {
             return false;
         }
         // Once, and not for each request: it looks at every place on the shelf.
-        let before = ask.origin.forgotten_for.swap(Some(Arc::new(since)));
+        let before = origin.forgotten_for.swap(Some(Arc::new(since)));
         if before.as_deref() != Some(&since) {
-            self.shelf.forget_credential(&ask.permit.credential().key);
+            self.shelf.forget_credential(&origin.tokens.credential().key);
         }
         true
     }
@@ -226,12 +246,14 @@ impl Proxy {
     }
 
     fn landed_meanwhile(&self, ask: &Ask, known: Option<&Arc<Entry>>) -> Option<Answer> {
-        let Shelved::Entry(entry) = self.shelf.find(&ask.key, &ask.fields) else { return None };
+        let Shelved::Entry(entry) = self.shelf.find(&ask.key, |variant| variant.matches(&ask.fields)) else {
+            return None;
+        };
         if known.is_some_and(|known| Arc::ptr_eq(known, &entry)) {
             return None;
         }
         let now = self.clock.now();
-        match judge(Shelved::Entry(entry), &ask.directives, ask.rule(), now) {
+        match judge(Shelved::Entry(entry), &ask.wish.directives, ask.rule(), now) {
             Reuse::Fresh(entry) => {
                 let mut answer = Answer::hit(entry, now);
                 answer.result = CacheResult::Collapsed;

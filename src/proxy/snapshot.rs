@@ -11,6 +11,7 @@ use super::ask::Ask;
 use super::health::Health;
 use super::origin::Origin;
 use super::retry_budget::RetryBudget;
+use super::routes::Routes;
 use crate::audit::AuditLog;
 use crate::client::Outbound;
 use crate::clock::Clock;
@@ -38,13 +39,15 @@ pub struct Snapshot {
     pub guard: Guard,
     /// The limit of each client, where configured.
     pub client_limiter: Option<Arc<ClientLimiter>>,
+    /// Where requests lead by it.
+    pub routes: Routes,
     // What every request looks up. The keys are the configuration's, so none of them is chosen by a client.
     origins: HashMap<CredentialKey, Arc<Origin>, RandomState>,
     endpoint_metrics: Vec<EndpointMetrics>,
     nowhere_metrics: EndpointMetrics,
     configured_accounts: HashSet<AccountId>,
-    tenant_metrics: HashMap<TenantName, TenantMetrics, RandomState>,
-    other_tenants: TenantMetrics,
+    tenant_metrics: HashMap<TenantName, Arc<TenantMetrics>, RandomState>,
+    other_tenants: Arc<TenantMetrics>,
 }
 
 /// What is shared by all snapshots of a proxy.
@@ -115,8 +118,11 @@ impl Snapshot {
                 .collect(),
             configured_accounts: config.tenants.iter().filter_map(|tenant| account_id(tenant)).collect(),
             nowhere_metrics: metrics.endpoint("other"),
-            tenant_metrics: tenants.map(|one| (one.name.clone(), metrics.tenant(&one.label))).collect(),
-            other_tenants: metrics.tenant("other"),
+            tenant_metrics: tenants
+                .map(|one| (one.name.clone(), Arc::new(metrics.tenant(&one.label))))
+                .collect(),
+            other_tenants: Arc::new(metrics.tenant("other")),
+            routes: Routes::default(),
             guard: Guard::new(&config.server),
             client_limiter: config.limits.client.as_ref().map(|limit| {
                 let known = before.filter(|before| before.config.limits.client.as_ref() == Some(limit));
@@ -184,7 +190,7 @@ impl Snapshot {
 
     /// The series of a tenant; of `other` for one without series of its own.
     #[must_use]
-    pub fn tenant_metrics(&self, name: &TenantName) -> &TenantMetrics {
+    pub fn tenant_metrics(&self, name: &TenantName) -> &Arc<TenantMetrics> {
         self.tenant_metrics.get(name).unwrap_or(&self.other_tenants)
     }
 }

@@ -32,7 +32,7 @@ use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::tokens::TokenError;
 use crate::request_id::X_REQUEST_ID;
 use crate::rfc9111::directives::ResponseDirectives;
-use crate::rfc9111::validation::{can_be_validated, confirmed, make_conditional, weakened};
+use crate::rfc9111::validation::{confirmed, make_conditional, weakened};
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
 ///
@@ -100,22 +100,34 @@ pub(super) struct Head {
     pub(super) waited: Duration,
 }
 
+/// A stored answer that could be the right one yet, with the fields that the origin sent with it.
+struct Offered {
+    entry: Arc<Entry>,
+    fields: HeaderMap,
+}
+
+impl Offered {
+    fn new(entry: Arc<Entry>) -> Self {
+        Self { fields: entry.fields.of_origin(), entry }
+    }
+}
+
 impl Fetch<'_> {
     async fn run(&self, entry: Option<Arc<Entry>>) -> Result<(Landed, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
         let offered = self.offered(entry);
         let mut fields = self.ask.fields.clone();
-        make_conditional(&mut fields, offered.iter().map(|entry| &entry.origin_fields));
+        make_conditional(&mut fields, offered.iter().map(|offered| &offered.fields));
         if let Some(range) = self.ask.range.as_ref().filter(|_| offered.is_empty()) {
             fields.insert(RANGE, range.clone());
         }
         let mut answer = self.send(&fields, deadline).await?;
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
             let head = self.head(&answer);
-            if let Some(entry) = confirmed(&head.fields, &offered, |entry| &entry.origin_fields) {
+            if let Some(offered) = confirmed(&head.fields, &offered, |offered| &offered.fields) {
                 drop(answer);
-                return Ok((self.confirm(entry, &head), None));
+                return Ok((self.confirm(&offered.entry, &head), None));
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
             // The place that the first one takes is given back first: it may be the only one.
@@ -132,7 +144,7 @@ impl Fetch<'_> {
             answer = self.send(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
-        if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.for_origin) {
+        if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.wish.for_origin) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let Sent { response, pass, asked, .. } = answer;
@@ -170,20 +182,20 @@ impl Fetch<'_> {
 
     /// What is stored and may still be right: the entry that answers the request, and with it (or without one) the
     /// others of its URL, which it could turn out to be as well (RFC 9111, section 4.3.1).
-    fn offered(&self, entry: Option<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    fn offered(&self, entry: Option<Arc<Entry>>) -> Vec<Offered> {
         if !self.ask.asks_the_cache() {
             return Vec::new();
         }
-        let has_tag = |entry: &Arc<Entry>| entry.origin_fields.contains_key(ETAG);
-        let entry = entry.filter(|entry| can_be_validated(&entry.origin_fields));
+        let has_tag = |entry: &Arc<Entry>| entry.fields.origin(&ETAG).is_some();
+        let entry = entry.filter(|entry| entry.can_be_validated());
         if let Some(entry) = entry.as_ref().filter(|entry| !has_tag(entry)) {
-            return vec![Arc::clone(entry)];
+            return vec![Offered::new(Arc::clone(entry))];
         }
         let others = self.proxy.shelf.variants(&self.ask.key).into_iter().filter(has_tag);
-        let mut offered: Vec<Arc<Entry>> = entry.into_iter().collect();
+        let mut offered: Vec<Offered> = entry.into_iter().map(Offered::new).collect();
         for other in others {
-            if !offered.iter().any(|known| Arc::ptr_eq(known, &other)) {
-                offered.push(other);
+            if !offered.iter().any(|known| Arc::ptr_eq(&known.entry, &other)) {
+                offered.push(Offered::new(other));
             }
         }
         offered

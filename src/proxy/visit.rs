@@ -8,14 +8,14 @@ use http::StatusCode;
 
 use super::fetched::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
+use super::routes::Route;
 use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
-use crate::metrics::{CacheResult, TenantOutcome};
+use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::request_id::RequestId;
 
 /// One request, on its way.
-#[derive(Clone)]
 pub struct Visit {
     /// Its name: the client's, if it sent a sane one.
     pub request_id: RequestId,
@@ -45,6 +45,8 @@ pub struct Visit {
     pub reason: Option<&'static str>,
     /// How it ended for its tenant.
     pub outcome: TenantOutcome,
+    /// The series of its tenant, once its route is known.
+    pub counted: Option<Arc<TenantMetrics>>,
     /// Talkdesk's name for the request.
     pub upstream_request_id: Option<Arc<str>>,
 }
@@ -68,6 +70,7 @@ impl Visit {
             waited: Duration::ZERO,
             reason: None,
             outcome: TenantOutcome::Error,
+            counted: None,
             upstream_request_id: None,
         }
     }
@@ -95,6 +98,15 @@ impl Visit {
             },
             failure: self.reason.filter(|_| self.outcome == TenantOutcome::Error),
         })
+    }
+
+    /// Takes note of where it leads.
+    pub fn led_to(&mut self, route: &Route) {
+        self.bare = route.bare;
+        self.tenant = Some(Arc::clone(route.permit.tenant()));
+        self.endpoint = Some(route.permit.endpoint().position);
+        self.credential = Some(Arc::clone(route.permit.credential()));
+        self.counted = Some(Arc::clone(&route.counted));
     }
 
     /// Takes note of an answer.

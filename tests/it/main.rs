@@ -30,6 +30,7 @@ mod purging;
 mod process;
 mod races;
 mod reloading;
+mod routes;
 mod rfc5861;
 mod rfc9111;
 mod stopping;

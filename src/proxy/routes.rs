@@ -1,0 +1,178 @@
+//! Where requests lead, remembered: tenant, permit, credential, place in the cache, and what links begin with depend on
+//! a request's target, `Host` and `X-Tenant` alone (and on where it came in), so they are found out once.
+//!
+//! Nothing is decided here. A route is kept only with a permit that the entitlement gave, and is good for as long as
+//! nothing was learned since ([`Learned::lessons`]); the table belongs to a snapshot, so it goes with the configuration.
+//! Time alone takes no permit away: what was learned denies until it ends, and grants nothing by ending. The one permit
+//! that time does change, one that wants a list of accounts read again, is not kept.
+//!
+//! Who may speak to the listener is asked of every request all the same: its peer, the page that it comes from, and its
+//! body are its own.
+//!
+//! The table has so many places, a target has one of them, and a later one takes it from an earlier one. With the longest
+//! targets in every place it takes about 20 MiB; where they are as usual, 2. The hash has a seed of its own, so nobody
+//! can choose targets that push others out.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use foldhash::fast::RandomState;
+use http::Method;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+
+use super::entrance::Entrance;
+use super::headers::X_TENANT;
+use super::origin::Origin;
+use crate::domain::entitlement::Permit;
+use crate::domain::learned::Learned;
+use crate::guard::Connection;
+use crate::links::Base;
+use crate::metrics::TenantMetrics;
+use crate::rfc9111::key::PrimaryKey;
+
+/// Where a request leads that may be made.
+pub struct Route {
+    /// The proof that it may be made.
+    pub permit: Permit,
+    /// The way upstream.
+    pub origin: Arc<Origin>,
+    /// Where its answer stands in the cache.
+    pub key: PrimaryKey,
+    /// What links begin with.
+    pub base: Base,
+    /// Whether its path names no tenant.
+    pub bare: bool,
+    /// The series of its tenant.
+    pub counted: Arc<TenantMetrics>,
+}
+
+/// The table.
+pub struct Routes {
+    places: Box<[ArcSwapOption<Known>]>,
+    hasher: RandomState,
+}
+
+/// A route, with the requests that take it.
+struct Known {
+    entrance: Arc<Entrance>,
+    local: Option<IpAddr>,
+    is_head: bool,
+    target: Box<str>,
+    host: Box<[u8]>,
+    tenant: Option<Box<[u8]>>,
+    lessons: u64,
+    route: Arc<Route>,
+}
+
+/// What of a request decides where it leads.
+pub struct Asking<'a> {
+    entrance: &'a Arc<Entrance>,
+    local: Option<IpAddr>,
+    is_head: bool,
+    target: &'a str,
+    host: &'a [u8],
+    tenant: Option<&'a [u8]>,
+    lessons: u64,
+}
+
+/// Targets that can be remembered at once.
+const PLACES: usize = 8_192;
+/// The longest target that is remembered.
+const LONGEST_TARGET: usize = 512;
+/// The longest `Host` and `X-Tenant`.
+const LONGEST_FIELD: usize = 128;
+
+impl<'a> Asking<'a> {
+    /// What of a request decides where it leads, and how much is learned by now; none for one that is not remembered:
+    /// another method, a target that is long or has an authority of its own, a field that is repeated.
+    #[must_use]
+    pub fn of(
+        head: &'a Parts,
+        connection: Connection,
+        entrance: &'a Arc<Entrance>,
+        learned: &Learned,
+    ) -> Option<Self> {
+        if !matches!(head.method, Method::GET | Method::HEAD) || head.uri.authority().is_some() {
+            return None;
+        }
+        let target = head.uri.path_and_query()?.as_str();
+        let host = at_most_one(&head.headers, &HOST)??;
+        let tenant = at_most_one(&head.headers, &X_TENANT)?;
+        (target.len() <= LONGEST_TARGET).then_some(Self {
+            entrance,
+            local: match connection {
+                Connection::Tcp { local, .. } => Some(local.ip()),
+                Connection::Unix { .. } => None,
+            },
+            is_head: head.method == Method::HEAD,
+            target,
+            host,
+            tenant,
+            lessons: learned.lessons(),
+        })
+    }
+
+    fn is_answered_by(&self, known: &Known) -> bool {
+        known.lessons == self.lessons
+            && *known.target == *self.target
+            && *known.host == *self.host
+            && known.tenant.as_deref() == self.tenant
+            && known.is_head == self.is_head
+            && known.local == self.local
+            && Arc::ptr_eq(&known.entrance, self.entrance)
+    }
+}
+
+/// The field's value; the inner none where there is none, the outer one where there are several or it is long.
+#[expect(clippy::option_option, reason = "unusable, absent and present are three things")]
+fn at_most_one<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a [u8]>> {
+    let mut values = fields.get_all(name).iter().map(HeaderValue::as_bytes);
+    let value = values.next();
+    (values.next().is_none() && value.is_none_or(|value| value.len() <= LONGEST_FIELD)).then_some(value)
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        let places = std::iter::repeat_with(ArcSwapOption::empty).take(PLACES);
+        Self { places: places.collect(), hasher: RandomState::default() }
+    }
+}
+
+impl Routes {
+    /// The route of a request, where it is known and nothing was learned since.
+    #[must_use]
+    pub fn find(&self, asking: &Asking<'_>) -> Option<Arc<Route>> {
+        let known = self.place(asking).load();
+        known.as_ref().filter(|known| asking.is_answered_by(known)).map(|known| Arc::clone(&known.route))
+    }
+
+    /// Remembers where a request led, unless time could change that. What it asks by has to be from before it was decided.
+    pub fn remember(&self, asking: &Asking<'_>, route: &Arc<Route>) {
+        if route.permit.reread_accounts().is_some() {
+            return;
+        }
+        let known = Known {
+            entrance: Arc::clone(asking.entrance),
+            local: asking.local,
+            is_head: asking.is_head,
+            target: asking.target.into(),
+            host: asking.host.into(),
+            tenant: asking.tenant.map(Into::into),
+            lessons: asking.lessons,
+            route: Arc::clone(route),
+        };
+        self.place(asking).store(Some(Arc::new(known)));
+    }
+
+    fn place(&self, asking: &Asking<'_>) -> &ArcSwapOption<Known> {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(asking.target.as_bytes());
+        hasher.write(asking.tenant.unwrap_or_default());
+        #[expect(clippy::cast_possible_truncation, reason = "the number of places is smaller by far")]
+        let place = hasher.finish() as usize % PLACES;
+        &self.places[place]
+    }
+}
