@@ -11,8 +11,11 @@
 //! intervals, which are a loop around [`Clock::sleep_until`].
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use pin_project_lite::pin_project;
 use tokio::sync::watch;
 
 /// Where the time comes from.
@@ -88,20 +91,47 @@ impl Clock {
     ///
     /// # Errors
     /// [`Elapsed`] when the time came first; `work` is dropped then.
-    pub async fn timeout<F: Future>(&self, duration: Duration, work: F) -> Result<F::Output, Elapsed> {
-        self.timeout_at(self.now().after(duration), work).await
+    pub fn timeout<F: Future>(
+        &self,
+        duration: Duration,
+        work: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> + use<'_, F> {
+        self.timeout_at(self.now().after(duration), work)
     }
 
     /// Gives `work` until `deadline`.
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline came first; `work` is dropped then.
-    pub async fn timeout_at<F: Future>(&self, deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
-        tokio::select! {
-            biased;
-            output = work => Ok(output),
-            () = self.sleep_until(deadline) => Err(Elapsed),
+    pub fn timeout_at<F: Future>(
+        &self,
+        deadline: Instant,
+        work: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> + use<'_, F> {
+        Timeout { work, sleep: self.sleep_until(deadline) }
+    }
+}
+
+pin_project! {
+    /// Work with an end. An `async` function in its place would hold the work twice, as what it was given and as what
+    /// it waits for, and such futures stand in one another: each level would double what is moved about.
+    struct Timeout<F, S> {
+        #[pin]
+        work: F,
+        #[pin]
+        sleep: S,
+    }
+}
+
+impl<F: Future, S: Future> Future for Timeout<F, S> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.work.poll(context) {
+            return Poll::Ready(Ok(output));
         }
+        this.sleep.poll(context).map(|_| Err(Elapsed))
     }
 }
 
@@ -185,6 +215,28 @@ mod tests {
         assert!(!sleeper.is_finished());
         manual.advance(Duration::from_secs(61));
         sleeper.await.expect("the sleeper ends");
+    }
+
+    #[tokio::test]
+    async fn work_that_is_done_is_not_too_late_and_what_is_not_done_ends() {
+        let manual = ManualClock::new();
+        let clock = Clock::Manual(manual.clone());
+        let deadline = clock.now().monotonic;
+        assert_eq!(clock.timeout_at(deadline, async { 1 }).await, Ok(1));
+        assert_eq!(clock.timeout_at(deadline, std::future::pending::<()>()).await, Err(Elapsed));
+    }
+
+    #[tokio::test]
+    async fn a_time_limit_does_not_double_what_it_limits() {
+        let work = async {
+            let held = [0_u8; 4096];
+            tokio::task::yield_now().await;
+            held[0]
+        };
+        let limited = Clock::System.clone();
+        let future = limited.timeout(Duration::from_secs(1), work);
+        assert!(size_of_val(&future) < 5000, "{} bytes", size_of_val(&future));
+        assert_eq!(future.await, Ok(0));
     }
 
     #[test]

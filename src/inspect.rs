@@ -164,6 +164,7 @@ impl Inspector {
     }
 
     /// Takes note of what the reader passed.
+    #[inline]
     pub fn see(&mut self, event: Event<'_>) {
         match event {
             Event::ObjectStart => self.enter(true),
@@ -255,11 +256,13 @@ impl Inspector {
             self.links.push(Splice { start: text.start, length: text.raw_length(length) });
         }
         self.count(None);
-        let account = if text.complete { AccountId::from_bytes(text.decoded) } else { None };
-        self.value(account);
+        // Read where it counts alone: most strings are no ids.
+        let is_id = self.key == Key::Account && text.complete;
+        self.value(is_id.then(|| AccountId::from_bytes(text.decoded)).flatten());
     }
 
     /// A value, where it may be that of a count.
+    #[inline]
     fn count(&mut self, number: Option<u64>) {
         let count = match self.key {
             Key::Total => &mut self.counts.total,

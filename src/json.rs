@@ -9,6 +9,7 @@
 
 mod number;
 mod utf8;
+mod whole;
 
 use number::Number;
 use utf8::Utf8;
@@ -145,6 +146,10 @@ impl Reader {
         self.utf8.feed(piece).map_err(|()| self.wrong("the text is not UTF-8"))?;
         let mut position = 0;
         while position < piece.len() {
+            position += self.pass_whole(&piece[position..], tell);
+            if position == piece.len() {
+                break;
+            }
             if let State::Text { .. } = self.state {
                 let run = plain_run(&piece[position..]);
                 self.take_text(&piece[position..position + run], tell);

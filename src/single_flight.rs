@@ -32,8 +32,8 @@ pub enum Joined<K: Hash + Eq, V> {
 
 /// The right, and until it is dropped the duty, to do the work.
 pub struct Lead<K: Hash + Eq, V> {
-    flights: Arc<Flights<K, V>>,
-    key: K,
+    /// Where others find it; none where nobody else may.
+    joinable: Option<(Arc<Flights<K, V>>, K)>,
     landing: Arc<watch::Sender<Option<V>>>,
 }
 
@@ -69,7 +69,7 @@ where
         let landing = Arc::new(watch::Sender::new(None));
         flights.insert(key.clone(), Arc::downgrade(&landing));
         drop(flights);
-        Joined::Lead(Lead { flights: Arc::clone(&self.flights), key: key.clone(), landing })
+        Joined::Lead(Lead { joinable: Some((Arc::clone(&self.flights), key.clone())), landing })
     }
 }
 
@@ -86,12 +86,8 @@ where
 
     /// A flight that nobody else can join.
     #[must_use]
-    pub fn alone(&self, key: &K) -> Lead<K, V> {
-        Lead {
-            flights: Arc::clone(&self.flights),
-            key: key.clone(),
-            landing: Arc::new(watch::Sender::new(None)),
-        }
+    pub fn alone() -> Lead<K, V> {
+        Lead { joinable: None, landing: Arc::new(watch::Sender::new(None)) }
     }
 }
 
@@ -107,7 +103,8 @@ where
         F: Future<Output = Option<V>> + Send + 'static,
     {
         let waiting = Waiting(self.landing.subscribe());
-        let work = work(Interest(Arc::clone(&self.landing)));
+        // In a box, since a task is moved a few times before it stands.
+        let work = Box::pin(work(Interest(Arc::clone(&self.landing))));
         tokio::spawn(async move {
             let outcome = work.await;
             // Forgotten first: whoever joins from now on begins anew, whoever has joined is told.
@@ -120,11 +117,11 @@ where
 
 impl<K: Hash + Eq, V> Lead<K, V> {
     fn forget(&self) {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let own =
-            flights.get(&self.key).is_some_and(|landing| landing.as_ptr() == Arc::as_ptr(&self.landing));
+        let Some((flights, key)) = &self.joinable else { return };
+        let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = flights.get(key).is_some_and(|landing| landing.as_ptr() == Arc::as_ptr(&self.landing));
         if own {
-            flights.remove(&self.key);
+            flights.remove(key);
         }
     }
 }

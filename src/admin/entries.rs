@@ -49,7 +49,7 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
     let shown: Vec<_> =
         all.iter().take(limit).map(|(place, at)| entry(&place.variants[*at], place, &owners, now)).collect();
     let mut not_kept: Vec<_> = proxy.shelf.not_kept().filter(|one| selection.picks(&one.label)).collect();
-    not_kept.sort_by_key(|one| Reverse(one.last));
+    not_kept.sort_by_cached_key(|one| Reverse(one.lately().last));
     let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_kept_one(one, &owners)).collect();
     Reply::json(
         StatusCode::OK,
@@ -111,9 +111,10 @@ fn state(entry: &Entry, now: Now) -> &'static str {
 
 fn not_kept_one(one: &NotKept, owners: &Owners) -> Value {
     let mut shown = labelled(&one.label, owners);
-    shown["reason"] = one.bypass.as_str().into();
-    shown["last"] = timestamp(one.last).into();
-    shown["times"] = one.times.into();
+    let lately = one.lately();
+    shown["reason"] = lately.bypass.as_str().into();
+    shown["last"] = timestamp(lately.last).into();
+    shown["times"] = lately.times.into();
     shown
 }
 

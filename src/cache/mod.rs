@@ -318,7 +318,13 @@ impl Shelf {
     }
 
     /// Notes that an answer was not kept, and why.
-    pub fn note_not_kept(&self, key: &PrimaryKey, label: PlaceLabel, bypass: Bypass, now: SystemTime) {
+    pub fn note_not_kept(
+        &self,
+        key: &PrimaryKey,
+        label: impl FnOnce() -> PlaceLabel,
+        bypass: Bypass,
+        now: SystemTime,
+    ) {
         self.metrics.not_stored(bypass.as_str());
         self.not_kept.note(key, label, bypass, now);
     }

@@ -1,6 +1,6 @@
 //! The answers that were not kept lately, and why, for whoever wonders that something is not cached.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::PlaceLabel;
@@ -8,16 +8,30 @@ use super::judge::Bypass;
 use crate::rfc9111::key::PrimaryKey;
 
 /// An answer that was not kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NotKept {
     /// What it was an answer to.
     pub label: PlaceLabel,
-    /// Why, the last time.
+    lately: Mutex<Lately>,
+}
+
+/// How it went with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lately {
+    /// Why it was not kept, the last time.
     pub bypass: Bypass,
     /// When that was.
     pub last: SystemTime,
     /// How often it happened, for whatever reason.
     pub times: u64,
+}
+
+impl NotKept {
+    /// How it went with it.
+    #[must_use]
+    pub fn lately(&self) -> Lately {
+        *self.lately.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Those of late.
@@ -35,11 +49,19 @@ impl Default for NotKeptLately {
 }
 
 impl NotKeptLately {
-    pub(super) fn note(&self, key: &PrimaryKey, label: PlaceLabel, bypass: Bypass, now: SystemTime) {
-        self.0.entry_by_ref(key).and_upsert_with(|known| {
-            let before = known.map_or(0, |known| known.value().times);
-            Arc::new(NotKept { label, bypass, last: now, times: before.saturating_add(1) })
-        });
+    /// `label` is asked for the first time only: what is never kept comes again and again.
+    pub(super) fn note(
+        &self,
+        key: &PrimaryKey,
+        label: impl FnOnce() -> PlaceLabel,
+        bypass: Bypass,
+        now: SystemTime,
+    ) {
+        let lately = Lately { bypass, last: now, times: 0 };
+        let known =
+            self.0.get_with_by_ref(key, || Arc::new(NotKept { label: label(), lately: Mutex::new(lately) }));
+        let mut known = known.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Lately { times: known.times.saturating_add(1), ..lately };
     }
 
     /// Lets go of what is too much.

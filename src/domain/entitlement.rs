@@ -121,6 +121,24 @@ pub enum Denial {
     DeniedByTalkdesk(Arc<LearnedDenial>),
 }
 
+impl Denial {
+    /// Whether it rests on the configuration alone, so that it stands for as long as that does.
+    #[must_use]
+    pub const fn lasts(&self) -> bool {
+        match self {
+            Self::TenantDisabled { .. }
+            | Self::ResellerSold { .. }
+            | Self::NoOauthClient { .. }
+            | Self::PlanNotEligible { .. }
+            | Self::OrganizationOnly
+            | Self::ParameterNotAllowed { .. } => true,
+            Self::ScopeMissing { learned, .. } => !*learned,
+            // The list of accounts may have grown too old, or be read again.
+            Self::AccountNotInOrganization { .. } | Self::DeniedByTalkdesk(_) => false,
+        }
+    }
+}
+
 /// Decides whether `tenant` may make the request, and with which credential.
 ///
 /// # Errors

@@ -1129,7 +1129,7 @@ proptest! {
 
     /// Where a request leads is remembered for as long as nothing new is learned, whatever the time.
     #[test]
-    fn time_alone_takes_no_permit_away_and_changes_none(
+    fn time_alone_takes_no_permit_away_and_changes_no_denial_that_lasts(
         kind in prop::sample::select(vec![Kind::Organization, Kind::Walled, Kind::Direct]),
         query in queries(),
         discovers in any::<bool>(),
@@ -1151,14 +1151,18 @@ proptest! {
             situation =
                 situation.learn_denial(&DeniedRequest { credential: credential(owner).key.clone(), request });
         }
-        let mut permitted: Option<String> = None;
+        let mut decided: Option<String> = None;
         for wait in std::iter::once(0).chain(waits) {
             situation = situation.later_by(Duration::from_secs(wait));
             let decision = situation.decide();
-            if let Some(before) = &permitted {
+            let stands = match &decision {
+                Ok(permit) => permit.reread_accounts().is_none(),
+                Err(denial) => denial.lasts(),
+            };
+            if let Some(before) = &decided {
                 prop_assert_eq!(before, &format!("{:?}", decision), "after {} s", wait);
-            } else if decision.as_ref().is_ok_and(|permit| permit.reread_accounts().is_none()) {
-                permitted = Some(format!("{decision:?}"));
+            } else if stands {
+                decided = Some(format!("{decision:?}"));
             }
         }
     }

@@ -10,19 +10,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue,
-    RETRY_AFTER, VARY,
-};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, VARY};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
 use super::entrance::Entrance;
-use super::headers::{
-    CACHE_STATUS, CROSS_ORIGIN_RESOURCE_POLICY, NAME, OWN_VIA, PROXY_STATUS, X_TENANT, proxy_status,
-    retry_after,
-};
+use super::headers::{CACHE_STATUS, CROSS_ORIGIN_RESOURCE_POLICY, NAME, OWN_VIA, X_TENANT};
+use super::refused::Refused;
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
@@ -87,6 +82,10 @@ impl Wrapping {
             Ok(Progress::Answered(response)) => {
                 return Answering::AtOnce(Some(self.finish(Ok(response), &asked, visit, &snapshot)));
             }
+            Ok(Progress::Refused(dead_end)) => {
+                let response = self.refused(&dead_end.refused, &mut visit, &asked.method);
+                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, visit, &snapshot)));
+            }
             Err(rejection) => {
                 return Answering::AtOnce(Some(self.finish(Err(rejection), &asked, visit, &snapshot)));
             }
@@ -133,41 +132,21 @@ impl Wrapping {
         method: &Method,
         snapshot: &Snapshot,
     ) -> Response<Body> {
-        let tenant = visit.tenant.as_ref().map(|tenant| &*tenant.label);
-        let told = rejection.told(tenant, snapshot.config.server.denial_status);
-        let body = rejection.body(&told, &visit.request_id, tenant);
-        visit.reason = Some(told.code);
-        visit.outcome = if rejection.is_denial() { TenantOutcome::Denied } else { TenantOutcome::Error };
-        if rejection.is_denial() {
-            self.proxy.metrics.denied(told.code);
-        }
         if *rejection == Rejection::Internal {
             tracing::error!(request_id = %visit.request_id, "an unforeseen failure");
         }
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = told.status;
-        let fields = response.headers_mut();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        fields.insert(CONTENT_LENGTH, body.len().into());
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        fields.insert(PROXY_STATUS, proxy_status(told.proxy_error, told.code));
-        if let Some(wait) = told.retry_in {
-            fields.insert(RETRY_AFTER, retry_after(wait));
+        let tenant = visit.tenant.as_ref().map(|tenant| &*tenant.label);
+        let refused = Refused::new(rejection, tenant, snapshot.config.server.denial_status);
+        self.refused(&refused, visit, method)
+    }
+
+    fn refused(&self, refused: &Refused, visit: &mut Visit, method: &Method) -> Response<Body> {
+        visit.reason = Some(refused.code);
+        visit.outcome = if refused.is_denial { TenantOutcome::Denied } else { TenantOutcome::Error };
+        if refused.is_denial {
+            self.proxy.metrics.denied(refused.code);
         }
-        if let Rejection::MethodNotAllowed { allow } = rejection
-            && let Ok(allow) = HeaderValue::from_str(allow)
-        {
-            fields.insert(ALLOW, allow);
-        }
-        if let Rejection::RangeNotSatisfiable { length } = rejection
-            && let Ok(range) = HeaderValue::try_from(format!("bytes */{length}"))
-        {
-            fields.insert(CONTENT_RANGE, range);
-        }
-        if *method != Method::HEAD {
-            *response.body_mut() = Body::Full(body.into());
-        }
-        response
+        refused.answer(method, &visit.request_id)
     }
 
     fn observe(&self, asked: &Asked, visit: &Visit, response: &Response<Body>, snapshot: &Snapshot) {

@@ -185,7 +185,7 @@ impl Fetch<'_> {
 
     pub(super) fn note_not_kept(&self, bypass: Bypass) {
         let now = self.proxy.clock.now().wall;
-        self.proxy.shelf.note_not_kept(&self.ask.key, label(&self.ask.permit), bypass, now);
+        self.proxy.shelf.note_not_kept(&self.ask.key, || label(&self.ask.permit), bypass, now);
     }
 
     /// Leaves in the fields only what is true of the body as it is given out.

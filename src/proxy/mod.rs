@@ -29,6 +29,7 @@ pub mod origin;
 pub mod receive;
 pub mod reload;
 mod refusal;
+mod refused;
 pub mod rejection;
 mod request_body;
 pub mod replay;
@@ -59,7 +60,7 @@ use self::fetched::{Answer, Content, Outcome};
 use self::lead::Led;
 use self::rejection::Rejection;
 use self::replay::Recipient;
-use self::routes::{Asking, Route};
+use self::routes::{Asking, DeadEnd, Leads, Route};
 use self::snapshot::{Shared, Snapshot};
 use self::visit::Visit;
 use crate::audit::AuditLog;
@@ -118,6 +119,8 @@ pub struct Came<'a> {
 pub enum Progress {
     /// To its end.
     Answered(Response<Body>),
+    /// To a refusal that was made before.
+    Refused(Arc<DeadEnd>),
     /// To what was found in the cache.
     UnderWay(Box<UnderWay>),
 }
@@ -188,23 +191,32 @@ impl Proxy {
         let (head, body) = request.into_parts();
         visit.unread_body = !body.is_end_stream();
         let asking = Asking::of(&head, came.connection, came.entrance, &self.learned);
-        let route = match asking.as_ref().and_then(|asking| snapshot.routes.find(asking)) {
-            Some(route) => {
-                snapshot.guard.admit_known_host(&head.headers, came.connection)?;
-                request_body::may_be(&head.method, &body)?;
-                route
+        let known = asking.as_ref().and_then(|asking| snapshot.routes.find(asking));
+        if known.is_some() {
+            snapshot.guard.admit_known_host(&head.headers, came.connection)?;
+        } else {
+            snapshot.guard.admit(&head, came.connection, false)?;
+        }
+        request_body::may_be(&head.method, &body)?;
+        let route = match known {
+            Some(Leads::To(route)) => route,
+            Some(Leads::Nowhere(dead_end)) => {
+                visit.ended_at(&dead_end);
+                return Ok(Progress::Refused(dead_end));
             }
-            None => {
-                snapshot.guard.admit(&head, came.connection, false)?;
-                request_body::may_be(&head.method, &body)?;
-                match self.lead(visit, snapshot, &head, came)? {
-                    Led::Answered(response) => return Ok(Progress::Answered(response)),
-                    Led::To(route) => {
-                        asking.inspect(|asking| snapshot.routes.remember(asking, &route));
-                        route
-                    }
+            None => match self.lead(visit, snapshot, &head, came) {
+                Ok(Led::To(route)) => {
+                    asking.inspect(|asking| snapshot.routes.remember(asking, Leads::To(Arc::clone(&route))));
+                    route
                 }
-            }
+                Ok(Led::Answered(response)) => return Ok(Progress::Answered(response)),
+                Err(rejection) => {
+                    if let Some((asking, dead_end)) = asking.zip(DeadEnd::of(&rejection, visit, snapshot)) {
+                        snapshot.routes.remember(&asking, Leads::Nowhere(Arc::new(dead_end)));
+                    }
+                    return Err(rejection);
+                }
+            },
         };
         visit.led_to(&route);
         if visit.overloaded && visit.unread_body {

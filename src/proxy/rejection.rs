@@ -151,7 +151,6 @@ struct Problem<'a> {
     message: &'a str,
     description: &'a str,
     fields: Vec<Field<'a>>,
-    request_id: &'a RequestId,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,6 +167,14 @@ impl Rejection {
     /// The body: a problem, in Talkdesk's shape too.
     #[must_use]
     pub fn body(&self, told: &Told, request_id: &RequestId, tenant: Option<&str>) -> Vec<u8> {
+        let (mut body, after) = self.body_around_id(told, tenant);
+        body.extend_from_slice(request_id.as_str().as_bytes());
+        body.extend_from_slice(after);
+        body
+    }
+
+    /// What comes before the request's name in the body, and after it.
+    pub(super) fn body_around_id(&self, told: &Told, tenant: Option<&str>) -> (Vec<u8>, &'static [u8]) {
         let denial = if let Self::Denied(denial) = self { Some(denial) } else { None };
         let fields = match denial {
             Some(Denial::ParameterNotAllowed { parameter }) => {
@@ -195,11 +202,18 @@ impl Rejection {
             message: &told.what,
             description: &told.remedy,
             fields,
-            request_id,
             tenant,
             upstream_request_id,
         };
-        serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec())
+        // A name of a request has no character that JSON would have to write in another way.
+        let mut body = serde_json::to_vec(&problem).unwrap_or_default();
+        if body.pop().is_none() {
+            body.push(b'{');
+        } else {
+            body.push(b',');
+        }
+        body.extend_from_slice(b"\"request_id\":\"");
+        (body, b"\"}")
     }
 
     /// Whether a stale entry may answer in its place, and the reason's label.

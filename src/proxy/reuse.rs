@@ -22,7 +22,7 @@ use crate::metrics::CacheResult;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::satisfies;
 use crate::rfc9111::key::Variant;
-use crate::single_flight::{Joined, Lead, Waiting};
+use crate::single_flight::{Joined, Lead, SingleFlight, Waiting};
 
 /// A flight whose leaders keep panicking, or may not lead, is given up after so many.
 const MOST_LEADERS: usize = 32;
@@ -214,7 +214,7 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let waiting = self.take_off(self.flights.alone(&ask.flight_key(&self.shelf)), ask, entry);
+        let waiting = self.take_off(SingleFlight::alone(), ask, entry);
         let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }

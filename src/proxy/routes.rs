@@ -4,7 +4,8 @@
 //! Nothing is decided here. A route is kept only with a permit that the entitlement gave, and is good for as long as
 //! nothing was learned since ([`Learned::lessons`]); the table belongs to a snapshot, so it goes with the configuration.
 //! Time alone takes no permit away: what was learned denies until it ends, and grants nothing by ending. The one permit
-//! that time does change, one that wants a list of accounts read again, is not kept.
+//! that time does change, one that wants a list of accounts read again, is not kept; and of denials those are that rest
+//! on the configuration alone ([`Denial::lasts`](crate::domain::entitlement::Denial::lasts)).
 //!
 //! Who may speak to the listener is asked of every request all the same: its peer, the page that it comes from, and its
 //! body are its own.
@@ -26,8 +27,13 @@ use http::request::Parts;
 use super::entrance::Entrance;
 use super::headers::X_TENANT;
 use super::origin::Origin;
+use super::refused::Refused;
+use super::rejection::Rejection;
+use super::snapshot::Snapshot;
+use super::visit::Visit;
 use crate::domain::entitlement::Permit;
 use crate::domain::learned::Learned;
+use crate::domain::tenant::Tenant;
 use crate::guard::Connection;
 use crate::links::Base;
 use crate::metrics::TenantMetrics;
@@ -49,6 +55,45 @@ pub struct Route {
     pub counted: Arc<TenantMetrics>,
 }
 
+/// Where a request leads that may not be made, by the configuration alone: to a refusal.
+pub struct DeadEnd {
+    /// The answer.
+    pub refused: Refused,
+    /// For whom it was meant.
+    pub tenant: Arc<Tenant>,
+    /// The place of its endpoint in the closed list.
+    pub endpoint: usize,
+    /// Whether its path names no tenant.
+    pub bare: bool,
+    /// The series of its tenant.
+    pub counted: Arc<TenantMetrics>,
+}
+
+/// Where a request leads.
+#[derive(Clone)]
+pub enum Leads {
+    /// To data.
+    To(Arc<Route>),
+    /// To a refusal.
+    Nowhere(Arc<DeadEnd>),
+}
+
+impl DeadEnd {
+    /// Of the rejection that a visit ended with; none where another day, or another lesson, could end it otherwise.
+    #[must_use]
+    pub fn of(rejection: &Rejection, visit: &Visit, snapshot: &Snapshot) -> Option<Self> {
+        let Rejection::Denied(denial) = rejection else { return None };
+        let tenant = visit.tenant.as_ref().filter(|_| denial.lasts())?;
+        Some(Self {
+            refused: Refused::new(rejection, Some(&tenant.label), snapshot.config.server.denial_status),
+            tenant: Arc::clone(tenant),
+            endpoint: visit.endpoint?,
+            bare: visit.bare,
+            counted: Arc::clone(snapshot.tenant_metrics(&tenant.name)),
+        })
+    }
+}
+
 /// The table.
 pub struct Routes {
     places: Box<[ArcSwapOption<Known>]>,
@@ -64,7 +109,7 @@ struct Known {
     host: Box<[u8]>,
     tenant: Option<Box<[u8]>>,
     lessons: u64,
-    route: Arc<Route>,
+    leads: Leads,
 }
 
 /// What of a request decides where it leads.
@@ -142,16 +187,18 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// The route of a request, where it is known and nothing was learned since.
+    /// Where a request leads, if that is known and nothing was learned since.
     #[must_use]
-    pub fn find(&self, asking: &Asking<'_>) -> Option<Arc<Route>> {
+    pub fn find(&self, asking: &Asking<'_>) -> Option<Leads> {
         let known = self.place(asking).load();
-        known.as_ref().filter(|known| asking.is_answered_by(known)).map(|known| Arc::clone(&known.route))
+        known.as_ref().filter(|known| asking.is_answered_by(known)).map(|known| known.leads.clone())
     }
 
     /// Remembers where a request led, unless time could change that. What it asks by has to be from before it was decided.
-    pub fn remember(&self, asking: &Asking<'_>, route: &Arc<Route>) {
-        if route.permit.reread_accounts().is_some() {
+    pub fn remember(&self, asking: &Asking<'_>, leads: Leads) {
+        if let Leads::To(route) = &leads
+            && route.permit.reread_accounts().is_some()
+        {
             return;
         }
         let known = Known {
@@ -162,7 +209,7 @@ impl Routes {
             host: asking.host.into(),
             tenant: asking.tenant.map(Into::into),
             lessons: asking.lessons,
-            route: Arc::clone(route),
+            leads,
         };
         self.place(asking).store(Some(Arc::new(known)));
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::fetched::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
-use super::routes::Route;
+use super::routes::{DeadEnd, Route};
 use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
@@ -107,6 +107,14 @@ impl Visit {
         self.endpoint = Some(route.permit.endpoint().position);
         self.credential = Some(Arc::clone(route.permit.credential()));
         self.counted = Some(Arc::clone(&route.counted));
+    }
+
+    /// Takes note of where it is refused.
+    pub fn ended_at(&mut self, dead_end: &DeadEnd) {
+        self.bare = dead_end.bare;
+        self.tenant = Some(Arc::clone(&dead_end.tenant));
+        self.endpoint = Some(dead_end.endpoint);
+        self.counted = Some(Arc::clone(&dead_end.counted));
     }
 
     /// Takes note of an answer.

@@ -195,3 +195,34 @@ async fn a_reload_that_switches_a_tenant_off_counts_on_a_known_route() {
     assert_eq!(proxy.reload().await.status, StatusCode::OK);
     proxy.get(PRODUCTS).await.assert_problem(403, "tenant_disabled");
 }
+
+#[tokio::test]
+async fn a_denial_is_the_same_each_time_but_for_the_name_of_the_request() {
+    let (talkdesk, proxy) = sample_proxy("").await;
+    let path = "/instances/initech/express/products";
+    let mut before = None;
+    for name in ["first", "second", "third"] {
+        let reply = proxy.get_with(path, &[("x-request-id", name)]).await;
+        let mut problem = reply.assert_problem(403, "reseller_sold");
+        assert_eq!((problem["request_id"].as_str(), reply.field("x-request-id")), (Some(name), name));
+        assert_eq!(reply.field("x-tenant"), "instances/initech");
+        problem["request_id"] = "any".into();
+        let mut fields = reply.fields.clone();
+        for own in ["x-request-id", "content-length", "date"] {
+            fields.remove(own);
+        }
+        let said = (problem, fields);
+        assert_eq!(*before.get_or_insert_with(|| said.clone()), said);
+    }
+    assert!(proxy.ask(Method::HEAD, path, &[]).await.body.is_empty());
+    proxy
+        .get_with(path, &[("origin", "https://evil.example")])
+        .await
+        .assert_problem(403, "origin_not_allowed");
+    let labels = [("tenant", "instances/initech"), ("outcome", "denied")];
+    assert_eq!(proxy.metric("tenant_requests_total", &labels).await, 4.0);
+    assert_eq!(talkdesk.counts(), (0, 0));
+    proxy.edit(|text| text.replace("organization: Some Reseller", "organization: Talkdesk"));
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert_eq!(proxy.get(path).await.status, StatusCode::OK, "it is sold directly now");
+}
