@@ -3,6 +3,7 @@
 //! Exit codes: 0; 1 for a failure; 2 for wrong usage or a configuration that is refused.
 
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod no_dumps;
@@ -15,12 +16,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::version::VERSION_AND_REVISION;
+
 /// A local caching reverse proxy for the Talkdesk Billing Insights API.
 ///
 /// Tools ask it without credentials; it finds the tenant, refuses those that are not entitled, adds the right
 /// OAuth token, keeps to the rate limit, and answers from memory where it can. Begin with `demo`.
 #[derive(Debug, Parser)]
-#[command(name = "billing-insights-proxy", version, max_term_width = 100)]
+#[command(name = "billing-insights-proxy", version = VERSION_AND_REVISION, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +39,8 @@ enum Command {
     Simulate(SimulateArguments),
     /// Check a configuration: every fault at once, with line and column
     Check(CheckArguments),
+    /// Print what a shell completes commands and flags with
+    Completions(CompletionsArguments),
     /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
     Explain(ExplainArguments),
 }
@@ -115,6 +120,17 @@ struct CheckArguments {
     config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Where shells look for it:\n  \
+    bash  ~/.local/share/bash-completion/completions/billing-insights-proxy\n  \
+    zsh   a folder of $fpath, as _billing-insights-proxy\n  \
+    fish  ~/.config/fish/completions/billing-insights-proxy.fish")]
+struct CompletionsArguments {
+    /// The shell to print them for
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
 /// How a command ended badly.
 #[derive(Debug)]
 enum Failed {
@@ -139,6 +155,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,6 +31,7 @@
 //! # The floors
 
 // F0: what is true without a network.
+pub mod version;
 pub mod domain;
 pub mod rfc9111;
 pub mod clock;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
 use crate::reload::{Reloader, Source};
+use crate::version::{REVISION, VERSION};
 
 /// Serves until it is told to stop.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
@@ -51,7 +52,8 @@ async fn serve(config: Config, source: Source) -> Result<(), Failed> {
         tenants,
         entitled,
         refused = tenants - entitled,
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
+        revision = REVISION,
         "serving"
     );
     let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));

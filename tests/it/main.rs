@@ -36,3 +36,4 @@ mod stopping;
 mod streams;
 mod token_failures;
 mod tokens;
+mod version;
