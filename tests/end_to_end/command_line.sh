@@ -13,7 +13,7 @@ done
 "$BINARY" completions bash >"$work/completions.bash"
 completed() { # as bash asks when somebody presses the tab key behind these words
   bash -c '. "$1"; COMP_WORDS=(billing-insights-proxy "${@:2}"); COMP_CWORD=$(($# - 1))
-    _billing__insights__proxy billing-insights-proxy "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"' - "$work/completions.bash" "$@"
+    _billing-insights-proxy billing-insights-proxy "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"' - "$work/completions.bash" "$@"
 }
 equal "a command is completed by bash" explain "$(completed ex)"
 equal "a flag is completed by bash" --config "$(completed serve --c)"
