@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod explain;
 mod no_dumps;
+mod schema;
 mod serve;
 mod simulate;
 
@@ -40,6 +41,8 @@ enum Command {
     Simulate(SimulateArguments),
     /// Check a configuration: every fault at once, with line and column
     Check(CheckArguments),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema(SchemaArguments),
     /// Print what a shell completes commands and flags with
     Completions(CompletionsArguments),
     /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
@@ -132,6 +135,17 @@ struct CompletionsArguments {
     shell: clap_complete::Shell,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An editor with a YAML language server uses it where the configuration begins with\n  \
+    # yaml-language-server: $schema=billing-insights-proxy.schema.json"
+)]
+struct SchemaArguments {
+    /// The reference of every key instead, as Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
 /// How a command ended badly.
 #[derive(Debug)]
 enum Failed {
@@ -156,6 +170,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match outcome {

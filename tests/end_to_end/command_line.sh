@@ -6,6 +6,11 @@
 run "$BINARY" --version
 version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 matches "--version, with the revision" "^0 billing-insights-proxy ${version//./\\.} \(revision [^ ]+\)$" "$code $output"
+run "$BINARY" schema
+equal "schema: a JSON Schema of this draft, with the sections" \
+  '0 https://json-schema.org/draft/2020-12/schema cache,entitlement,instances,limits,log,metrics,organizations,server,upstream' \
+  "$code $(jq -r '"\(."$schema") \(.properties | keys | join(","))"' <<<"$output")"
+equal "schema --markdown: the page that is shipped" "$(cat docs/configuration.md)" "$("$BINARY" schema --markdown)"
 for shell in zsh fish; do
   run "$BINARY" completions $shell
   matches "completions for $shell: the commands are in them" '^0 .*billing-insights-proxy.*explain' "$code ${output//$'\n'/ }"
