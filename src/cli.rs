@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod explain;
 mod no_dumps;
+mod online;
 mod schema;
 mod serve;
 mod simulate;
@@ -39,7 +40,7 @@ enum Command {
     Demo(DemoArguments),
     /// Run the simulated Talkdesk alone, to develop a tool or a configuration against
     Simulate(SimulateArguments),
-    /// Check a configuration: every fault at once, with line and column
+    /// Check a configuration: every fault at once, with line and column; with --online against Talkdesk as well
     Check(CheckArguments),
     /// Print the JSON Schema of the configuration, for editors
     Schema(SchemaArguments),
@@ -122,6 +123,21 @@ struct CheckArguments {
     /// The configuration (YAML)
     #[arg(short, long, env = "BILLING_INSIGHTS_PROXY_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Ask Talkdesk too: for a token of each credential and one record of each endpoint
+    #[arg(long)]
+    online: bool,
+    /// How what was found out online is written
+    #[arg(long, value_enum, default_value = "table", requires = "online")]
+    format: ReportFormat,
+}
+
+/// How `check --online` writes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ReportFormat {
+    /// For people
+    Table,
+    /// JSON
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +167,8 @@ struct SchemaArguments {
 enum Failed {
     /// The configuration is refused; what is wrong has been told.
     Refused,
+    /// Something does not work, which has been told.
+    Told,
     /// Something else, to be told.
     Because(anyhow::Error),
 }
@@ -176,6 +194,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Refused) => ExitCode::from(2),
+        Err(Failed::Told) => ExitCode::FAILURE,
         Err(Failed::Because(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

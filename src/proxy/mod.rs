@@ -23,6 +23,7 @@ pub mod headers;
 pub mod health;
 pub mod index;
 mod keep;
+pub mod online;
 pub mod origin;
 pub mod receive;
 pub mod reload;

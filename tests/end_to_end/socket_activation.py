@@ -236,6 +236,21 @@ def watched(folder, simulator):
     ended(proxy, 20)
 
 
+def through_a_link(folder, simulator):
+    """`/var/run/x.sock` in the unit and `/run/x.sock` in the configuration are one file."""
+    (folder / "run").mkdir()
+    (folder / "link").symlink_to(folder / "run")
+    opened = listening(str(folder / "link" / "proxy.sock"))
+    os.chmod(folder / "run" / "proxy.sock", 0o600)
+    manager = Manager(folder, [opened])
+    opened.close()
+    proxy = manager.start(configured(folder, simulator, f"listen: 'unix:{folder}/run/proxy.sock'"))
+    check("a path is the same through a link", within(20, lambda: manager.heard("READY=1")), manager.log.read_text()[-900:])
+    proxy.send_signal(signal.SIGTERM)
+    ended(proxy, 20)
+    (folder / "notify").unlink()
+
+
 def refused(folder, simulator):
     def attempt(sockets, server, names=""):
         manager = Manager(pathlib.Path(tempfile.mkdtemp(dir=folder)), sockets)
@@ -262,6 +277,11 @@ def refused(folder, simulator):
     check("what to write is told", "`SocketMode=0600`" in said, said[-1500:])
     check("its file is left alone", stat.S_ISSOCK(os.stat(path).st_mode), path)
 
+    twice = listening(("127.0.0.1", 0))
+    at = "127.0.0.1:%d" % twice.getsockname()[1]
+    code, said = attempt([twice, twice.dup()], f"listen: '{at}'", "one:two")
+    check("one of two sockets at one address is refused", code == 2 and "socket 2 (two) is a second one" in said, said)
+
     datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     datagram.bind(("127.0.0.1", 0))
     code, said = attempt([datagram], "listen: '127.0.0.1:0'")
@@ -282,6 +302,7 @@ def main():
         simulator = Simulator(folder)
         restarts(folder, simulator)
         (folder / "notify").unlink()
+        through_a_link(folder, simulator)
         watched(folder, simulator)
         refused(folder, simulator)
         end_all()

@@ -23,6 +23,7 @@ mod isolation;
 mod limits;
 mod listeners;
 mod naming;
+mod online;
 mod page_sets;
 mod pauses;
 mod plain;
