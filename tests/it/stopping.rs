@@ -110,6 +110,8 @@ async fn a_connection_that_was_just_made_is_answered_though_the_stop_came_before
     assert!(served.starts_with("HTTP/1.1 200 "), "{served:.300}");
     let stopped = tokio::spawn(app.stop(pending()));
     eventually("no more are taken", async || TcpStream::connect(&address).await.is_err().then_some(())).await;
+    // Longer than connections at rest are given.
+    tokio::time::sleep(Duration::from_millis(450)).await;
     early.write_all(&request(&address, INVOICES, "")).await.expect("it is open");
     let mut heard = String::new();
     early.read_to_string(&mut heard).await.expect("an answer");
