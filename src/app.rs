@@ -21,7 +21,7 @@ use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::snapshot::Shared;
 use crate::reload::{Reloader, Source};
-use crate::server::{Bounds, CantListen, Listener, Stopping};
+use crate::server::{Bounds, CantListen, Listener, NotTaken, Passed, Stopping};
 
 /// A running proxy.
 pub struct App {
@@ -50,6 +50,20 @@ pub struct Addresses {
     pub listeners: Vec<String>,
 }
 
+impl std::fmt::Display for Addresses {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.data)?;
+        for further in &self.listeners {
+            write!(formatter, ", {further}")?;
+        }
+        write!(formatter, ", admin {}", self.admin)?;
+        match &self.metrics {
+            Some(metrics) => write!(formatter, ", metrics {metrics}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The bound listeners of a proxy.
 #[derive(Debug)]
 pub struct Listeners {
@@ -65,6 +79,9 @@ pub enum StartError {
     /// An address can't be listened at.
     #[error(transparent)]
     Listen(#[from] CantListen),
+    /// What the service manager passed is not what is configured.
+    #[error(transparent)]
+    Passed(#[from] NotTaken),
     /// No certificate authority.
     #[error(transparent)]
     Trust(#[from] NoTrust),
@@ -82,24 +99,27 @@ pub enum StartError {
 const TIDY: Duration = Duration::from_secs(1);
 
 impl Listeners {
-    /// Binds every address of the configuration.
+    /// Opens every address of the configuration; those for which a socket was passed take that.
     ///
     /// # Errors
-    /// [`CantListen`] for the first that can't be.
-    pub async fn bind(server: &Server) -> Result<Self, CantListen> {
+    /// [`StartError::Passed`] if what was passed is not what is configured; [`StartError::Listen`] for the first that
+    /// can't be bound.
+    pub async fn open(server: &Server, mut passed: Passed) -> Result<Self, StartError> {
+        passed.check(server)?;
+        let passed = &mut passed;
         let access = &server.unix_socket;
         let metrics = match &server.metrics {
-            Some(listen) => Some(Listener::bind(listen, "server.metrics", access).await?),
+            Some(listen) => Some(Listener::open(listen, "server.metrics", access, passed).await?),
             None => None,
         };
         let mut narrow = Vec::new();
         for (index, listener) in server.listeners.iter().enumerate() {
             let key = format!("server.listeners[{index}].listen");
-            narrow.push(Listener::bind(&listener.listen, &key, access).await?);
+            narrow.push(Listener::open(&listener.listen, &key, access, passed).await?);
         }
         Ok(Self {
-            data: Listener::bind(&server.listen, "server.listen", access).await?,
-            admin: Listener::bind(&server.admin, "server.admin", access).await?,
+            data: Listener::open(&server.listen, "server.listen", access, passed).await?,
+            admin: Listener::open(&server.admin, "server.admin", access, passed).await?,
             metrics,
             narrow,
         })
@@ -133,7 +153,7 @@ impl App {
         source: Option<Source>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&config.server).await?;
+        let listeners = Listeners::open(&config.server, Passed::default()).await?;
         Self::start_on(config, source, clock, listeners)
     }
 
@@ -177,7 +197,7 @@ impl App {
         }
         let proxy = Proxy::new(config, &shared);
         let mut app = Self {
-            reloader: Arc::new(Reloader::new(Arc::clone(&proxy), source)),
+            reloader: Arc::new(Reloader::new(Arc::clone(&proxy), source, listeners.addresses().to_string())),
             proxy,
             addresses: listeners.addresses(),
             stopping: Stopping::default(),
@@ -290,7 +310,7 @@ impl App {
         announced.store(true, Ordering::Relaxed);
         let drained = async {
             tokio::time::sleep(drain_delay).await;
-            stopping.accepting.cancel();
+            stopping.stop_accepting();
             let ended = tokio::time::timeout(drain_timeout, futures_util::future::join_all(listening)).await;
             if ended.is_err() {
                 tracing::warn!("requests were still in flight when the drain timeout ended");
@@ -301,7 +321,7 @@ impl App {
             () = at_once => {}
         }
         background.cancel();
-        stopping.accepting.cancel();
+        stopping.stop_accepting();
         stopping.serving.cancel();
         let last_lines = tokio::task::spawn_blocking(move || {
             proxy.audit.finish();

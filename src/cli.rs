@@ -3,9 +3,12 @@
 //! Exit codes: 0; 1 for a failure; 2 for wrong usage or a configuration that is refused.
 
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod no_dumps;
+mod online;
+mod schema;
 mod serve;
 mod simulate;
 
@@ -14,13 +17,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::version::VERSION_AND_REVISION;
 
 /// A local caching reverse proxy for the Talkdesk Billing Insights API.
 ///
 /// Tools ask it without credentials; it finds the tenant, refuses those that are not entitled, adds the right
 /// OAuth token, keeps to the rate limit, and answers from memory where it can. Begin with `demo`.
 #[derive(Debug, Parser)]
-#[command(name = "billing-insights-proxy", version, max_term_width = 100)]
+#[command(name = "billing-insights-proxy", version = VERSION_AND_REVISION, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,8 +40,12 @@ enum Command {
     Demo(DemoArguments),
     /// Run the simulated Talkdesk alone, to develop a tool or a configuration against
     Simulate(SimulateArguments),
-    /// Check a configuration: every fault at once, with line and column
+    /// Check a configuration: every fault at once, with line and column; with --online against Talkdesk as well
     Check(CheckArguments),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema(SchemaArguments),
+    /// Print what a shell completes commands and flags with
+    Completions(CompletionsArguments),
     /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
     Explain(ExplainArguments),
 }
@@ -113,6 +123,43 @@ struct CheckArguments {
     /// The configuration (YAML)
     #[arg(short, long, env = "BILLING_INSIGHTS_PROXY_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Ask Talkdesk too: for a token of each credential and one record of each endpoint
+    #[arg(long)]
+    online: bool,
+    /// How what was found out online is written
+    #[arg(long, value_enum, default_value = "table", requires = "online")]
+    format: ReportFormat,
+}
+
+/// How `check --online` writes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ReportFormat {
+    /// For people
+    Table,
+    /// JSON
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Where shells look for it:\n  \
+    bash  ~/.local/share/bash-completion/completions/billing-insights-proxy\n  \
+    zsh   a folder of $fpath, as _billing-insights-proxy\n  \
+    fish  ~/.config/fish/completions/billing-insights-proxy.fish")]
+struct CompletionsArguments {
+    /// The shell to print them for
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An editor with a YAML language server uses it where the configuration begins with\n  \
+    # yaml-language-server: $schema=billing-insights-proxy.schema.json"
+)]
+struct SchemaArguments {
+    /// The reference of every key instead, as Markdown
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// How a command ended badly.
@@ -120,6 +167,8 @@ struct CheckArguments {
 enum Failed {
     /// The configuration is refused; what is wrong has been told.
     Refused,
+    /// Something does not work, which has been told.
+    Told,
     /// Something else, to be told.
     Because(anyhow::Error),
 }
@@ -139,10 +188,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Refused) => ExitCode::from(2),
+        Err(Failed::Told) => ExitCode::FAILURE,
         Err(Failed::Because(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -159,14 +211,23 @@ fn block_on(serving: impl Future<Output = Result<(), Failed>>) -> Result<(), Fai
     outcome
 }
 
-/// Returns at SIGTERM or Ctrl-C.
-async fn told_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C, which end the process by themselves until they are listened for.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Listens from now on.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Returns at the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

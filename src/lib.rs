@@ -31,6 +31,7 @@
 //! # The floors
 
 // F0: what is true without a network.
+pub mod version;
 pub mod domain;
 pub mod rfc9111;
 pub mod clock;
@@ -50,6 +51,7 @@ pub mod request_id;
 pub mod line_writer;
 pub mod access_log;
 pub mod audit;
+pub mod service_manager;
 // F2: the three things that have state.
 pub mod limit;
 pub mod oauth;

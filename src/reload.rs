@@ -16,7 +16,9 @@ use crate::audit::{Event, What};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Faults, SecretPlace, load};
 use crate::proxy::Proxy;
+use crate::proxy::explain::entitled;
 use crate::proxy::reload::{Changes, SecretOutcome};
+use crate::service_manager;
 
 /// Where a configuration comes from.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Source {
 pub struct Reloader {
     proxy: Arc<Proxy>,
     source: Option<Arc<Source>>,
+    /// Where it serves, for the service manager.
+    addresses: String,
     /// How the files looked when they were read.
     loaded: Vec<Option<Stamp>>,
     one_at_a_time: Mutex<()>,
@@ -53,9 +57,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 impl Reloader {
     /// What reads a configuration again from where it came from.
     #[must_use]
-    pub fn new(proxy: Arc<Proxy>, source: Option<Source>) -> Self {
+    pub fn new(proxy: Arc<Proxy>, source: Option<Source>, addresses: String) -> Self {
         let loaded = source.as_ref().map(|source| fingerprint(&proxy, source)).unwrap_or_default();
-        Self { proxy, source: source.map(Arc::new), loaded, one_at_a_time: Mutex::default() }
+        Self { proxy, source: source.map(Arc::new), addresses, loaded, one_at_a_time: Mutex::default() }
     }
 
     /// Reads the file again and goes by it from now on.
@@ -64,6 +68,29 @@ impl Reloader {
     /// [`NotReloaded`]
     pub async fn reload(&self) -> Result<Changes, NotReloaded> {
         let _one = self.one_at_a_time.lock().await;
+        service_manager::reloading();
+        let reloaded = self.reload_alone().await;
+        self.tell_ready(if reloaded.is_ok() { "" } else { "; the last reload was refused" });
+        reloaded
+    }
+
+    /// Tells the service manager that it serves where, and for whom.
+    pub fn tell_ready(&self, note: &str) {
+        let (tenants, entitled) = self.tenants();
+        let (addresses, refused) = (&self.addresses, tenants - entitled);
+        service_manager::ready(&format!(
+            "serving at {addresses}; {entitled} tenants entitled, {refused} refused{note}"
+        ));
+    }
+
+    /// How many tenants the configuration has, and how many of them may ask for something.
+    #[must_use]
+    pub fn tenants(&self) -> (usize, usize) {
+        let (config, now) = (&self.proxy.snapshot().config, self.proxy.clock.now().monotonic);
+        (config.tenants.iter().count(), entitled(config, now))
+    }
+
+    async fn reload_alone(&self) -> Result<Changes, NotReloaded> {
         let metrics = &self.proxy.metrics;
         let config = match self.read().await {
             Ok(config) => config,

@@ -4,39 +4,46 @@
 //! beyond that, new ones wait in the system's queue.
 
 mod bare_answer;
+mod connection;
+mod passed;
 mod socket_file;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
 use crate::metrics::Metrics;
-use bare_answer::Dressed;
+use passed::PassedListener;
+use socket_file::SocketFile;
 
-pub use socket_file::SocketFile;
+pub use passed::{NotTaken, Passed};
 
 /// A bound listener.
 #[derive(Debug)]
-pub enum Listener {
-    /// TCP.
+pub struct Listener {
+    socket: Socket,
+    /// Whether it was opened by somebody else, and stays open when this process ends.
+    is_passed: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpListener),
-    /// A Unix socket, whose file is removed when the listener goes.
+    /// With its file, which goes with the listener where it is ours.
     Unix(UnixListener, SocketFile),
 }
 
@@ -68,24 +75,33 @@ pub struct Stopping {
     pub accepting: CancellationToken,
     /// Whatever is still open is dropped.
     pub serving: CancellationToken,
+    /// Whether the first has come, for those who ask at every request.
+    ending: Arc<AtomicBool>,
 }
 
-/// The longest head of a request.
-const LONGEST_HEAD: usize = 32 * 1024;
-
-/// The most fields of a request.
-const MOST_FIELDS: usize = 128;
+impl Stopping {
+    /// Takes the first step.
+    pub fn stop_accepting(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.accepting.cancel();
+    }
+}
 
 /// After an error of accepting (as when the process has too many files open) it is tried again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl Listener {
-    /// Binds an address. `key` is its name in the configuration, for the message; `access` is who may open it, if
-    /// it is a file.
+    /// Takes the socket that was passed for an address, or binds it. `key` is its name in the configuration, for the
+    /// message; `access` is who may open it, if it is a file.
     ///
     /// # Errors
     /// [`CantListen`]
-    pub async fn bind(listen: &Listen, key: &str, access: &UnixSocket) -> Result<Self, CantListen> {
+    pub async fn open(
+        listen: &Listen,
+        key: &str,
+        access: &UnixSocket,
+        passed: &mut Passed,
+    ) -> Result<Self, CantListen> {
         let refused = |source: io::Error| {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not a closed set")]
             let remedy = match source.kind() {
@@ -98,23 +114,28 @@ impl Listener {
             };
             CantListen { address: listen.to_string(), key: key.to_owned(), source, remedy }
         };
-        match listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp).map_err(refused),
+        if let Some(passed) = passed.take(listen) {
+            let socket = Socket::adopt(passed, listen).map_err(refused)?;
+            return Ok(Self { socket, is_passed: true });
+        }
+        let socket = match listen {
+            Listen::Tcp(address) => TcpListener::bind(address).await.map(Socket::Tcp).map_err(refused)?,
             Listen::Unix(path) => {
                 let (listener, file) = socket_file::listen(path, access).await.map_err(refused)?;
-                Ok(Self::Unix(listener, file))
+                Socket::Unix(listener, file)
             }
-        }
+        };
+        Ok(Self { socket, is_passed: false })
     }
 
     /// The address as it is, with the port that was picked.
     #[must_use]
     pub fn address(&self) -> String {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.socket {
+            Socket::Tcp(listener) => {
                 listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
             }
-            Self::Unix(_, file) => format!("unix:{}", file.path().display()),
+            Socket::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
     }
 
@@ -126,10 +147,27 @@ impl Listener {
         S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
             + Clone
             + Send
+            + Unpin
             + 'static,
-        S::Future: Send + 'static,
+        S::Future: Send + Unpin + 'static,
     {
-        let graceful = GracefulShutdown::new();
+        let open = TaskTracker::new();
+        let begin = |(stream, connection): (Stream, Connection), place: OwnedSemaphorePermit| {
+            let Some(service) = make(connection) else { return };
+            let (bounds, stopping) = (bounds.clone(), stopping.clone());
+            open.spawn(async move {
+                let serving_ends = stopping.serving.clone();
+                let serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = match stream {
+                    Stream::Tcp(stream) => Box::pin(connection::serve(stream, service, bounds, stopping)),
+                    Stream::Unix(stream) => Box::pin(connection::serve(stream, service, bounds, stopping)),
+                };
+                tokio::select! {
+                    () = serving => {}
+                    () = serving_ends.cancelled() => {}
+                }
+                drop(place);
+            });
+        };
         loop {
             // A place first: what there is no place for waits in the system's queue.
             let place = Arc::clone(&bounds.connections).acquire_owned();
@@ -141,42 +179,40 @@ impl Listener {
                 accepted = self.accept() => accepted,
                 () = stopping.accepting.cancelled() => break,
             };
-            let (stream, connection) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok(accepted) => begin(accepted, place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
-                    continue;
                 }
-            };
-            let Some(service) = make(connection) else { continue };
-            let serving = connection_of(stream, service, &bounds, &graceful);
-            let serving_ends = stopping.serving.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = serving => {}
-                    () = serving_ends.cancelled() => {}
-                }
-                drop(place);
-            });
+            }
+        }
+        // What waits in the queue of a socket that was passed is the next process's. The queue of one that goes with
+        // this process goes too, so whoever got into it is answered here.
+        while !self.is_passed
+            && let Ok(place) = Arc::clone(&bounds.connections).try_acquire_owned()
+            && let Some(Ok(accepted)) = self.accept().now_or_never()
+        {
+            begin(accepted, place);
         }
         drop(self);
+        open.close();
         tokio::select! {
-            () = graceful.shutdown() => {}
+            () = open.wait() => {}
             () = stopping.serving.cancelled() => {}
         }
     }
 
     async fn accept(&self) -> io::Result<(Stream, Connection)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.socket {
+            Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // An answer is written at once; waiting for more to send would only delay it.
                 stream.set_nodelay(true)?;
                 let connection = Connection::Tcp { peer, local: stream.local_addr()? };
                 Ok((Stream::Tcp(stream), connection))
             }
-            Self::Unix(listener, _) => {
+            Socket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred().ok().map(|credentials| credentials.uid());
                 Ok((Stream::Unix(stream), Connection::Unix { user }))
@@ -185,59 +221,26 @@ impl Listener {
     }
 }
 
+impl Socket {
+    /// Goes on with a socket that was passed.
+    fn adopt(passed: PassedListener, listen: &Listen) -> io::Result<Self> {
+        match (passed, listen) {
+            (PassedListener::Tcp(listener), _) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+            (PassedListener::Unix(listener), Listen::Unix(path)) => {
+                listener.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(listener)?, SocketFile::of_another(path)))
+            }
+            (PassedListener::Unix(_), Listen::Tcp(_)) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-fn connection_of<S>(
-    stream: Stream,
-    service: S,
-    bounds: &Bounds,
-    graceful: &GracefulShutdown,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
-    match stream {
-        Stream::Tcp(stream) => Box::pin(one(stream, service, bounds, graceful)),
-        Stream::Unix(stream) => Box::pin(one(stream, service, bounds, graceful)),
-    }
-}
-
-fn one<S, T>(
-    stream: T,
-    service: S,
-    bounds: &Bounds,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static + use<S, T>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_buf_size(LONGEST_HEAD)
-        .max_headers(MOST_FIELDS)
-        .serve_connection(
-            TokioIo::new(Dressed::new(stream, Arc::clone(&bounds.metrics))),
-            TowerToHyperService::new(service),
-        );
-    let watched = graceful.watch(connection);
-    async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
 }
 
 impl std::fmt::Display for Listen {

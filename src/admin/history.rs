@@ -15,6 +15,7 @@ use crate::clock::Now;
 use crate::metrics::history::{EVENTS, Event, EventKind, INTERVAL, LENGTH, Moved, POINTS, Point, TENANTS};
 use crate::metrics::{PREFIX, REQUEST_SECONDS};
 use crate::proxy::Proxy;
+use crate::version::{REVISION, VERSION};
 
 /// The points and events that are kept.
 pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
@@ -100,7 +101,8 @@ pub(super) fn status(proxy: &Proxy) -> Reply {
     Reply::json(
         StatusCode::OK,
         &json!({
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": VERSION,
+            "revision": REVISION,
             "as_of": timestamp(proxy.clock.now().wall),
             "exposed": proxy.snapshot().config.server.exposed(),
             "metrics_prefix": PREFIX,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CheckArguments, Failed};
+use super::{CheckArguments, Failed, online};
 use crate::audit::can_be_written;
 use crate::config::{Config, Environment, load as load_config};
 use crate::domain::tenant::{TenantKind, TenantName};
@@ -34,13 +34,20 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
     let organizations =
         config.tenants.iter().filter(|tenant| matches!(tenant.kind, TenantKind::Organization(_)));
     let organizations = organizations.count();
-    println!(
+    let summary = format!(
         "{file} can be served: {organizations} organizations, {} instances, {} credentials, {} endpoints",
         config.tenants.iter().count() - organizations,
         config.credentials.len(),
         config.endpoints.len(),
     );
-    Ok(())
+    if !arguments.online {
+        println!("{summary}");
+        return Ok(());
+    }
+    // Standard output is the report's, which may be JSON.
+    eprintln!("{summary}");
+    // The proxy's own parts log what the report tells again, so their log goes nowhere.
+    online::run(config, arguments.format)
 }
 
 /// Reads a configuration; what is wrong with it is told on standard error.

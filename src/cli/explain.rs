@@ -1,15 +1,13 @@
 //! `explain`: who may ask for what, with which credential, and why not. It reads the configuration and asks nobody.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use super::{ExplainArguments, Failed, MatrixFormat, check};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::endpoint::{Endpoint, PathPattern};
 use crate::domain::learned::Learned;
-use crate::domain::tenant::{Tenant, TenantName};
-use crate::proxy::explain::{Explanation, explain, not_explained};
+use crate::domain::tenant::TenantName;
+use crate::proxy::explain::{Explanation, explain, not_explained, some_path};
 
 /// Explains one request, or all tenants and endpoints.
 pub(super) fn run(arguments: &ExplainArguments) -> Result<(), Failed> {
@@ -77,26 +75,6 @@ fn words(explanation: &Explanation<'_>) -> String {
         limits["burst"], limits["interval_seconds"], limits["concurrency"], limits["max_wait_seconds"]
     );
     words
-}
-
-/// How many tenants of the configuration may ask for something.
-pub(super) fn entitled(config: &Config) -> usize {
-    let (learned, now) = (Learned::default(), Clock::System.now().monotonic);
-    let may_ask = |tenant: &&Arc<Tenant>| {
-        config.endpoints.iter().any(|configured| {
-            let explained = explain(config, &learned, tenant, &some_path(&configured.endpoint), now);
-            explained.is_ok_and(|explanation| explanation.denied_by().is_none())
-        })
-    };
-    config.tenants.iter().filter(may_ask).count()
-}
-
-/// A path that leads to an endpoint.
-fn some_path(endpoint: &Endpoint) -> String {
-    match &endpoint.path {
-        PathPattern::Exact(path) => path.to_string(),
-        PathPattern::Prefix(path) => format!("{path}any"),
-    }
 }
 
 /// What the matrix says of each tenant and endpoint.

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, ServeArguments, check, explain, no_dumps, told_to_stop};
-use crate::app::App;
+use super::{Failed, ServeArguments, StopSignals, check, no_dumps};
+use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
 use crate::reload::{Reloader, Source};
+use crate::server::{NotTaken, Passed};
+use crate::service_manager;
+use crate::version::{REVISION, VERSION};
 
 /// Serves until it is told to stop.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
     // Before a secret is read.
     let dumps = no_dumps::forbid();
+    // And before there is a second thread.
+    let passed = Passed::from_environment().map_err(|error| not_taken(&error))?;
     let config = check::load(&arguments.config)?;
     start_log(&config.log);
     if let Err(reason) = dumps {
@@ -33,16 +38,31 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
         return Err(Failed::Refused);
     }
     let source = Source { path: arguments.config.clone(), environment: Environment::of_process() };
-    super::block_on(serve(config, source))
+    super::block_on(serve(config, source, passed))
 }
 
-async fn serve(config: Config, source: Source) -> Result<(), Failed> {
-    let (tenants, entitled) = (config.tenants.iter().count(), explain::entitled(&config));
+/// What the service manager passes and what is configured do not agree. A restart would not mend that.
+fn not_taken(error: &NotTaken) -> Failed {
+    for line in error.to_string().lines() {
+        eprintln!("error: of the sockets that the service manager passed (LISTEN_FDS), {line}");
+    }
+    Failed::Refused
+}
+
+async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Failed> {
     // Before it is said that it serves: until then a signal to hang up would end the process.
     let hang_up = signal(SignalKind::hangup())?;
-    let app =
-        App::start_from(config, Some(source), Clock::System).await.context("the proxy can't be started")?;
+    let stop = StopSignals::listen()?;
+    let listeners = Listeners::open(&config.server, passed).await.map_err(|error| match error {
+        StartError::Passed(not_taken_by) => not_taken(&not_taken_by),
+        other @ (StartError::Listen(_)
+        | StartError::Trust(_)
+        | StartError::AccessLog(_)
+        | StartError::AuditLog(..)) => Failed::Because(anyhow::Error::new(other).context(NOT_STARTED)),
+    })?;
+    let app = App::start_on(config, Some(source), Clock::System, listeners).context(NOT_STARTED)?;
     let addresses = app.addresses();
+    let (tenants, entitled) = app.reloader().tenants();
     tracing::info!(
         data = %addresses.data,
         admin = %addresses.admin,
@@ -51,14 +71,21 @@ async fn serve(config: Config, source: Source) -> Result<(), Failed> {
         tenants,
         entitled,
         refused = tenants - entitled,
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
+        revision = REVISION,
         "serving"
     );
+    app.reloader().tell_ready("");
+    if let Some(patience) = service_manager::watchdog() {
+        tokio::spawn(service_manager::show_life(patience));
+    }
     let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));
-    let ended = run_until_told(app).await;
+    run_until_told(app, stop).await;
     reloading.abort();
-    ended
+    Ok(())
 }
+
+const NOT_STARTED: &str = "the proxy can't be started";
 
 /// Reads the configuration again whenever the process is told to hang up.
 async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
@@ -68,16 +95,11 @@ async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
 }
 
 /// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
-pub(super) async fn run_until_told(app: App) -> Result<(), Failed> {
-    told_to_stop().await?;
+pub(super) async fn run_until_told(app: App, mut stop: StopSignals) {
+    stop.next().await;
     tracing::info!("stopping; a second signal stops at once");
-    app.stop(async {
-        if told_to_stop().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
-    .await;
-    Ok(())
+    service_manager::stopping("stopping: what is under way is finished");
+    app.stop(stop.next()).await;
 }
 
 /// Sends what the program logs to standard error. (The access log goes to standard output.)

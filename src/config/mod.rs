@@ -26,6 +26,7 @@ mod node;
 mod output;
 mod policy;
 mod reader;
+pub mod schema;
 pub mod secret;
 mod seller;
 mod server;

@@ -19,6 +19,8 @@ pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
 use history::History;
 use reading::Reading;
 
+use crate::version::{REVISION, VERSION};
+
 /// The prefix of every name.
 pub const PREFIX: &str = "billing_insights_proxy_";
 
@@ -331,8 +333,7 @@ impl Default for Metrics {
 fn register_build_and_process(registry: &Registry) {
     let build = Opts::new(format!("{PREFIX}build_info"), "The version that runs; always 1.");
     let build = GaugeVec::new(build, &["version", "revision"]).expect(WELL_FORMED);
-    let revision = option_env!("BILLING_INSIGHTS_PROXY_REVISION").unwrap_or("unknown");
-    build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1.0);
+    build.with_label_values(&[VERSION, REVISION]).set(1.0);
     registry.register(Box::new(build)).expect(REGISTERED_ONCE);
     let process = prometheus::process_collector::ProcessCollector::for_self();
     registry.register(Box::new(process)).expect(REGISTERED_ONCE);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::rejection::{Rejection, Told};
 use crate::config::{Config, Overrides, Rule};
 use crate::domain::credential::Credential;
-use crate::domain::endpoint::{Content, Endpoint};
+use crate::domain::endpoint::{Content, Endpoint, PathPattern};
 use crate::domain::entitlement::{Ask, Denial, Permit, authorize};
 use crate::domain::learned::Learned;
 use crate::domain::target;
@@ -39,6 +39,28 @@ pub struct Explanation<'a> {
     endpoint: &'a Arc<Endpoint>,
     facts: [String; RULES.len()],
     outcome: Result<Permit, Denial>,
+}
+
+/// How many tenants of the configuration may ask for something.
+#[must_use]
+pub fn entitled(config: &Config, now: Instant) -> usize {
+    let learned = Learned::default();
+    let may_ask = |tenant: &&Arc<Tenant>| {
+        config.endpoints.iter().any(|configured| {
+            let explained = explain(config, &learned, tenant, &some_path(&configured.endpoint), now);
+            explained.is_ok_and(|explanation| explanation.denied_by().is_none())
+        })
+    };
+    config.tenants.iter().filter(may_ask).count()
+}
+
+/// A path that leads to an endpoint.
+#[must_use]
+pub fn some_path(endpoint: &Endpoint) -> String {
+    match &endpoint.path {
+        PathPattern::Exact(path) => path.to_string(),
+        PathPattern::Prefix(path) => format!("{path}any"),
+    }
 }
 
 /// Explains a `GET` of a path (with its query, without the tenant's prefix) for a tenant.

@@ -25,6 +25,7 @@ pub mod health;
 pub mod index;
 mod keep;
 mod lead;
+pub mod online;
 pub mod origin;
 pub mod receive;
 pub mod reload;

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
@@ -21,6 +22,8 @@ pub(super) struct Dressed<T> {
     metrics: Arc<Metrics>,
     /// An answer that is being written in place of a bare one, and how far that has come.
     answer: Option<(Vec<u8>, usize)>,
+    /// Whether anything has come from the client.
+    heard: Arc<AtomicBool>,
 }
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
@@ -30,8 +33,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LONGEST_BARE: usize = 256;
 
 impl<T> Dressed<T> {
-    pub(super) fn new(stream: T, metrics: Arc<Metrics>) -> Self {
-        Self { stream, metrics, answer: None }
+    /// `heard` is set when the first byte comes.
+    pub(super) fn new(stream: T, metrics: Arc<Metrics>, heard: Arc<AtomicBool>) -> Self {
+        Self { stream, metrics, answer: None, heard }
     }
 }
 
@@ -113,6 +117,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Dressed<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.heard.store(true, Ordering::Relaxed);
         let read = &mut buffer.filled_mut()[before..];
         if read.starts_with(PREFACE) {
             // hyper would hang up without a word. A method that no method is, it answers.

@@ -12,11 +12,13 @@ use tokio::net::{UnixListener, UnixSocket as Socket, UnixStream};
 
 use crate::config::UnixSocket;
 
-/// The file of a socket that is listened at. It is removed when this goes, unless another has taken its place.
+/// The file of a socket that is listened at. One of ours is removed when this goes, unless another has taken its
+/// place.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// What it is known by; none where it is not ours to remove.
+    identity: Option<(u64, u64)>,
 }
 
 /// Connections that may wait to be accepted.
@@ -31,7 +33,7 @@ pub(super) async fn listen(path: &Path, access: &UnixSocket) -> io::Result<(Unix
     let socket = Socket::new_stream()?;
     socket.bind(path)?;
     // From here on the file is ours, and goes with us, also where something fails.
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    let file = SocketFile { path: path.to_owned(), identity: Some(identity(path)?) };
     if access.group.is_some() {
         std::os::unix::fs::lchown(path, None, access.group)?;
     }
@@ -40,6 +42,11 @@ pub(super) async fn listen(path: &Path, access: &UnixSocket) -> io::Result<(Unix
 }
 
 impl SocketFile {
+    /// The file of a socket that somebody else opened, and that stays when this process ends.
+    pub(super) fn of_another(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: None }
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -48,7 +55,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if let Some(ours) = self.identity
+            && identity(&self.path).is_ok_and(|identity| identity == ours)
+        {
             let _ = std::fs::remove_file(&self.path);
         }
     }

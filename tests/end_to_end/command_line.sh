@@ -4,7 +4,26 @@
 . "$(dirname "$0")/lib.sh"
 
 run "$BINARY" --version
-equal "--version" "0 billing-insights-proxy $(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)" "$code $output"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
+matches "--version, with the revision" "^0 billing-insights-proxy ${version//./\\.} \(revision [^ ]+\)$" "$code $output"
+run "$BINARY" schema
+equal "schema: a JSON Schema of this draft, with the sections" \
+  '0 https://json-schema.org/draft/2020-12/schema cache,entitlement,instances,limits,log,metrics,organizations,server,upstream' \
+  "$code $(jq -r '"\(."$schema") \(.properties | keys | join(","))"' <<<"$output")"
+equal "schema --markdown: the page that is shipped" "$(cat docs/configuration.md)" "$("$BINARY" schema --markdown)"
+for shell in zsh fish; do
+  run "$BINARY" completions $shell
+  matches "completions for $shell: the commands are in them" '^0 .*billing-insights-proxy.*explain' "$code ${output//$'\n'/ }"
+done
+"$BINARY" completions bash >"$work/completions.bash"
+completed() { # as bash asks when somebody presses the tab key behind these words
+  bash -c '. "$1"; COMP_WORDS=(billing-insights-proxy "${@:2}"); COMP_CWORD=$(($# - 1))
+    _billing-insights-proxy billing-insights-proxy "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"' - "$work/completions.bash" "$@"
+}
+equal "a command is completed by bash" explain "$(completed ex)"
+equal "a flag is completed by bash" --config "$(completed serve --c)"
+run "$BINARY" completions nonsense
+equal "completions for no shell: exit code 2" 2 "$code"
 run "$BINARY" --help
 matches "--help names the commands" '0 .*serve.*demo.*simulate.*check' "$code ${output//$'\n'/ }"
 run "$BINARY"

@@ -19,28 +19,9 @@ from decimal import Decimal
 
 import requests
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("BINARY", "target/debug/billing-insights-proxy")
+from checks import BINARY, ROOT, check, equal, finish, within
+
 PROBLEM = "application/problem+json"
-
-counts = {"passed": 0, "failed": 0}
-
-
-def check(name, holds, seen):
-    counts["passed" if holds else "failed"] += 1
-    print(f"ok      {name}" if holds else f"FAILED  {name}\n        seen: {seen}", flush=True)
-
-
-def equal(name, wanted, seen):
-    check(name, wanted == seen, f"{seen!r}\n        wanted: {wanted!r}")
-
-
-def within(seconds, condition):
-    """The first true result of the condition, or its last at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return result
 
 
 def new_session():
@@ -288,8 +269,7 @@ def main():
         secret = r"Bearer |Basic |eyJ|\b[0-9a-f]{64}\b"  # the simulator's tokens are 64 hexadecimal digits
         check("the log holds no token", not re.search(secret, log), re.findall(f".*(?:{secret}).*", log)[:3])
         check("the log holds no panic", "panicked" not in log, re.findall(r".*panicked.*", log)[:3])
-    print("{passed} passed, {failed} failed".format(**counts))
-    sys.exit(0 if counts["failed"] == 0 and counts["passed"] else 1)
+    finish()
 
 
 main()

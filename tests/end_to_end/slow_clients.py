@@ -10,18 +10,16 @@ BINARY names the program under test. Nothing but the standard library is needed.
 
 import http.client
 import os
-import pathlib
 import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("BINARY", "target/debug/billing-insights-proxy")
+from checks import BINARY, ROOT, check, finish
+
 SLOWHTTPTEST = os.environ.get("SLOWHTTPTEST", "slowhttptest")
 
 MODES = {
@@ -37,14 +35,6 @@ REQUESTS = 300
 MOST = 1.5
 FLOOR = 0.005  # seconds
 ASKED = "/organizations/acme/express/invoices?per_page=100"
-
-counts = {"passed": 0, "failed": 0}
-
-
-def check(name, holds, seen):
-    counts["passed" if holds else "failed"] += 1
-    print(f"ok      {name}" if holds else f"FAILED  {name}\n        seen: {seen}", flush=True)
-
 
 class Demo:
     def __init__(self):
@@ -155,8 +145,7 @@ def main():
         check("the connections of the attackers are gone", left <= 5, f"{left} connections")
     finally:
         demo.close()
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
-    sys.exit(0 if counts["failed"] == 0 and counts["passed"] > 0 else 1)
+    finish()
 
 
 main()

@@ -2,11 +2,18 @@
 //! heeded.
 
 use std::future::{pending, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
+use billing_insights_proxy::body::Body;
+use billing_insights_proxy::config::{Listen, UnixSocket};
+use billing_insights_proxy::metrics::Metrics;
+use billing_insights_proxy::server::{Bounds, Listener, Passed, Stopping};
 use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
-use http::StatusCode;
+use http::{Response, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 
 use crate::support::raw::say_to;
@@ -90,6 +97,65 @@ async fn what_is_not_finished_in_the_drain_timeout_is_dropped() {
     };
     let (heard, ()) = tokio::join!(asking, stopping);
     assert_eq!(heard, "", "the connection is dropped");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_just_made_is_answered_though_the_stop_came_before_its_request() {
+    let talkdesk = Talkdesk::samples().await;
+    let Proxy { app, .. } = talkdesk.proxy(SAMPLE_TENANTS, "").await;
+    let address = app.addresses().data.clone();
+    let mut early = TcpStream::connect(&address).await.expect("a connection");
+    // Connections are taken in their order, so the one before this has been.
+    let served = say_to(&address, &request(&address, INVOICES, "Connection: close\r\n")).await;
+    assert!(served.starts_with("HTTP/1.1 200 "), "{served:.300}");
+    let stopped = tokio::spawn(app.stop(pending()));
+    eventually("no more are taken", async || TcpStream::connect(&address).await.is_err().then_some(())).await;
+    // Longer than connections at rest are given.
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    early.write_all(&request(&address, INVOICES, "")).await.expect("it is open");
+    let mut heard = String::new();
+    early.read_to_string(&mut heard).await.expect("an answer");
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with('}'), "{heard:.300}");
+    assert!(heard.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{heard:.900}");
+    stopped.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn one_that_never_asks_for_anything_holds_the_end_up_for_a_moment_only() {
+    let talkdesk = Talkdesk::samples().await;
+    let Proxy { app, .. } = talkdesk.proxy(SAMPLE_TENANTS, "server:\n  drain_timeout: 10m\n").await;
+    let address = app.addresses().data.clone();
+    let _silent = TcpStream::connect(&address).await.expect("a connection");
+    say_to(&address, &request(&address, INVOICES, "Connection: close\r\n")).await;
+    tokio::time::timeout(Duration::from_secs(7), app.stop(pending())).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does() {
+    let listen = Listen::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let (access, mut none_passed) = (UnixSocket::default(), Passed::default());
+    let listener = Listener::open(&listen, "server.listen", &access, &mut none_passed).await.expect("a port");
+    let bounds = Bounds {
+        connections: Arc::new(Semaphore::new(100)),
+        header_timeout: Duration::from_secs(10),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let address = listener.address();
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(&address).await.expect("a place in the queue");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        waiting.push(stream);
+    }
+    let stopping = Stopping::default();
+    stopping.stop_accepting();
+    let answer = |_| ready(Ok(Response::new(Body::Empty)));
+    listener.serve(bounds, stopping, |_| Some(tower::service_fn(answer))).await;
+    for mut stream in waiting {
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await.expect("an answer");
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod example;
 mod hostile;
 mod listeners;
 mod malformed;
+mod schema;
 mod secrecy;
 mod sections;
 mod tenants;
@@ -23,8 +24,11 @@ fn read(source: &str) -> Result<Config, Faults> {
     parse(source, "config.yaml", Path::new("/nowhere"), &Environment::empty())
 }
 
+/// A configuration that the reader takes, and then the schema takes it too.
 fn accepted(source: &str) -> Config {
-    read(source).unwrap_or_else(|faults| panic!("{faults}\n{source}"))
+    let config = read(source).unwrap_or_else(|faults| panic!("{faults}\n{source}"));
+    assert_eq!(schema::complaints(source), Vec::<String>::new(), "{source}");
+    config
 }
 
 fn refused(source: &str) -> Vec<Fault> {

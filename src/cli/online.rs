@@ -1,0 +1,141 @@
+//! `check --online`: what works against the real Talkdesk, and what to do where something does not.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::{Failed, ReportFormat};
+use crate::audit::AuditLog;
+use crate::client::outbound;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::learned::Learned;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::proxy::online::{Caching, Finding, Report, Verdict, prove};
+use crate::proxy::snapshot::Shared;
+
+/// Credentials that are asked at once; each keeps to its own limits.
+const AT_ONCE: usize = 4;
+
+/// Asks, tells what came of it, and fails where something does not work.
+pub(super) fn run(config: Config, format: ReportFormat) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(check(config, format));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn check(config: Config, format: ReportFormat) -> Result<(), Failed> {
+    let clock = Clock::System;
+    let shared = Shared {
+        outbound: outbound(&config, &clock).context("Talkdesk can't be asked")?,
+        clock,
+        metrics: Arc::new(Metrics::new()),
+        learned: Arc::new(Learned::default()),
+        audit: AuditLog::default(),
+    };
+    let credentials: Vec<_> = config.credentials.iter().map(|one| Arc::clone(&one.credential)).collect();
+    let many = credentials.len();
+    let proxy = Proxy::new(config, &shared);
+    let proving = credentials.iter().enumerate().map(|(index, credential)| {
+        let proxy = &proxy;
+        async move {
+            let owner = &credential.owner;
+            let progress = move |what: &str| eprintln!("[{}/{many}] {owner}: {what}", index + 1);
+            prove(proxy, credential, &progress).await
+        }
+    });
+    let reports: Vec<_> = futures_util::stream::iter(proving).buffered(AT_ONCE).collect().await;
+    let text = match format {
+        ReportFormat::Table => table(&reports),
+        ReportFormat::Json => format!("{:#}\n", as_json(&reports)),
+    };
+    print!("{text}");
+    if count(&reports, Verdict::Fails) > 0 { Err(Failed::Told) } else { Ok(()) }
+}
+
+fn count(reports: &[Report], verdict: Verdict) -> usize {
+    reports.iter().flat_map(|report| &report.findings).filter(|finding| finding.verdict == verdict).count()
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Works => "works",
+        Verdict::Fails => "FAILS",
+        Verdict::Unproven => "unproven",
+        Verdict::NotAsked => "not asked",
+    }
+}
+
+fn table(reports: &[Report]) -> String {
+    let mut text = String::new();
+    let widest = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.what.len()).max();
+    let widest = widest.unwrap_or_default();
+    for Report { owner, client_id, token_url, findings } in reports {
+        let _ = writeln!(text, "{owner}  (client {client_id}, tokens from {token_url})");
+        for Finding { what, verdict, said, remedy, caching } in findings {
+            let _ = writeln!(text, "  {:<9}  {what:<widest$}  {said}", word(*verdict));
+            if let Some(caching) = caching {
+                let _ = writeln!(text, "  {:<9}  {:<widest$}  {}", "", "", in_words(caching));
+            }
+            if let Some(remedy) = remedy {
+                let _ = writeln!(text, "  {:<9}  {:<widest$}  -> {remedy}", "", "");
+            }
+        }
+        text.push('\n');
+    }
+    let [works, fails, unproven] =
+        [Verdict::Works, Verdict::Fails, Verdict::Unproven].map(|verdict| count(reports, verdict));
+    let _ = writeln!(text, "works: {works}, fails: {fails}, unproven: {unproven}");
+    text
+}
+
+fn in_words(caching: &Caching) -> String {
+    let fields = caching.fields.iter().map(|(name, value)| format!("{name}: {value}"));
+    let fields = fields.collect::<Vec<_>>().join("; ");
+    let said = if fields.is_empty() { "nothing is said about caching".to_owned() } else { fields };
+    match (caching.kept, caching.ours) {
+        (Ok(fresh), true) => format!("{said} => kept by our rule, fresh for {fresh} s"),
+        (Ok(fresh), false) => format!("{said} => kept as the origin says, fresh for {fresh} s"),
+        (Err(reason), true) => format!("{said} => not kept, by our rule ({reason})"),
+        (Err(reason), false) => format!("{said} => not kept, by RFC 9111 ({reason})"),
+    }
+}
+
+fn as_json(reports: &[Report]) -> Value {
+    let finding = |finding: &Finding| {
+        let caching = finding.caching.as_ref().map(|caching| {
+            let fields = caching.fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+            json!({
+                "origin_fields": fields.collect::<Vec<_>>(),
+                "kept": caching.kept.is_ok(),
+                "fresh_seconds": caching.kept.ok(),
+                "not_kept_because": caching.kept.err(),
+                "by_our_rule": caching.ours,
+            })
+        });
+        json!({
+            "what": finding.what,
+            "result": word(finding.verdict).to_ascii_lowercase().replace(' ', "_"),
+            "said": finding.said,
+            "remedy": finding.remedy,
+            "caching": caching,
+        })
+    };
+    let credentials = reports.iter().map(|report| {
+        json!({
+            "owner": report.owner.to_string(),
+            "client_id": report.client_id,
+            "token_url": &*report.token_url,
+            "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "works": count(reports, Verdict::Fails) == 0,
+        "credentials": credentials.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,469 @@
+//! Does the configuration work against the real Talkdesk? Each credential is asked for a token, each endpoint for one
+//! page of one record, and of an Organization with several accounts it is proven that an account's page is the account's.
+//!
+//! Everything goes the way that clients' requests go (entitlement, token, limit, checks, judge of the cache), so what
+//! works here works there. It is bounded: of each credential one token, one request for each endpoint, and up to three
+//! more ([`NARROWED_TO`]) for each whose records have accounts; a request that the limit refuses waits, and all has to
+//! be over in [`LASTS_AT_MOST`].
+//!
+//! No record is told of, but for the names of its members.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, PRAGMA, VARY};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::Proxy;
+use super::ask::Ask;
+use super::fetched::Landed;
+use super::rejection::Rejection;
+use super::snapshot::Snapshot;
+use super::store::fetch;
+use crate::cache::judge::Bypass;
+use crate::cache::{Entry, primary_key};
+use crate::config::Rule;
+use crate::domain::credential::Credential;
+use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, PathPattern};
+use crate::domain::entitlement::{self, Ask as Asked, Denial, Wall};
+use crate::domain::id::AccountId;
+use crate::domain::tenant::{Tenant, TenantKind, TenantName};
+use crate::inspect::{Breach, Unfit, inspect};
+use crate::limit::gate::Waiter;
+use crate::oauth::grant::printable;
+use crate::rfc9111::directives::RequestDirectives;
+use crate::rfc9111::freshness::RequestSaid;
+
+/// What was found out with one credential.
+#[derive(Debug)]
+pub struct Report {
+    /// Whose it is.
+    pub owner: TenantName,
+    /// The client.
+    pub client_id: String,
+    /// Where its tokens come from.
+    pub token_url: Arc<str>,
+    /// One after the other, as it was asked.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that works or does not.
+#[derive(Debug)]
+pub struct Finding {
+    /// `token`, an endpoint's name, or `accounts of` one.
+    pub what: String,
+    /// Whether it works.
+    pub verdict: Verdict,
+    /// What happened.
+    pub said: String,
+    /// What to do where it does not work.
+    pub remedy: Option<String>,
+    /// What the origin says about caching, and what comes of it.
+    pub caching: Option<Caching>,
+}
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Works,
+    /// It does not.
+    Fails,
+    /// Nothing was there to tell by.
+    Unproven,
+    /// It is not for this tenant, or can't be asked for as it is.
+    NotAsked,
+}
+
+/// What an answer says about caching, and what the endpoint's rule makes of it.
+#[derive(Debug)]
+pub struct Caching {
+    /// The origin's fields.
+    pub fields: Vec<(String, String)>,
+    /// How many seconds it stays fresh where it is kept; else why it is not.
+    pub kept: Result<u64, &'static str>,
+    /// Whether our rule had a part in that.
+    pub ours: bool,
+}
+
+/// How long all questions of one credential may take.
+pub const LASTS_AT_MOST: Duration = Duration::from_mins(5);
+
+/// How many accounts are asked for until one has records.
+const NARROWED_TO: usize = 3;
+
+/// What an origin says about caching by.
+const CACHING_FIELDS: [HeaderName; 7] = [CACHE_CONTROL, EXPIRES, PRAGMA, AGE, ETAG, LAST_MODIFIED, VARY];
+
+/// Asks everything of one credential. `progress` is told what is asked next.
+pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn Fn(&str) + Sync)) -> Report {
+    let mut report = Report {
+        owner: credential.owner.clone(),
+        client_id: printable(credential.client_id.as_str()),
+        token_url: Arc::clone(&credential.token_url),
+        findings: Vec::new(),
+    };
+    let snapshot = proxy.snapshot();
+    let Some(tenant) = snapshot.tenant(&credential.owner, &proxy.learned) else { return report };
+    let deadline = proxy.clock.now().after(LASTS_AT_MOST);
+    let prover = Prover { proxy, snapshot, tenant, deadline, progress };
+    if let Some(denial) = prover.denied_altogether() {
+        report.findings.push(prover.refused("token", &Rejection::Denied(denial)));
+        return report;
+    }
+    let token = prover.token(credential).await;
+    let works = token.verdict == Verdict::Works;
+    report.findings.push(token);
+    if works {
+        prover.endpoints(&mut report.findings).await;
+    }
+    report
+}
+
+struct Prover<'a> {
+    proxy: &'a Proxy,
+    snapshot: Arc<Snapshot>,
+    tenant: Arc<Tenant>,
+    deadline: Instant,
+    progress: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Finding {
+    fn new(what: &str, verdict: Verdict, said: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), verdict, said: said.into(), remedy: None, caching: None }
+    }
+
+    fn failed(what: &str, said: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..Self::new(what, Verdict::Fails, said) }
+    }
+}
+
+impl Prover<'_> {
+    /// Why nothing can be asked for by this tenant, whatever it is.
+    fn denied_altogether(&self) -> Option<Denial> {
+        let refused = |endpoint: &Arc<Endpoint>| match self.ask(endpoint, "") {
+            Err(Rejection::Denied(denial)) if !matches!(denial, Denial::ScopeMissing { .. }) => Some(denial),
+            _ => None,
+        };
+        let denials: Option<Vec<_>> = self.snapshot.endpoints.iter().map(refused).collect();
+        denials?.pop()
+    }
+
+    /// A rejection, in its own words.
+    fn refused(&self, what: &str, rejection: &Rejection) -> Finding {
+        let told = rejection.told(Some(&self.tenant.label), StatusCode::FORBIDDEN);
+        let said = format!("{}: {}", told.code, told.what);
+        match rejection {
+            // What the configuration itself does not let through is no failure of Talkdesk's.
+            Rejection::Denied(denial) if !matches!(denial, Denial::ScopeMissing { .. }) => {
+                Finding { remedy: Some(told.remedy), ..Finding::new(what, Verdict::NotAsked, said) }
+            }
+            _ => Finding::failed(what, said, told.remedy),
+        }
+    }
+
+    async fn token(&self, credential: &Arc<Credential>) -> Finding {
+        const WHAT: &str = "token";
+        (self.progress)(WHAT);
+        let Some(origin) = self.snapshot.origin(&credential.key) else {
+            return Finding::failed(WHAT, "there is no way to the API", "report this");
+        };
+        let token = self.proxy.clock.timeout_at(self.deadline, origin.tokens.get()).await;
+        match token {
+            Ok(Ok(_)) => self.granted(credential),
+            Ok(Err(no_token)) => self.refused(WHAT, &Rejection::NoToken(no_token)),
+            Err(_) => self.out_of_time(WHAT),
+        }
+    }
+
+    /// A token is there: what may be done with it?
+    fn granted(&self, credential: &Credential) -> Finding {
+        const WHAT: &str = "token";
+        let learned = self.proxy.learned.scopes(&credential.key, self.proxy.clock.now().monotonic);
+        let Some(learned) = learned else {
+            return Finding::new(WHAT, Verdict::Works, "granted; it does not say with which scopes");
+        };
+        let missing: Vec<_> =
+            DOCUMENTED.iter().map(|one| one.scope).filter(|scope| !learned.scopes.contains(*scope)).collect();
+        let has = DOCUMENTED.len() - missing.len();
+        let said = format!("granted, with {has} of the {} scopes of the API", DOCUMENTED.len());
+        if missing.is_empty() {
+            return Finding::new(WHAT, Verdict::Works, said);
+        }
+        // That an endpoint can't be asked for is that endpoint's failure.
+        Finding::new(WHAT, Verdict::Works, format!("{said}; without {}", missing.join(", ")))
+    }
+
+    fn out_of_time(&self, what: &str) -> Finding {
+        let minutes = LASTS_AT_MOST.as_secs() / 60;
+        let label = &self.tenant.label;
+        Finding::failed(
+            what,
+            format!("there was no time left: the questions of {label} have {minutes} minutes"),
+            "raise limits.upstream, or try again when Talkdesk is faster",
+        )
+    }
+
+    async fn endpoints(&self, findings: &mut Vec<Finding>) {
+        let mut accounts = self.configured_accounts();
+        let mut narrowing = Vec::new();
+        for endpoint in &self.snapshot.endpoints {
+            let name = &*endpoint.name;
+            if matches!(endpoint.path, PathPattern::Prefix(_)) || !endpoint.methods.contains(&Method::GET) {
+                let why = "it is not one path that is asked with GET; ask for one of yours by hand";
+                findings.push(Finding::new(name, Verdict::NotAsked, why));
+                continue;
+            }
+            // Two accounts make a proof, where the configuration does not name them.
+            let many = if endpoint.content == Content::Accounts && accounts.len() < 2 { 2 } else { 1 };
+            let query = if is_paged(endpoint) { format!("page=1&per_page={many}") } else { String::new() };
+            (self.progress)(name);
+            let (finding, body) = match self.fetch(endpoint, &query).await {
+                Ok(landed) => self.judged(endpoint, &landed),
+                Err(finding) => (finding, Bytes::new()),
+            };
+            let works = finding.verdict == Verdict::Works;
+            findings.push(finding);
+            if !works {
+                continue;
+            }
+            let records = records(&body);
+            match &endpoint.content {
+                Content::Accounts => {
+                    accounts.extend(records.iter().filter_map(|one| account(one, "id")));
+                }
+                Content::Records(_) => narrowing.push((endpoint, records)),
+                Content::Catalogue | Content::Opaque => {}
+            }
+        }
+        if matches!(self.tenant.kind, TenantKind::Organization(_)) {
+            for (endpoint, records) in narrowing {
+                findings.push(self.narrows(endpoint, &records, &accounts).await);
+            }
+        }
+    }
+
+    fn configured_accounts(&self) -> BTreeSet<AccountId> {
+        match &self.tenant.kind {
+            TenantKind::Organization(organization) => organization.accounts.iter().copied().collect(),
+            TenantKind::Instance(_) => BTreeSet::new(),
+        }
+    }
+
+    /// What an answer says, and its body.
+    fn judged(&self, endpoint: &Endpoint, landed: &Landed) -> (Finding, Bytes) {
+        let name = &*endpoint.name;
+        let Some(entry) = &landed.entry else {
+            let said = "the page is too large to be looked through";
+            return (Finding::failed(name, said, "raise cache.max_entry_bytes"), Bytes::new());
+        };
+        let status = entry.status.as_u16();
+        if entry.status != StatusCode::OK {
+            let request = entry.upstream_request_id.as_ref().map(|id| format!(" (its request id is {id})"));
+            let said = format!("Talkdesk answered {status}{}", request.unwrap_or_default());
+            let remedy = match status {
+                404 => "check upstream.region and upstream.api_url: the path is not there",
+                400 => "check the names of the parameters against Talkdesk's reference",
+                500..=599 => "try again later; if it stays, ask Talkdesk with the request id",
+                _ => "ask Talkdesk with the request id",
+            };
+            return (Finding::failed(name, said, remedy), Bytes::new());
+        }
+        let many = records(&entry.body).len();
+        let said = if endpoint.content == Content::Opaque {
+            format!("{status}, {} bytes", entry.body.len())
+        } else {
+            format!("{status}, {many} record{}", if many == 1 { "" } else { "s" })
+        };
+        let caching = Some(self.caching(entry, landed));
+        (Finding { caching, ..Finding::new(name, Verdict::Works, said) }, entry.body.clone())
+    }
+
+    fn caching(&self, entry: &Entry, landed: &Landed) -> Caching {
+        let fields = CACHING_FIELDS.iter().flat_map(|name| {
+            let values = entry.origin_fields.get_all(name).iter();
+            values.map(|value| (name.to_string(), printable(&String::from_utf8_lossy(value.as_bytes()))))
+        });
+        let fresh = u64::try_from(entry.remaining(self.proxy.clock.now())).unwrap_or(0);
+        Caching {
+            fields: fields.collect(),
+            kept: landed.stored.map(|()| fresh).map_err(Bypass::as_str),
+            ours: match landed.stored {
+                Ok(()) => entry.verdict.ours,
+                Err(Bypass::Rfc(_)) => false,
+                Err(_) => true,
+            },
+        }
+    }
+
+    /// Whether the account parameter narrows to an account, and the records say whose they are.
+    async fn narrows(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        all: &[Value],
+        accounts: &BTreeSet<AccountId>,
+    ) -> Finding {
+        let Content::Records(scope) = &endpoint.content else {
+            return Finding::new(&endpoint.name, Verdict::NotAsked, "its records have no accounts");
+        };
+        let what = format!("accounts of {}", endpoint.name);
+        let Some(first) = all.first() else {
+            return Finding::new(&what, Verdict::Unproven, "there are no records to tell by");
+        };
+        let Some(seen) = account(first, &scope.field) else {
+            let members = first.as_object().into_iter().flat_map(|members| members.keys());
+            let members: Vec<_> = members.map(|name| printable(name)).collect();
+            return Finding::failed(
+                &what,
+                format!(
+                    "a record has no account's id in `{}`; its members are {}",
+                    scope.field,
+                    members.join(", ")
+                ),
+                "set upstream.account_field to the member that has the account's id (of an added endpoint: its own \
+                 account_field)",
+            );
+        };
+        // If the parameter meant nothing, another account's page would show what was just seen.
+        let others: Vec<_> = accounts.iter().filter(|account| **account != seen).take(NARROWED_TO).collect();
+        if others.is_empty() {
+            return Finding::new(&what, Verdict::Unproven, "there is one account only: nothing to narrow");
+        }
+        (self.progress)(&what);
+        for account in &others {
+            let wall = Wall { field: Arc::clone(&scope.field), account: **account };
+            if let Some(finding) = self.narrows_to(endpoint, &what, &scope.parameter, &wall).await {
+                return finding;
+            }
+        }
+        let said = format!(
+            "`{}` narrows, but to no record of the {} accounts that were tried",
+            scope.parameter,
+            others.len()
+        );
+        Finding::new(&what, Verdict::Unproven, said)
+    }
+
+    /// Asks for one account's records. None where there are none, neither its own nor others'.
+    async fn narrows_to(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        what: &str,
+        parameter: &str,
+        wall: &Wall,
+    ) -> Option<Finding> {
+        let named = |finding| Finding { what: what.to_owned(), ..finding };
+        let query = format!("{parameter}={}&page=1&per_page=10", wall.account);
+        let landed = match self.fetch(endpoint, &query).await {
+            Ok(landed) => landed,
+            Err(finding) => return Some(named(finding)),
+        };
+        let (finding, body) = self.judged(endpoint, &landed);
+        if finding.verdict != Verdict::Works {
+            return Some(named(finding));
+        }
+        let TenantKind::Organization(organization) = &self.tenant.kind else { return None };
+        let origin = self.snapshot.origin(&organization.credential.as_ref()?.key)?;
+        // The wall that stands before an Instance on its Organization's client.
+        let remedy = match inspect(&body, &origin.links, Some(wall)) {
+            Ok(_) => {
+                let many = records(&body).len();
+                let said = format!(
+                    "`{parameter}` narrows: {many} of the account that was asked for, none of others"
+                );
+                return (many > 0).then(|| Finding::new(what, Verdict::Works, said));
+            }
+            Err(Unfit::Breach(Breach::Foreign)) => {
+                "compare upstream.account_parameter with Talkdesk's reference: it does not narrow"
+            }
+            Err(Unfit::Breach(Breach::Unmarked)) => {
+                "compare upstream.account_field with Talkdesk's reference: not every record has it"
+            }
+            Err(unfit) => {
+                let said = format!("{unfit}: no Instance on this Organization's client can be served");
+                return Some(Finding::failed(
+                    what,
+                    said,
+                    "ask Talkdesk what the answer looks like, and report it here",
+                ));
+            }
+        };
+        let said = format!(
+            "asked with `{parameter}` for one account, a record came that is not shown to be that \
+            account's: no Instance on this Organization's client can be served (account_mismatch)"
+        );
+        Some(Finding::failed(what, said, remedy))
+    }
+
+    /// Fetches, and waits where the limit says so.
+    async fn fetch(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Landed, Finding> {
+        let (clock, name) = (&self.proxy.clock, &*endpoint.name);
+        loop {
+            // Anew each time: what was learned meanwhile counts.
+            let ask = self.ask(endpoint, query).map_err(|rejection| self.refused(name, &rejection))?;
+            let fetching = fetch(self.proxy, &ask, None, Waiter::Background, None);
+            let Ok(fetched) = clock.timeout_at(self.deadline, fetching).await else {
+                return Err(self.out_of_time(name));
+            };
+            match fetched {
+                Some(Ok((landed, _))) => return Ok(landed),
+                Some(Err(Rejection::RateLimited { retry_in, .. })) => {
+                    let now = clock.now();
+                    let at = now.after(retry_in.max(Duration::from_millis(100)));
+                    if at >= self.deadline {
+                        return Err(self.out_of_time(name));
+                    }
+                    clock.sleep_until(at).await;
+                }
+                Some(Err(rejection)) => return Err(self.refused(name, &rejection)),
+                None => return Err(self.refused(name, &Rejection::Internal)),
+            }
+        }
+    }
+
+    fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Ask, Rejection> {
+        let path = match &endpoint.path {
+            PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
+        };
+        let plain = *self.snapshot.rule(endpoint) == Rule::Plain;
+        let query = Some(query).filter(|query| !query.is_empty());
+        let asked = Asked { endpoint, method: &Method::GET, path, query, plain };
+        let now = self.proxy.clock.now().monotonic;
+        let policy = &self.snapshot.config.policy;
+        let permit = entitlement::authorize(&self.tenant, &asked, policy, &self.proxy.learned, now)
+            .map_err(Rejection::Denied)?;
+        let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
+        Ok(Ask {
+            key: primary_key(&permit),
+            origin: Arc::clone(origin),
+            snapshot: Arc::clone(&self.snapshot),
+            fields: HeaderMap::new(),
+            body: Bytes::new(),
+            range: None,
+            said: RequestSaid::default(),
+            for_origin: false,
+            directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
+            client: None,
+            permit,
+        })
+    }
+}
+
+/// Whether it is known to be asked page by page.
+fn is_paged(endpoint: &Endpoint) -> bool {
+    endpoint.content != Content::Opaque
+}
+
+/// The records of a page.
+fn records(body: &[u8]) -> Vec<Value> {
+    let page: Value = serde_json::from_slice(body).unwrap_or_default();
+    let lists = page["_embedded"].as_object().into_iter().flat_map(|lists| lists.values());
+    lists.filter_map(Value::as_array).flatten().cloned().collect()
+}
+
+fn account(record: &Value, field: &str) -> Option<AccountId> {
+    record[field].as_str()?.parse().ok()
+}

@@ -1,0 +1,125 @@
+//! One connection, from its first byte to its end.
+//!
+//! When the listener stops, no connection is cut off that could still bring a request: one that has just been made is
+//! given a moment for its first, and a kept-alive one a shorter moment for its next. Whatever is answered from then on
+//! says `Connection: close`, so that clients leave by themselves. What rests after that is closed, as HTTP has it for
+//! connections at rest (RFC 9112, section 9.3).
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::bare_answer::Dressed;
+use super::{Bounds, Stopping};
+use crate::body::Body;
+
+/// The longest head of a request.
+const LONGEST_HEAD: usize = 32 * 1024;
+
+/// The most fields of a request.
+const MOST_FIELDS: usize = 128;
+
+/// How long a connection at rest stays open once the listener stops.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// How long one on which nothing has come yet does: its client may be about to send its only request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Unpin
+        + 'static,
+    S::Future: Send + Unpin + 'static,
+{
+    let heard = Arc::new(AtomicBool::new(false));
+    let stream = Dressed::new(stream, Arc::clone(&bounds.metrics), Arc::clone(&heard));
+    let service =
+        Closing { service: TowerToHyperService::new(service), ending: Arc::clone(&stopping.ending) };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_timeout)
+        .max_buf_size(LONGEST_HEAD)
+        .max_headers(MOST_FIELDS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.accepting.cancelled() => 'ended: {
+            if let Ok(ended) = timeout(LINGER, connection.as_mut()).await {
+                break 'ended ended;
+            }
+            if !heard.load(Ordering::Relaxed)
+                && let Ok(ended) = timeout(FIRST_REQUEST - LINGER, connection.as_mut()).await
+            {
+                break 'ended ended;
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// A service whose answers say that the connection closes, once it will.
+struct Closing<S> {
+    service: TowerToHyperService<S>,
+    ending: Arc<AtomicBool>,
+}
+
+struct Answer<S: tower::Service<Request<Incoming>>> {
+    answer: TowerToHyperServiceFuture<S, Request<Incoming>>,
+    ending: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Closing<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Unpin,
+    S::Future: Unpin,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Answer { answer: self.service.call(request), ending: Arc::clone(&self.ending) }
+    }
+}
+
+impl<S> Future for Answer<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    TowerToHyperServiceFuture<S, Request<Incoming>>: Unpin,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answer).poll(context);
+        answer.map_ok(|mut response| {
+            // At the end and not at the beginning: a request under way when it stops is the connection's last.
+            if self.ending.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        })
+    }
+}

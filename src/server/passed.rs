@@ -1,0 +1,205 @@
+//! Listening sockets that were opened before this process and are handed to it, as systemd's socket units do
+//! (`LISTEN_FDS`, see `sd_listen_fds(3)`). They outlive the process, so whoever connects while it restarts waits in the
+//! system's queue and is answered by the next one.
+//!
+//! A listener of the configuration takes the socket that has its address. A socket that no listener takes is an error:
+//! clients would connect to it, and nobody would ever answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
+
+use crate::config::{Listen, Server, UnixSocket};
+
+/// The sockets that were handed over and that no listener has taken yet.
+#[derive(Debug, Default)]
+pub struct Passed(Vec<Socket>);
+
+/// The sockets that were handed over are not what the configuration speaks of.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotTaken(String);
+
+#[derive(Debug)]
+struct Socket {
+    /// What the service manager calls it, for messages.
+    name: String,
+    place: Place,
+    listener: PassedListener,
+}
+
+/// A socket of the standard library, for it is taken over before there is a runtime.
+#[derive(Debug)]
+pub(super) enum PassedListener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+    /// A Unix socket without a file, which no configuration can name.
+    Nowhere,
+}
+
+impl Passed {
+    /// Takes over what this process was handed. To be called once, before there is a second thread: the environment is
+    /// cleared of it.
+    ///
+    /// # Errors
+    /// [`NotTaken`] for what is no listening stream socket.
+    pub fn from_environment() -> Result<Self, NotTaken> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut handed = ListenFd::from_env();
+        let sockets = (0..handed.len()).map(|index| {
+            let name = match names.next() {
+                Some(name) if !name.is_empty() => format!("socket {} ({name})", index + 1),
+                _ => format!("socket {}", index + 1),
+            };
+            Socket::take(&mut handed, index, name)
+        });
+        sockets.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Holds what was handed over against the listeners of the configuration, before any of them is opened.
+    ///
+    /// # Errors
+    /// [`NotTaken`] with every socket that no listener is for, or that is open to more than its listener shall be.
+    pub fn check(&self, server: &Server) -> Result<(), NotTaken> {
+        let listeners: Vec<_> = server.addresses().collect();
+        let is_for = |socket: &Socket, listen: &Listen| socket.place.is(listen);
+        let mut faults = Vec::new();
+        for (index, socket) in self.0.iter().enumerate() {
+            let Some((key, _)) = listeners.iter().find(|(_, listen)| is_for(socket, listen)) else {
+                faults.push(self.nobody_takes(socket, &listeners));
+                continue;
+            };
+            if self.0[..index].iter().any(|earlier| earlier.place == socket.place) {
+                faults.push(format!(
+                    "{} is a second one at {}; take one of the two out of the socket unit",
+                    socket.name,
+                    socket.place.told()
+                ));
+            } else if let Place::Unix(path) = &socket.place {
+                faults.extend(too_open(socket, path, key, &server.unix_socket));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(NotTaken(faults.join("\n"))) }
+    }
+
+    fn nobody_takes(&self, socket: &Socket, listeners: &[(String, &Listen)]) -> String {
+        let place = socket.place.told();
+        let free = listeners.iter().filter(|(_, listen)| !self.0.iter().any(|other| other.place.is(listen)));
+        let free: Vec<_> = free.collect();
+        let in_the_unit: Vec<_> =
+            free.iter().map(|(key, listen)| format!("{} ({key})", listen_stream(listen))).collect();
+        let in_the_file = match (&socket.place, free.first()) {
+            (Place::Nowhere, _) | (_, None) => String::new(),
+            (_, Some((key, _))) => format!("write `{key}: {place}`, or "),
+        };
+        if in_the_unit.is_empty() {
+            return format!(
+                "{} at {place} is for no listener of the configuration, and each of those has a socket; take it \
+                 out of the socket unit",
+                socket.name
+            );
+        }
+        format!(
+            "{} at {place} is for no listener of the configuration; {in_the_file}in the socket unit {}",
+            socket.name,
+            in_the_unit.join(" or ")
+        )
+    }
+
+    /// Gives out the socket for an address, if there is one.
+    pub(super) fn take(&mut self, listen: &Listen) -> Option<PassedListener> {
+        let index = self.0.iter().position(|socket| socket.place.is(listen))?;
+        Some(self.0.remove(index).listener)
+    }
+}
+
+/// What a socket unit says to have a listener's address opened.
+fn listen_stream(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("`ListenStream={address}`"),
+        Listen::Unix(path) => format!("`ListenStream={}`", path.display()),
+    }
+}
+
+/// The file's mode is the socket unit's (`SocketMode=`, 0666 unless it says otherwise). Whoever may open it may ask for
+/// every tenant's data, so it is not more than the configuration allows by an oversight.
+fn too_open(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & !access.mode != 0).then(|| {
+        format!(
+            "{} for {key} has the mode {mode:04o}, which lets in more than `server.unix_socket.mode` does \
+             ({:04o}); write `SocketMode={1:04o}` in the socket unit, or `mode: \"{mode:04o}\"`",
+            socket.name, access.mode
+        )
+    })
+}
+
+impl Socket {
+    fn take(handed: &mut ListenFd, index: usize, name: String) -> Result<Self, NotTaken> {
+        let refused = |why: &str, remedy: &str| NotTaken(format!("{name} {why}; {remedy}"));
+        let not_a_stream = |_| {
+            refused("is no TCP socket and no Unix stream socket", "write `ListenStream=` in the socket unit")
+        };
+        let (place, listener) = match handed.take_tcp_listener(index) {
+            Ok(Some(listener)) => {
+                let address = listener.local_addr().map_err(not_a_stream)?;
+                (Place::Tcp(address), PassedListener::Tcp(listener))
+            }
+            Ok(None) | Err(_) => {
+                let listener = handed.take_unix_listener(index).map_err(not_a_stream)?;
+                let listener = listener.ok_or_else(|| not_a_stream(io::ErrorKind::NotFound.into()))?;
+                let path = listener.local_addr().map_err(not_a_stream)?.as_pathname().map(Path::to_owned);
+                (path.map_or(Place::Nowhere, Place::Unix), PassedListener::Unix(listener))
+            }
+        };
+        let is_listening = match &listener {
+            PassedListener::Tcp(listener) => is_listening(listener),
+            PassedListener::Unix(listener) => is_listening(listener),
+        };
+        if !is_listening {
+            return Err(refused("is a connection and no listener", "write `Accept=no` in the socket unit"));
+        }
+        Ok(Self { name, place, listener })
+    }
+}
+
+fn is_listening(socket: &impl AsFd) -> bool {
+    socket_acceptconn(socket).unwrap_or(false)
+}
+
+impl Place {
+    fn is(&self, listen: &Listen) -> bool {
+        match (self, listen) {
+            (Self::Tcp(passed), Listen::Tcp(configured)) => {
+                passed.port() == configured.port()
+                    && passed.ip().to_canonical() == configured.ip().to_canonical()
+            }
+            // `/var/run` and `/run` are one folder.
+            (Self::Unix(passed), Listen::Unix(configured)) => {
+                passed == configured
+                    || matches!((passed.canonicalize(), configured.canonicalize()), (Ok(one), Ok(other)) if one == other)
+            }
+            (Self::Tcp(_) | Self::Unix(_) | Self::Nowhere, Listen::Tcp(_) | Listen::Unix(_)) => false,
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Nowhere => "a Unix address without a file".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the service manager is told (systemd's `sd_notify(3)`): that the proxy serves, that it reads its configuration
+//! again, that it stops, and that it is alive. Where nobody wants to know (`NOTIFY_SOCKET` is not set), nothing is told.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// It serves, and how.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// It reads its configuration again, until it is [`ready`].
+pub fn reloading() {
+    // Without the moment, the message is no announcement of a reload to systemd.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => {
+            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")])
+        }
+        Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
+    }
+}
+
+/// It ends.
+pub fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
+}
+
+/// How long the service manager waits for a sign of life, if it does.
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
+}
+
+/// Gives signs of life, twice as often as they are waited for. To be spawned, not awaited: what is to be shown is that
+/// tasks get their turn, so this has to wait for its own among them (the thread that awaits is none of theirs).
+pub async fn show_life(patience: Duration) {
+    show_life_by(patience, || tell(&[NotifyState::Watchdog])).await;
+}
+
+async fn show_life_by(patience: Duration, show: impl Fn()) {
+    loop {
+        tokio::time::sleep(patience / 2).await;
+        show();
+    }
+}
+
+/// A message has one thing on each line.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager can't be told (NOTIFY_SOCKET)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn signs_of_life_end_while_no_task_gets_its_turn_and_come_again_after_it() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let shown = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&shown);
+        let showing = show_life_by(Duration::from_millis(10), move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        runtime.spawn(showing);
+        let shown_within = |milliseconds| {
+            let before = shown.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            shown.load(Ordering::Relaxed) - before
+        };
+        assert!(shown_within(500) > 3, "it is alive");
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            begun.send(()).expect("it is waited for");
+            let _ = held.recv();
+        });
+        begins.recv().expect("it blocks");
+        assert_eq!(shown_within(300), 0, "the only worker is blocked");
+        release.send(()).expect("it is waiting");
+        assert!(shown_within(500) > 3, "it is alive again");
+    }
+
+    #[test]
+    fn a_status_stays_one_line() {
+        assert_eq!(one_line("serving\nREADY=0\r"), "serving READY=0 ");
+    }
+}

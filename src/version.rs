@@ -1,0 +1,11 @@
+//! Which version runs, and which revision of the sources it was built from.
+
+/// The version of the package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit, or what packaging says in its place; `unknown` where neither was there (`build.rs`).
+pub const REVISION: &str = env!("BILLING_INSIGHTS_PROXY_REVISION");
+
+/// Both, as `--version` tells them.
+pub const VERSION_AND_REVISION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("BILLING_INSIGHTS_PROXY_REVISION"), ")");
