@@ -78,6 +78,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
                     "cache_entries",
                     "cache_bytes",
                     "credential_state",
+                    "credential_secret_available",
                     "config_last_reload_successful",
                 ]
                 .map(str::to_owned),

@@ -61,6 +61,7 @@ pub struct Metrics {
     /// Answers that failed the account check.
     pub account_mismatch: IntCounter,
     credential_state: GaugeVec,
+    credential_secret_available: GaugeVec,
     stale_served: IntCounterVec,
     /// Whether the latest configuration that was to be loaded could be.
     pub config_last_reload_successful: IntGauge,
@@ -201,6 +202,11 @@ impl Metrics {
                 "1 for the state that a credential is in, 0 for the others.",
                 &["tenant", "state"],
             ),
+            credential_secret_available: register.gauges(
+                "credential_secret_available",
+                "1 where the secret of a credential could be used when the configuration was loaded last, else 0.",
+                &["tenant"],
+            ),
             stale_served: register.counters("stale_served_total", "Stale answers, by why.", &["reason"]),
             config_last_reload_successful: register.gauge(
                 "config_last_reload_successful",
@@ -242,6 +248,7 @@ impl Metrics {
         ] {
             self.upstream_errors.with_label_values(&[kind]);
         }
+        self.requests_denied.with_label_values(&["denied_by_talkdesk"]);
         for cause in ["size", "expired", "replaced", "purged"] {
             self.cache_evictions.with_label_values(&[cause]);
         }
@@ -318,6 +325,26 @@ impl Metrics {
         for known in CREDENTIAL_STATES {
             let value = if known == state { 1.0 } else { 0.0 };
             self.credential_state.with_label_values(&[tenant, known]).set(value);
+        }
+    }
+
+    /// Shows whether the secret of a credential can be used.
+    pub fn secret_is_available(&self, tenant: &str, available: bool) {
+        self.credential_secret_available.with_label_values(&[tenant]).set(if available { 1.0 } else { 0.0 });
+    }
+
+    /// Forgets how a credential stood that is not configured any more: nothing would bring it up to date again, and an
+    /// alert about it would never end. What was counted stays counted.
+    pub fn forget_credential(&self, tenant: &str) {
+        for state in CREDENTIAL_STATES {
+            let _ = self.credential_state.remove_label_values(&[tenant, state]);
+        }
+        for gauges in [
+            &self.credential_secret_available,
+            &self.token_expiry_timestamp,
+            &self.upstream_paused_until_timestamp,
+        ] {
+            let _ = gauges.remove_label_values(&[tenant]);
         }
     }
 }

@@ -85,6 +85,9 @@ impl Proxy {
         for gone in keys(&before.config).difference(&keys(&after.config)) {
             self.shelf.forget_credential(gone);
         }
+        for gone in owners(&before.config).difference(&owners(&after.config)) {
+            self.metrics.forget_credential(&gone.to_string());
+        }
         for endpoint in rules_changed {
             // Whoever is under way goes by the old rule, and does not store by it.
             let selection = Selection { endpoint: Some(endpoint.into()), ..Selection::default() };
@@ -125,6 +128,10 @@ fn fixed_secrets(config: &Config) -> Vec<String> {
     let fixed =
         config.credentials.iter().filter(|configured| !matches!(configured.place, SecretPlace::File(_)));
     fixed.map(|configured| configured.credential.owner.to_string()).collect()
+}
+
+fn owners(config: &Config) -> HashSet<&TenantName> {
+    config.credentials.iter().map(|configured| &configured.credential.owner).collect()
 }
 
 fn keys(config: &Config) -> HashSet<CredentialKey> {
