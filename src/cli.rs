@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod explain;
+mod health;
 mod no_dumps;
 mod serve;
 mod simulate;
@@ -38,6 +39,8 @@ enum Command {
     Check(CheckArguments),
     /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
     Explain(ExplainArguments),
+    /// Ask a proxy that runs here whether it is ready; the exit code says so, for health checks of containers
+    Health(HealthArguments),
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +118,16 @@ struct CheckArguments {
     config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct HealthArguments {
+    /// Its admin listener, or `server.metrics`
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    address: SocketAddr,
+    /// Whether the process works, instead of whether it takes requests
+    #[arg(long)]
+    live: bool,
+}
+
 /// How a command ended badly.
 #[derive(Debug)]
 enum Failed {
@@ -139,6 +152,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
