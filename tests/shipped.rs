@@ -143,3 +143,70 @@ fn the_readme_names_the_two_commands() {
         assert!(readme.contains(command), "{command}");
     }
 }
+
+/// The first cells of the tables of a document, where they are code.
+fn rows(document: &str) -> BTreeSet<String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    rows.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_member_of_the_access_log_is_documented_and_every_documented_one_exists() {
+    let source = read("src/access_log.rs");
+    let line = source.split("struct Line<").nth(1).expect("the line").split("\n}").next().expect("its end");
+    let names =
+        line.split("rename = \"").skip(1).map(|rest| rest.split('"').next().expect("a name").to_owned());
+    let in_code: BTreeSet<_> = names.collect();
+    assert_eq!(line.matches("\n    #[serde").count(), in_code.len(), "each member has a name of its own");
+    let document = read("docs/logs.md");
+    assert_eq!(in_code, rows(&document));
+    let example = document.split("```json\n").nth(1).expect("an example").split("\n```").next().expect("it");
+    let example: serde_json::Map<String, serde_json::Value> = serde_json::from_str(example).expect("JSON");
+    for name in example.keys() {
+        assert!(in_code.contains(name), "{name} of the example");
+    }
+}
+
+/// The last text in quotes before the parenthesis that ends a call.
+fn last_text(call: &str) -> Option<String> {
+    let (mut depth, mut in_text, mut text, mut last) = (0, false, String::new(), None);
+    for character in call.chars() {
+        match character {
+            '"' if in_text => last = Some(std::mem::take(&mut text)),
+            _ if in_text && character != '"' => text.push(character),
+            '(' => depth += 1,
+            ')' if depth == 1 => return last,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        in_text ^= character == '"';
+    }
+    None
+}
+
+/// All that the program says in its log, but what has no fixed text.
+fn log_messages(source: &str) -> BTreeSet<String> {
+    let calls = source.split("tracing::").skip(1).filter(|call| {
+        ["debug!(", "info!(", "warn!(", "error!("].iter().any(|begin| call.starts_with(begin))
+    });
+    calls.filter_map(last_text).filter(|text| !text.starts_with('{')).collect()
+}
+
+#[test]
+fn every_line_of_the_log_is_documented_and_every_documented_one_exists() {
+    let mut in_code = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                in_code.extend(log_messages(&fs::read_to_string(path).expect("a file")));
+            }
+        }
+    }
+    let document = read("docs/operating.md");
+    let section = document.split("## Lines of the log").nth(1).expect("the section");
+    assert_eq!(in_code, rows(section));
+}

@@ -34,6 +34,7 @@ use crate::clock::Now;
 use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantOutcome};
 use crate::oauth::grant::printable;
+use crate::oauth::tokens::TokenUse;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// The service of one connection.
@@ -108,6 +109,7 @@ impl Wrapping {
         let told = rejection.told(tenant, snapshot.config.server.denial_status);
         let body = rejection.body(&told, &visit.request_id, tenant);
         visit.reason = Some(told.code);
+        visit.upstream_request_id = rejection.upstream_request_id().map(Into::into);
         visit.outcome = if rejection.is_denial() { TenantOutcome::Denied } else { TenantOutcome::Error };
         if rejection.is_denial() {
             self.proxy.metrics.denied(told.code);
@@ -176,6 +178,7 @@ impl Wrapping {
                 duration,
                 upstream: visit.upstream,
                 waited: visit.waited,
+                token: visit.token.map(TokenUse::as_str),
                 traceparent: asked.traceparent.clone(),
                 upstream_request_id: visit.upstream_request_id.clone(),
             });

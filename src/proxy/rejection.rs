@@ -181,11 +181,6 @@ impl Rejection {
             }
             _ => Vec::new(),
         };
-        let upstream_request_id = match (self, denial) {
-            (Self::ForbiddenUpstream { upstream_request_id, .. }, _) => upstream_request_id.as_deref(),
-            (_, Some(Denial::DeniedByTalkdesk(denial))) => denial.upstream_request_id.as_deref(),
-            _ => None,
-        };
         let problem = Problem {
             r#type: format!("urn:billing-insights-proxy:problem:{}", told.code),
             title: told.status.canonical_reason().unwrap_or("Refused"),
@@ -197,9 +192,19 @@ impl Rejection {
             fields,
             request_id,
             tenant,
-            upstream_request_id,
+            upstream_request_id: self.upstream_request_id(),
         };
         serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec())
+    }
+
+    /// Talkdesk's name for the request that it refused.
+    #[must_use]
+    pub fn upstream_request_id(&self) -> Option<&str> {
+        match self {
+            Self::ForbiddenUpstream { upstream_request_id, .. } => upstream_request_id.as_deref(),
+            Self::Denied(Denial::DeniedByTalkdesk(denial)) => denial.upstream_request_id.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether a stale entry may answer in its place, and the reason's label.

@@ -30,6 +30,7 @@ use crate::domain::endpoint::Content;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::tokens::TokenError;
+use crate::oauth::tokens::TokenUse;
 use crate::request_id::X_REQUEST_ID;
 use crate::rfc9111::directives::ResponseDirectives;
 use crate::rfc9111::validation::{can_be_validated, confirmed, make_conditional, weakened};
@@ -98,6 +99,7 @@ pub(super) struct Head {
     pub(super) received: Now,
     pub(super) rate: RateState,
     pub(super) waited: Duration,
+    pub(super) token: TokenUse,
 }
 
 impl Fetch<'_> {
@@ -197,7 +199,15 @@ impl Fetch<'_> {
         if !self.ask.is_plain() {
             in_seconds(&mut fields, status, received);
         }
-        Head { status, fields, asked: answer.asked, received, rate: answer.rate, waited: answer.waited }
+        Head {
+            status,
+            fields,
+            asked: answer.asked,
+            received,
+            rate: answer.rate,
+            waited: answer.waited,
+            token: answer.token,
+        }
     }
 
     async fn receive(

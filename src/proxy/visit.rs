@@ -12,6 +12,7 @@ use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantOutcome};
+use crate::oauth::tokens::TokenUse;
 use crate::request_id::RequestId;
 
 /// One request, on its way.
@@ -41,6 +42,8 @@ pub struct Visit {
     pub upstream: Duration,
     /// How long the limit was waited for.
     pub waited: Duration,
+    /// How the token was come by that it was sent with.
+    pub token: Option<TokenUse>,
     /// The name of why it was refused, or of why its answer was not stored.
     pub reason: Option<&'static str>,
     /// How it ended for its tenant.
@@ -66,6 +69,7 @@ impl Visit {
             rate: None,
             upstream: Duration::ZERO,
             waited: Duration::ZERO,
+            token: None,
             reason: None,
             outcome: TenantOutcome::Error,
             upstream_request_id: None,
@@ -104,6 +108,7 @@ impl Visit {
         self.rate = answer.rate;
         self.upstream = answer.upstream;
         self.waited = answer.waited;
+        self.token = answer.token;
         self.reason = answer.status.detail;
         self.outcome = match answer.result {
             CacheResult::Hit => TenantOutcome::Hit,
