@@ -67,6 +67,9 @@ impl Proxy {
             ChangedSecret { owner, outcome }
         });
         changes.secrets.extend(futures_util::future::join_all(proofs).await);
+        // What has just changed does change while the process runs: a folder of secrets need not be systemd's.
+        let changed: HashSet<_> = changes.secrets.iter().map(|secret| secret.owner.to_string()).collect();
+        changes.fixed_secrets.retain(|owner| !changed.contains(owner));
         changes
     }
 
