@@ -15,6 +15,7 @@ use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
 use super::terms::Terms;
+use super::token_use::TokenUse;
 use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
@@ -35,32 +36,6 @@ pub struct Token {
     pub usable_until: Instant,
     refresh_at: Instant,
     scopes: BTreeSet<String>,
-}
-
-/// How a request came by its token, the one that tells most last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TokenUse {
-    /// It was there.
-    Kept,
-    /// It was there, and the request had it refreshed in the background.
-    Refreshed,
-    /// Another request was fetching it.
-    Waited,
-    /// The request had it fetched.
-    Fetched,
-}
-
-impl TokenUse {
-    /// As the access log has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kept => "kept",
-            Self::Refreshed => "refreshed",
-            Self::Waited => "waited",
-            Self::Fetched => "fetched",
-        }
-    }
 }
 
 /// Why there is no token now, and when there may be one.

@@ -34,7 +34,7 @@ use crate::clock::Now;
 use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantOutcome};
 use crate::oauth::grant::printable;
-use crate::oauth::tokens::TokenUse;
+use crate::oauth::token_use::TokenUse;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// The service of one connection.

@@ -15,7 +15,7 @@ use crate::cache::judge::Bypass;
 use crate::clock::Now;
 use crate::limit::gate::Pass;
 use crate::metrics::CacheResult;
-use crate::oauth::tokens::TokenUse;
+use crate::oauth::token_use::TokenUse;
 
 /// What a fetch brought.
 pub struct Landed {

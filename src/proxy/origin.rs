@@ -28,7 +28,8 @@ use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::{AGENT, retry_after};
-use crate::oauth::tokens::{NoToken, Token, TokenError, TokenUse, Tokens};
+use crate::oauth::token_use::TokenUse;
+use crate::oauth::tokens::{NoToken, Token, TokenError, Tokens};
 
 /// One credential's way to the API.
 pub struct Origin {

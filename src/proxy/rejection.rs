@@ -200,11 +200,11 @@ impl Rejection {
     /// Talkdesk's name for the request that it refused.
     #[must_use]
     pub fn upstream_request_id(&self) -> Option<&str> {
-        match self {
-            Self::ForbiddenUpstream { upstream_request_id, .. } => upstream_request_id.as_deref(),
-            Self::Denied(Denial::DeniedByTalkdesk(denial)) => denial.upstream_request_id.as_deref(),
-            _ => None,
+        if let Self::ForbiddenUpstream { upstream_request_id, .. } = self {
+            return upstream_request_id.as_deref();
         }
+        let Self::Denied(Denial::DeniedByTalkdesk(denial)) = self else { return None };
+        denial.upstream_request_id.as_deref()
     }
 
     /// Whether a stale entry may answer in its place, and the reason's label.

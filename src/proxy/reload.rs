@@ -68,8 +68,8 @@ impl Proxy {
         });
         changes.secrets.extend(futures_util::future::join_all(proofs).await);
         // What has just changed does change while the process runs: a folder of secrets need not be systemd's.
-        let changed: HashSet<_> = changes.secrets.iter().map(|secret| secret.owner.to_string()).collect();
-        changes.fixed_secrets.retain(|owner| !changed.contains(owner));
+        let renewed: HashSet<_> = changes.secrets.iter().map(|secret| secret.owner.to_string()).collect();
+        changes.fixed_secrets.retain(|owner| !renewed.contains(owner));
         changes
     }
 

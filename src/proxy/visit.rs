@@ -12,7 +12,7 @@ use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantOutcome};
-use crate::oauth::tokens::TokenUse;
+use crate::oauth::token_use::TokenUse;
 use crate::request_id::RequestId;
 
 /// One request, on its way.
