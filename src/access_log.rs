@@ -1,5 +1,6 @@
 //! A line per request, written by a thread of its own: a request only hands a record over.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct Record {
     pub upstream: Duration,
     /// The part of it that was spent waiting for a limit.
     pub waited: Duration,
+    /// How the token was come by that it was sent with.
+    pub token: Option<&'static str>,
     /// The caller's trace.
     pub traceparent: Option<String>,
     /// Talkdesk's name for the request.
@@ -58,36 +61,89 @@ pub struct Record {
 /// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// Names are those of OpenTelemetry's semantic conventions where they have one; what they do not know begins with the
+/// proxy's own. `docs/logs.md` has them all.
 #[derive(Serialize)]
 struct Line<'a> {
+    #[serde(rename = "timestamp")]
     timestamp: String,
+    #[serde(rename = "event.name")]
     event: &'static str,
-    request_id: &'a RequestId,
-    #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    #[serde(rename = "client.user_id", skip_serializing_if = "Option::is_none")]
-    user: Option<u32>,
-    listener: &'a str,
+    #[serde(rename = "trace_id", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(rename = "span_id", skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
+    #[serde(rename = "trace_flags", skip_serializing_if = "Option::is_none")]
+    trace_flags: Option<&'a str>,
     #[serde(rename = "http.request.method")]
     method: &'a str,
+    #[serde(rename = "http.request.method_original", skip_serializing_if = "Option::is_none")]
+    method_original: Option<&'a str>,
     #[serde(rename = "url.path")]
     path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<&'a str>,
     #[serde(rename = "http.response.status_code")]
     status: u16,
+    #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(rename = "http.server.request.duration")]
+    duration: f64,
+    #[serde(rename = "http.client.request.duration")]
+    upstream: f64,
+    #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    #[serde(rename = "client.port", skip_serializing_if = "Option::is_none")]
+    client_port: Option<u16>,
+    #[serde(rename = "server.address")]
+    server: Cow<'a, str>,
+    #[serde(rename = "server.port", skip_serializing_if = "Option::is_none")]
+    server_port: Option<u16>,
+    #[serde(rename = "network.transport")]
+    transport: &'static str,
+    #[serde(rename = "billing_insights_proxy.client.user_id", skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    #[serde(rename = "billing_insights_proxy.listener")]
+    listener: &'a str,
+    #[serde(rename = "billing_insights_proxy.request_id")]
+    request_id: &'a RequestId,
+    #[serde(rename = "billing_insights_proxy.tenant", skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(rename = "billing_insights_proxy.endpoint", skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(rename = "billing_insights_proxy.cache.result")]
     cache: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    duration_seconds: f64,
-    upstream_seconds: f64,
-    rate_limit_wait_seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.cache.reason", skip_serializing_if = "Option::is_none")]
+    cache_reason: Option<&'a str>,
+    #[serde(rename = "billing_insights_proxy.token", skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(rename = "billing_insights_proxy.rate_limit.wait")]
+    waited: f64,
+    #[serde(rename = "billing_insights_proxy.upstream.request_id", skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'a str>,
+}
+
+/// The methods that OpenTelemetry knows; any other is `_OTHER`, so that a client can't make up values of an attribute.
+const KNOWN_METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::TRACE,
+    Method::CONNECT,
+];
+
+/// Trace, span and flags of a `traceparent`; none where it is not one (W3C Trace Context, section 3.2).
+fn trace(traceparent: &str) -> Option<(&str, &str, &str)> {
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = traceparent.split('-');
+    let mut part = |length: usize| parts.next().filter(|part| part.len() == length && is_hex(part));
+    let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+    // Later versions may have more parts; version 00 has not.
+    let ends = version != "00" || parts.next().is_none();
+    (version != "ff" && ends && !is_zero(trace) && !is_zero(span)).then_some((trace, span, flags))
 }
 
 impl AccessLog {
@@ -122,28 +178,41 @@ impl AccessLog {
 }
 
 fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
-    let (client, user) = match record.connection {
-        Connection::Tcp { peer, .. } => (Some(peer.ip()), None),
-        Connection::Unix { user } => (None, user),
+    let (client, server, user) = match record.connection {
+        Connection::Tcp { peer, local } => (Some(peer), Some(local), None),
+        Connection::Unix { user } => (None, None, user),
     };
+    let socket_file = || Cow::Borrowed(record.listener.trim_start_matches("unix:"));
+    let trace = record.traceparent.as_deref().and_then(trace);
+    let method = KNOWN_METHODS.contains(&record.method);
+    let failed = record.status.is_client_error() || record.status.is_server_error();
     let line = Line {
         timestamp: timestamp(record.time),
-        event: "request",
-        request_id: &record.request_id,
-        client,
+        event: "billing_insights_proxy.request",
+        trace_id: trace.map(|(trace, ..)| trace),
+        span_id: trace.map(|(_, span, _)| span),
+        trace_flags: trace.map(|(.., flags)| flags),
+        method: if method { record.method.as_str() } else { "_OTHER" },
+        method_original: (!method).then_some(record.method.as_str()),
+        path: &record.path,
+        status: record.status.as_u16(),
+        error: record.reason.filter(|_| failed),
+        duration: record.duration.as_secs_f64(),
+        upstream: record.upstream.as_secs_f64(),
+        client: client.map(|peer| peer.ip()),
+        client_port: client.map(|peer| peer.port()),
+        server: server.map_or_else(socket_file, |local| Cow::Owned(local.ip().to_string())),
+        server_port: server.map(|local| local.port()),
+        transport: if server.is_some() { "tcp" } else { "unix" },
         user,
         listener: &record.listener,
-        method: record.method.as_str(),
-        path: &record.path,
+        request_id: &record.request_id,
         tenant: record.tenant.as_deref(),
         endpoint: record.endpoint.as_deref(),
-        status: record.status.as_u16(),
         cache: record.cache,
-        reason: record.reason,
-        duration_seconds: record.duration.as_secs_f64(),
-        upstream_seconds: record.upstream.as_secs_f64(),
-        rate_limit_wait_seconds: record.waited.as_secs_f64(),
-        traceparent: record.traceparent.as_deref(),
+        cache_reason: record.reason.filter(|_| !failed),
+        token: record.token,
+        waited: record.waited.as_secs_f64(),
         upstream_request_id: record.upstream_request_id.as_deref(),
     };
     serde_json::to_writer(&mut *sink, &line)?;
@@ -153,7 +222,7 @@ fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
 fn write_text(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
     writeln!(
         sink,
-        "{} {} {} {} {} cache={} reason={} {:.1}ms upstream={:.1}ms wait={:.1}ms {}",
+        "{} {} {} {} {} cache={} reason={} {:.1}ms upstream={:.1}ms wait={:.1}ms token={} {}",
         timestamp(record.time),
         record.status.as_u16(),
         record.method,
@@ -164,6 +233,7 @@ fn write_text(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
         record.duration.as_secs_f64() * 1e3,
         record.upstream.as_secs_f64() * 1e3,
         record.waited.as_secs_f64() * 1e3,
+        record.token.unwrap_or("-"),
         record.request_id,
     )
 }
@@ -172,4 +242,117 @@ fn write_text(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
 #[must_use]
 pub fn timestamp(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|time| format!("{time:.3}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: RequestId::random(),
+            listener: "127.0.0.1:8080".into(),
+            connection: Connection::Tcp {
+                peer: "127.0.0.1:4711".parse().expect("an address"),
+                local: "127.0.0.1:8080".parse().expect("an address"),
+            },
+            method: Method::GET,
+            path: "/express/invoices".into(),
+            tenant: Some("organizations/acme".into()),
+            endpoint: Some("invoices".into()),
+            status: StatusCode::OK,
+            cache: "miss",
+            reason: Some("ttl_zero"),
+            duration: Duration::from_millis(20),
+            upstream: Duration::from_millis(15),
+            waited: Duration::from_millis(1),
+            token: Some("fetched"),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            upstream_request_id: Some("td-1".into()),
+        }
+    }
+
+    fn line(record: &Record) -> serde_json::Value {
+        let mut line = Vec::new();
+        write_json(&mut line, record).expect("memory");
+        serde_json::from_slice(&line).expect("JSON")
+    }
+
+    #[test]
+    fn a_line_has_the_names_of_opentelemetry() {
+        let line = line(&record());
+        for (name, wanted) in [
+            ("event.name", "billing_insights_proxy.request"),
+            ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+            ("span_id", "b7ad6b7169203331"),
+            ("trace_flags", "01"),
+            ("http.request.method", "GET"),
+            ("url.path", "/express/invoices"),
+            ("client.address", "127.0.0.1"),
+            ("server.address", "127.0.0.1"),
+            ("network.transport", "tcp"),
+            ("billing_insights_proxy.tenant", "organizations/acme"),
+            ("billing_insights_proxy.cache.reason", "ttl_zero"),
+            ("billing_insights_proxy.token", "fetched"),
+            ("billing_insights_proxy.upstream.request_id", "td-1"),
+        ] {
+            assert_eq!(line[name], wanted, "{name}");
+        }
+        assert_eq!(line["http.response.status_code"], 200);
+        assert_eq!((&line["client.port"], &line["server.port"]), (&4711.into(), &8080.into()));
+        assert_eq!(line["http.server.request.duration"], 0.02);
+        assert!(line.get("error.type").is_none());
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_is_its_error_type() {
+        let refused = Record {
+            status: StatusCode::FORBIDDEN,
+            reason: Some("reseller_sold"),
+            cache: "none",
+            ..record()
+        };
+        let line = line(&refused);
+        assert_eq!(line["error.type"], "reseller_sold");
+        assert!(line.get("billing_insights_proxy.cache.reason").is_none());
+    }
+
+    #[test]
+    fn a_method_that_a_client_made_up_is_no_value_of_the_attribute() {
+        let method = Method::from_bytes(b"BREW").expect("a method");
+        let line = line(&Record { method, ..record() });
+        assert_eq!(
+            (&line["http.request.method"], &line["http.request.method_original"]),
+            (&"_OTHER".into(), &"BREW".into())
+        );
+    }
+
+    #[test]
+    fn the_file_of_a_unix_socket_is_the_servers_address() {
+        let connection = Connection::Unix { user: Some(1000) };
+        let line = line(&Record { connection, listener: "unix:/run/billing.sock".into(), ..record() });
+        assert_eq!(line["server.address"], "/run/billing.sock");
+        assert_eq!(line["network.transport"], "unix");
+        assert_eq!(line["billing_insights_proxy.client.user_id"], 1000);
+        assert!(line.get("client.address").is_none());
+    }
+
+    #[test]
+    fn what_is_no_traceparent_is_not_told() {
+        let good = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(trace(&format!("00-{good}")).is_some());
+        assert!(trace(&format!("01-{good}-more")).is_some());
+        for bad in [
+            format!("ff-{good}"),
+            format!("00-{good}-more"),
+            format!("00-{}", good.to_uppercase()),
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01".into(),
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01".into(),
+            "00-1-2-01".into(),
+            String::new(),
+        ] {
+            assert_eq!(trace(&bad), None, "{bad}");
+        }
+    }
 }

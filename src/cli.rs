@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod demo;
 mod explain;
+mod health;
 mod no_dumps;
 mod online;
 mod schema;
@@ -48,6 +49,8 @@ enum Command {
     Completions(CompletionsArguments),
     /// Explain who may ask for what, with which credential, and why not; nothing is asked of Talkdesk
     Explain(ExplainArguments),
+    /// Ask a proxy that runs here whether it is ready; the exit code says so, for health checks of containers
+    Health(HealthArguments),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +165,16 @@ struct SchemaArguments {
     markdown: bool,
 }
 
+#[derive(Debug, Args)]
+struct HealthArguments {
+    /// Its admin listener, or `server.metrics`
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    address: SocketAddr,
+    /// Whether the process works, instead of whether it takes requests
+    #[arg(long)]
+    live: bool,
+}
+
 /// How a command ended badly.
 #[derive(Debug)]
 enum Failed {
@@ -190,6 +203,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@
 //! Deliberately absent: retries (`proxy::origin` decides those) and time limits for a whole request (likewise).
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -263,4 +264,17 @@ fn is_protocol(error: &(dyn std::error::Error + 'static)) -> bool {
     error
         .downcast_ref::<hyper::Error>()
         .is_some_and(|error| error.is_parse() || error.is_parse_status() || error.is_parse_too_large())
+}
+
+/// A connection to a listener of this machine, for a command that asks a running proxy how it is.
+///
+/// # Errors
+/// Where there is none in time.
+pub fn connect_to_own_machine(
+    address: SocketAddr,
+    patience: Duration,
+) -> std::io::Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    Ok(stream)
 }

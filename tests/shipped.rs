@@ -1,7 +1,7 @@
 //! What is shipped agrees with the code: the codes and metrics that the documents name, the example configuration,
 //! and that nothing in the repository speaks of where it was made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -25,7 +25,8 @@ fn is_code(text: &str) -> bool {
 }
 
 /// The error types of RFC 9209 that stand among the codes in the source.
-const PROXY_ERRORS: [&str; 11] = [
+const PROXY_ERRORS: [&str; 12] = [
+    "http_response_body_size",
     "http_request_error",
     "http_request_denied",
     "connection_limit_reached",
@@ -39,27 +40,52 @@ const PROXY_ERRORS: [&str; 11] = [
     "proxy_internal_error",
 ];
 
-#[test]
-fn every_code_is_in_the_readme_and_every_code_of_the_readme_exists() {
-    let words = ["words.rs", "denial_words.rs"].map(|file| read(&format!("src/proxy/{file}")));
-    let mut in_code: BTreeSet<_> =
-        words.iter().flat_map(|words| between(words, '"')).filter(|text| is_code(text)).collect();
-    for proxy_error in PROXY_ERRORS {
-        in_code.remove(proxy_error);
+/// The names of `StatusCode`'s constants, as they stand in the source.
+fn status_of(constant: &str) -> Option<u16> {
+    let named = |number: &u16| {
+        let reason = http::StatusCode::from_u16(*number).ok()?.canonical_reason()?;
+        Some(reason.to_ascii_uppercase().replace([' ', '-'], "_") == constant)
+    };
+    (100..600).find(|number| named(number) == Some(true))
+}
+
+/// Each code of the source with the statuses that stand before it; those of the tenants are configured.
+fn codes_and_statuses() -> BTreeMap<String, BTreeSet<u16>> {
+    let mut found = BTreeMap::<String, BTreeSet<u16>>::new();
+    for file in ["words.rs", "denial_words.rs"] {
+        let (mut status, source) = (None, read(&format!("src/proxy/{file}")));
+        for line in source.lines().map(str::trim) {
+            if let Some(constant) = line.split("StatusCode::").nth(1) {
+                let end =
+                    constant.find(|character: char| !character.is_ascii_uppercase() && character != '_');
+                status = status_of(&constant[..end.unwrap_or(constant.len())]).or(status);
+            } else if let Some(named) =
+                [("denial_status,", 403), ("unavailable,", 503)].iter().find(|(name, _)| line == *name)
+            {
+                status = Some(named.1);
+            }
+            let codes = between(line, '"').into_iter().filter(|text| is_code(text));
+            for code in codes.filter(|code| !PROXY_ERRORS.contains(&code.as_str())) {
+                found.entry(code).or_default().extend(status);
+            }
+        }
     }
-    in_code.remove("http_response_body_size");
-    let readme = read("README.md");
-    let section = readme
-        .split("## Refusals and failures")
-        .nth(1)
-        .expect("the section")
-        .split("\n## ")
-        .next()
-        .expect("its text");
-    let rows =
-        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned));
-    let in_readme: BTreeSet<_> = rows.collect();
-    assert_eq!(in_code, in_readme);
+    found
+}
+
+#[test]
+fn every_code_is_documented_with_its_status_meaning_and_remedy_and_every_documented_one_exists() {
+    let in_code = codes_and_statuses();
+    let document = read("docs/refusals.md");
+    assert_eq!(in_code.keys().cloned().collect::<BTreeSet<_>>(), rows(&document));
+    for row in document.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [code, status, meaning, remedy] = cells[..] else { panic!("{row}") };
+        let status: u16 = status.parse().expect("a status");
+        let statuses = &in_code[code.trim_matches('`')];
+        assert!(statuses.contains(&status), "{row}: {statuses:?}");
+        assert!(!meaning.is_empty() && !remedy.is_empty(), "{row}");
+    }
 }
 
 #[test]
@@ -78,6 +104,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
                     "cache_entries",
                     "cache_bytes",
                     "credential_state",
+                    "credential_secret_available",
                     "config_last_reload_successful",
                 ]
                 .map(str::to_owned),
@@ -109,11 +136,11 @@ fn the_configurations_of_the_readme_can_be_served() {
 }
 
 #[test]
-fn the_ages_in_the_readme_are_those_that_ship() {
+fn the_ages_for_tool_authors_are_those_that_ship() {
     let config =
         parse(&read("config.example.yaml"), "config.example.yaml", Path::new("."), &Environment::empty())
             .expect("a configuration");
-    let readme = read("README.md");
+    let document = read("docs/tool-authors.md");
     let words = |seconds: u64| match seconds {
         0..3_600 => format!("{} minutes", seconds / 60),
         3_600 => "1 hour".to_owned(),
@@ -131,7 +158,7 @@ fn the_ages_in_the_readme_are_those_that_ship() {
             words(rule.stale_while_revalidate.as_secs()),
             words(rule.stale_if_error.as_secs()),
         );
-        assert!(readme.contains(&row), "{row}");
+        assert!(document.contains(&row), "{row}");
     }
 }
 
@@ -141,4 +168,71 @@ fn the_readme_names_the_two_commands() {
     for command in ["```sh\ncargo run --release -- demo\n```", "```sh\ncargo test\n```"] {
         assert!(readme.contains(command), "{command}");
     }
+}
+
+/// The first cells of the tables of a document, where they are code.
+fn rows(document: &str) -> BTreeSet<String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    rows.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_member_of_the_access_log_is_documented_and_every_documented_one_exists() {
+    let source = read("src/access_log.rs");
+    let line = source.split("struct Line<").nth(1).expect("the line").split("\n}").next().expect("its end");
+    let names =
+        line.split("rename = \"").skip(1).map(|rest| rest.split('"').next().expect("a name").to_owned());
+    let in_code: BTreeSet<_> = names.collect();
+    assert_eq!(line.matches("\n    #[serde").count(), in_code.len(), "each member has a name of its own");
+    let document = read("docs/logs.md");
+    assert_eq!(in_code, rows(&document));
+    let example = document.split("```json\n").nth(1).expect("an example").split("\n```").next().expect("it");
+    let example: serde_json::Map<String, serde_json::Value> = serde_json::from_str(example).expect("JSON");
+    for name in example.keys() {
+        assert!(in_code.contains(name), "{name} of the example");
+    }
+}
+
+/// The last text in quotes before the parenthesis that ends a call.
+fn last_text(call: &str) -> Option<String> {
+    let (mut depth, mut in_text, mut text, mut last) = (0, false, String::new(), None);
+    for character in call.chars() {
+        match character {
+            '"' if in_text => last = Some(std::mem::take(&mut text)),
+            _ if in_text && character != '"' => text.push(character),
+            '(' => depth += 1,
+            ')' if depth == 1 => return last,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        in_text ^= character == '"';
+    }
+    None
+}
+
+/// All that the program says in its log, but what has no fixed text.
+fn log_messages(source: &str) -> BTreeSet<String> {
+    let calls = source.split("tracing::").skip(1).filter(|call| {
+        ["debug!(", "info!(", "warn!(", "error!("].iter().any(|begin| call.starts_with(begin))
+    });
+    calls.filter_map(last_text).filter(|text| !text.starts_with('{')).collect()
+}
+
+#[test]
+fn every_line_of_the_log_is_documented_and_every_documented_one_exists() {
+    let mut in_code = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                in_code.extend(log_messages(&fs::read_to_string(path).expect("a file")));
+            }
+        }
+    }
+    let document = read("docs/operating.md");
+    let section = document.split("## Lines of the log").nth(1).expect("the section");
+    assert_eq!(in_code, rows(section));
 }

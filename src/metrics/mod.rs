@@ -5,6 +5,7 @@
 //! is in none. Looking up a series hashes, locks and clones, so what the hit path counts is looked up once:
 //! [`EndpointMetrics`] and [`TenantMetrics`].
 
+mod credentials;
 mod handles;
 pub mod history;
 pub mod reading;
@@ -63,6 +64,7 @@ pub struct Metrics {
     /// Answers that failed the account check.
     pub account_mismatch: IntCounter,
     credential_state: GaugeVec,
+    credential_secret_available: GaugeVec,
     stale_served: IntCounterVec,
     /// Whether the latest configuration that was to be loaded could be.
     pub config_last_reload_successful: IntGauge,
@@ -203,6 +205,11 @@ impl Metrics {
                 "1 for the state that a credential is in, 0 for the others.",
                 &["tenant", "state"],
             ),
+            credential_secret_available: register.gauges(
+                "credential_secret_available",
+                "1 where the secret of a credential could be used when the configuration was loaded last, else 0.",
+                &["tenant"],
+            ),
             stale_served: register.counters("stale_served_total", "Stale answers, by why.", &["reason"]),
             config_last_reload_successful: register.gauge(
                 "config_last_reload_successful",
@@ -244,6 +251,7 @@ impl Metrics {
         ] {
             self.upstream_errors.with_label_values(&[kind]);
         }
+        self.requests_denied.with_label_values(&["denied_by_talkdesk"]);
         for cause in ["size", "expired", "replaced", "purged"] {
             self.cache_evictions.with_label_values(&[cause]);
         }
@@ -313,14 +321,6 @@ impl Metrics {
     /// Counts a stale answer.
     pub fn stale_served(&self, reason: &str) {
         self.stale_served.with_label_values(&[reason]).inc();
-    }
-
-    /// Shows which state a credential is in.
-    pub fn credential_is(&self, tenant: &str, state: &str) {
-        for known in CREDENTIAL_STATES {
-            let value = if known == state { 1.0 } else { 0.0 };
-            self.credential_state.with_label_values(&[tenant, known]).set(value);
-        }
     }
 }
 

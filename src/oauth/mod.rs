@@ -9,4 +9,5 @@
 pub mod assertion;
 pub mod grant;
 mod terms;
+pub mod token_use;
 pub mod tokens;

@@ -15,6 +15,7 @@ use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
 use super::terms::Terms;
+use super::token_use::TokenUse;
 use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::client::Outbound;
@@ -155,33 +156,32 @@ impl Tokens {
         &self.credential
     }
 
-    /// A token that is valid now.
+    /// A token that is valid now, and how it was come by.
     ///
     /// # Errors
     /// [`NoToken`]
-    pub async fn get(self: &Arc<Self>) -> Result<Arc<Token>, NoToken> {
+    pub async fn get(self: &Arc<Self>) -> Result<(Arc<Token>, TokenUse), NoToken> {
         loop {
             let now = self.services.clock.now();
             if let Some(token) = self.in_hand(now) {
-                if now.monotonic >= token.refresh_at && self.may_attempt(now).is_ok() {
-                    self.refresh();
-                }
-                return Ok(token);
+                let due = now.monotonic >= token.refresh_at && self.may_attempt(now).is_ok();
+                let refreshed = due && self.refresh();
+                return Ok((token, if refreshed { TokenUse::Refreshed } else { TokenUse::Kept }));
             }
             self.may_attempt(now)?;
-            let waiting = match self.flight.join(&()) {
-                Joined::Wait(waiting) => waiting,
+            let (waiting, token_use) = match self.flight.join(&()) {
+                Joined::Wait(waiting) => (waiting, TokenUse::Waited),
                 Joined::Lead(lead) => {
                     // Between looking and leading another flight may have landed.
                     if let Some(token) = self.in_hand(self.services.clock.now()) {
-                        return Ok(token);
+                        return Ok((token, TokenUse::Kept));
                     }
                     let this = Arc::clone(self);
-                    lead.start(|_| async move { Some(this.fetch().await) })
+                    (lead.start(|_| async move { Some(this.fetch().await) }), TokenUse::Fetched)
                 }
             };
             if let Ok(outcome) = waiting.outcome().await {
-                return outcome;
+                return outcome.map(|token| (token, token_use));
             }
         }
     }
@@ -270,11 +270,12 @@ impl Tokens {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refresh(self: &Arc<Self>) {
-        if let Joined::Lead(lead) = self.flight.join(&()) {
-            let this = Arc::clone(self);
-            drop(lead.start(|_| async move { Some(this.fetch().await) }));
-        }
+    /// Whether it was this that began it.
+    fn refresh(self: &Arc<Self>) -> bool {
+        let Joined::Lead(lead) = self.flight.join(&()) else { return false };
+        let this = Arc::clone(self);
+        drop(lead.start(|_| async move { Some(this.fetch().await) }));
+        true
     }
 
     /// Asks the token endpoint, and takes note of how that went.

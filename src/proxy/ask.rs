@@ -8,8 +8,8 @@ use http::{HeaderName, Method};
 
 use super::origin::Origin;
 use super::snapshot::Snapshot;
-use crate::cache::Shelf;
 use crate::cache::judge::Question;
+use crate::cache::{Shelf, primary_key};
 use crate::config::Rule;
 use crate::domain::entitlement::Permit;
 use crate::limit::client::ClientKey;
@@ -64,6 +64,26 @@ pub struct FlightKey {
 }
 
 impl Ask {
+    /// A request of the proxy's own, which takes nothing from the cache.
+    #[must_use]
+    pub fn own(permit: Permit, origin: &Arc<Origin>, snapshot: &Arc<Snapshot>) -> Self {
+        Self {
+            key: primary_key(&permit),
+            origin: Arc::clone(origin),
+            snapshot: Arc::clone(snapshot),
+            fields: HeaderMap::new(),
+            body: Bytes::new(),
+            range: None,
+            said: RequestSaid::default(),
+            wish: Wish {
+                directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
+                for_origin: false,
+            },
+            client: None,
+            permit,
+        }
+    }
+
     /// The rule of its endpoint.
     #[must_use]
     pub fn rule(&self) -> &Rule {

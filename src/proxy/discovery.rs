@@ -8,22 +8,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::Proxy;
-use super::ask::{Ask, Wish};
+use super::ask::Ask;
 use super::fetched::Content;
 use super::snapshot::Snapshot;
-use crate::cache::primary_key;
 use crate::domain::endpoint::{Content as EndpointContent, Endpoint, PathPattern};
 use crate::domain::entitlement::{self, Ask as Asked};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
-use crate::rfc9111::directives::RequestDirectives;
-use crate::rfc9111::freshness::RequestSaid;
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -254,22 +250,8 @@ impl Proxy {
                 super::rejection::Rejection::Denied(denial).told(None, StatusCode::FORBIDDEN).code
             })?;
         let origin = snapshot.origin(&permit.credential().key).ok_or("it has no credential")?;
-        Ok(Ask {
-            key: primary_key(&permit),
-            origin: Arc::clone(origin),
-            snapshot: Arc::clone(snapshot),
-            fields: HeaderMap::new(),
-            body: Bytes::new(),
-            range: None,
-            said: RequestSaid::default(),
-            // What is stored may be as old as the list that is to be replaced.
-            wish: Wish {
-                directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
-                for_origin: false,
-            },
-            client: None,
-            permit,
-        })
+        // What is stored may be as old as the list that is to be replaced.
+        Ok(Ask::own(permit, origin, snapshot))
     }
 }
 

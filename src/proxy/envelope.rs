@@ -29,6 +29,7 @@ use crate::clock::Now;
 use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantOutcome};
 use crate::oauth::grant::printable;
+use crate::oauth::token_use::TokenUse;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// The service of one connection.
@@ -135,6 +136,7 @@ impl Wrapping {
         if *rejection == Rejection::Internal {
             tracing::error!(request_id = %visit.request_id, "an unforeseen failure");
         }
+        visit.upstream_request_id = rejection.upstream_request_id().map(Into::into);
         let tenant = visit.tenant.as_ref().map(|tenant| &*tenant.label);
         let refused = Refused::new(rejection, tenant, snapshot.config.server.denial_status);
         self.refused(&refused, visit, method)
@@ -186,6 +188,7 @@ impl Wrapping {
                 duration,
                 upstream: visit.upstream,
                 waited: visit.waited,
+                token: visit.token.map(TokenUse::as_str),
                 traceparent: asked.traceparent.clone(),
                 upstream_request_id: visit.upstream_request_id.clone(),
             });

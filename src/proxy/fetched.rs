@@ -15,6 +15,7 @@ use crate::cache::judge::Bypass;
 use crate::clock::Now;
 use crate::limit::gate::Pass;
 use crate::metrics::CacheResult;
+use crate::oauth::token_use::TokenUse;
 
 /// What a fetch brought.
 pub struct Landed {
@@ -32,6 +33,8 @@ pub struct Landed {
     pub upstream: Duration,
     /// How long the limit was waited for.
     pub waited: Duration,
+    /// How its token was come by.
+    pub token: TokenUse,
     /// The status of upstream's answer.
     pub status: u16,
 }
@@ -93,6 +96,8 @@ pub struct Answer {
     pub upstream: Duration,
     /// How long it waited for the limit.
     pub waited: Duration,
+    /// How its token was come by, where one was used.
+    pub token: Option<TokenUse>,
 }
 
 /// An answer in memory, or one that is too large for it.
@@ -116,6 +121,7 @@ impl Answer {
             rate: None,
             upstream: Duration::ZERO,
             waited: Duration::ZERO,
+            token: None,
         }
     }
 

@@ -220,6 +220,7 @@ impl Fetch<'_> {
             rate: Some(head.rate),
             upstream,
             waited: head.waited,
+            token: head.token,
             status: head.status.as_u16(),
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, PRAGMA, VARY};
+use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, PRAGMA, VARY};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ use super::fetched::Landed;
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::store::fetch;
+use crate::cache::Entry;
 use crate::cache::judge::Bypass;
-use crate::cache::{Entry, primary_key};
 use crate::config::Rule;
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, PathPattern};
@@ -34,8 +34,6 @@ use crate::domain::tenant::{Tenant, TenantKind, TenantName};
 use crate::inspect::{Breach, Unfit, inspect};
 use crate::limit::gate::Waiter;
 use crate::oauth::grant::printable;
-use crate::rfc9111::directives::RequestDirectives;
-use crate::rfc9111::freshness::RequestSaid;
 
 /// What was found out with one credential.
 #[derive(Debug)]
@@ -283,8 +281,9 @@ impl Prover<'_> {
     }
 
     fn caching(&self, entry: &Entry, landed: &Landed) -> Caching {
+        let origin_fields = entry.fields.of_origin();
         let fields = CACHING_FIELDS.iter().flat_map(|name| {
-            let values = entry.origin_fields.get_all(name).iter();
+            let values = origin_fields.get_all(name).iter();
             values.map(|value| (name.to_string(), printable(&String::from_utf8_lossy(value.as_bytes()))))
         });
         let fresh = u64::try_from(entry.remaining(self.proxy.clock.now())).unwrap_or(0);
@@ -436,19 +435,7 @@ impl Prover<'_> {
         let permit = entitlement::authorize(&self.tenant, &asked, policy, &self.proxy.learned, now)
             .map_err(Rejection::Denied)?;
         let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
-        Ok(Ask {
-            key: primary_key(&permit),
-            origin: Arc::clone(origin),
-            snapshot: Arc::clone(&self.snapshot),
-            fields: HeaderMap::new(),
-            body: Bytes::new(),
-            range: None,
-            said: RequestSaid::default(),
-            for_origin: false,
-            directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
-            client: None,
-            permit,
-        })
+        Ok(Ask::own(permit, origin, &self.snapshot))
     }
 }
 

@@ -28,6 +28,7 @@ use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::{AGENT, retry_after};
+use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::{NoToken, Token, TokenError, Tokens};
 
 /// One credential's way to the API.
@@ -93,6 +94,8 @@ pub struct Sent {
     pub asked: Now,
     /// How long it waited for the limit.
     pub waited: Duration,
+    /// How it came by its token.
+    pub token: TokenUse,
 }
 
 impl Origin {
@@ -103,6 +106,7 @@ impl Origin {
     /// A [`Rejection`] that says what stood in the way.
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
         let mut waited = Duration::ZERO;
+        let mut token_use = TokenUse::Kept;
         let mut may_retry = !errand.plain && errand.method.is_safe();
         let mut first = true;
         loop {
@@ -113,10 +117,11 @@ impl Origin {
             let way = if errand.plain { None } else { Some(self.health.enter(self.clock.now())?) };
             // The token comes before the limit, so that what can't be sent for want of one takes no place; and
             // again after the wait, since the first may have ended by then.
-            self.token(errand).await?;
+            let (_, first_use) = self.token(errand).await?;
             let pass = self.pass(errand).await?;
             waited += pass.waited;
-            let token = self.token(errand).await?;
+            let (token, last_use) = self.token(errand).await?;
+            token_use = token_use.max(first_use).max(last_use);
             let asked = self.clock.now();
             if std::mem::take(&mut first) {
                 self.budget.sent(asked);
@@ -166,7 +171,7 @@ impl Origin {
             }
             let (burst, window) = self.gate.policy();
             let rate = RateState { burst, window, remaining: pass.remaining };
-            return Ok(Sent { response, pass, rate, asked, waited });
+            return Ok(Sent { response, pass, rate, asked, waited, token: token_use });
         }
     }
 
@@ -197,7 +202,7 @@ impl Origin {
     }
 
     /// A token that is valid now, and that may do what is asked.
-    async fn token(&self, errand: &Errand<'_>) -> Result<Arc<Token>, Rejection> {
+    async fn token(&self, errand: &Errand<'_>) -> Result<(Arc<Token>, TokenUse), Rejection> {
         let token = self.clock.timeout_at(errand.deadline, self.tokens.get()).await;
         let late = || NoToken {
             error: TokenError::Grant(crate::oauth::grant::GrantError::Unavailable(

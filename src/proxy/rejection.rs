@@ -188,11 +188,6 @@ impl Rejection {
             }
             _ => Vec::new(),
         };
-        let upstream_request_id = match (self, denial) {
-            (Self::ForbiddenUpstream { upstream_request_id, .. }, _) => upstream_request_id.as_deref(),
-            (_, Some(Denial::DeniedByTalkdesk(denial))) => denial.upstream_request_id.as_deref(),
-            _ => None,
-        };
         let problem = Problem {
             r#type: format!("urn:billing-insights-proxy:problem:{}", told.code),
             title: told.status.canonical_reason().unwrap_or("Refused"),
@@ -203,7 +198,7 @@ impl Rejection {
             description: &told.remedy,
             fields,
             tenant,
-            upstream_request_id,
+            upstream_request_id: self.upstream_request_id(),
         };
         // A name of a request has no character that JSON would have to write in another way.
         let mut body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -214,6 +209,16 @@ impl Rejection {
         }
         body.extend_from_slice(b"\"request_id\":\"");
         (body, b"\"}")
+    }
+
+    /// Talkdesk's name for the request that it refused.
+    #[must_use]
+    pub fn upstream_request_id(&self) -> Option<&str> {
+        if let Self::ForbiddenUpstream { upstream_request_id, .. } = self {
+            return upstream_request_id.as_deref();
+        }
+        let Self::Denied(Denial::DeniedByTalkdesk(denial)) = self else { return None };
+        denial.upstream_request_id.as_deref()
     }
 
     /// Whether a stale entry may answer in its place, and the reason's label.

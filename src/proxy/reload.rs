@@ -67,6 +67,9 @@ impl Proxy {
             ChangedSecret { owner, outcome }
         });
         changes.secrets.extend(futures_util::future::join_all(proofs).await);
+        // What has just changed does change while the process runs: a folder of secrets need not be systemd's.
+        let renewed: HashSet<_> = changes.secrets.iter().map(|secret| secret.owner.to_string()).collect();
+        changes.fixed_secrets.retain(|owner| !renewed.contains(owner));
         changes
     }
 
@@ -84,6 +87,9 @@ impl Proxy {
         self.learned.forget_denials(|_| true);
         for gone in keys(&before.config).difference(&keys(&after.config)) {
             self.shelf.forget_credential(gone);
+        }
+        for gone in owners(&before.config).difference(&owners(&after.config)) {
+            self.metrics.forget_credential(&gone.to_string());
         }
         for endpoint in rules_changed {
             // Whoever is under way goes by the old rule, and does not store by it.
@@ -125,6 +131,10 @@ fn fixed_secrets(config: &Config) -> Vec<String> {
     let fixed =
         config.credentials.iter().filter(|configured| !matches!(configured.place, SecretPlace::File(_)));
     fixed.map(|configured| configured.credential.owner.to_string()).collect()
+}
+
+fn owners(config: &Config) -> HashSet<&TenantName> {
+    config.credentials.iter().map(|configured| &configured.credential.owner).collect()
 }
 
 fn keys(config: &Config) -> HashSet<CredentialKey> {

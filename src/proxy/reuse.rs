@@ -281,7 +281,7 @@ impl Proxy {
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
     fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
-        let Landed { entry, for_others, stored, revalidated, rate, upstream, waited, status } =
+        let Landed { entry, for_others, stored, revalidated, rate, upstream, waited, token, status } =
             &fetched.landed;
         let now = self.clock.now();
         let content = if let Some(entry) = entry {
@@ -311,7 +311,15 @@ impl Proxy {
             ttl: entry.as_ref().filter(|_| stored.is_ok()).map(|entry| entry.remaining(now)),
             detail: stored.as_ref().err().map(|bypass| bypass.as_str()),
         };
-        Some(Answer { content, status, result, rate: *rate, upstream: *upstream, waited: *waited })
+        Some(Answer {
+            content,
+            status,
+            result,
+            rate: *rate,
+            upstream: *upstream,
+            waited: *waited,
+            token: Some(*token),
+        })
     }
 }
 

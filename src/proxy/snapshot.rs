@@ -72,6 +72,8 @@ impl Snapshot {
     pub fn new(config: Config, shared: &Shared, before: Option<&Self>) -> Self {
         let Shared { outbound, clock, metrics, learned, audit } = shared;
         let origins = config.credentials.iter().map(|configured| {
+            let grant = Grant::new(configured, config.upstream.default_token_lifetime);
+            metrics.secret_is_available(&configured.credential.owner.to_string(), grant.usable().is_ok());
             let known = before.and_then(|before| before.origin(&configured.credential.key));
             let known = known.filter(|known| known.tokens.credential().owner == configured.credential.owner);
             if let Some(known) = known {
@@ -87,7 +89,6 @@ impl Snapshot {
                 audit: audit.clone(),
             };
             let credential = Arc::clone(&configured.credential);
-            let grant = Grant::new(configured, config.upstream.default_token_lifetime);
             let timeout = config.upstream.request_timeout;
             let tokens = Tokens::new(Arc::clone(&credential), grant, config.limits.token, timeout, services);
             let owner = credential.owner.to_string();

@@ -29,6 +29,7 @@ use crate::clock::Now;
 use crate::domain::endpoint::Content;
 use crate::inspect::{Breach, Inspection, Unfit, inspect};
 use crate::limit::gate::{Pass, Waiter};
+use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::TokenError;
 use crate::request_id::X_REQUEST_ID;
 use crate::rfc9111::directives::ResponseDirectives;
@@ -98,6 +99,7 @@ pub(super) struct Head {
     pub(super) received: Now,
     pub(super) rate: RateState,
     pub(super) waited: Duration,
+    pub(super) token: TokenUse,
 }
 
 /// A stored answer that could be the right one yet, with the fields that the origin sent with it.
@@ -209,7 +211,15 @@ impl Fetch<'_> {
         if !self.ask.is_plain() {
             in_seconds(&mut fields, status, received);
         }
-        Head { status, fields, asked: answer.asked, received, rate: answer.rate, waited: answer.waited }
+        Head {
+            status,
+            fields,
+            asked: answer.asked,
+            received,
+            rate: answer.rate,
+            waited: answer.waited,
+            token: answer.token,
+        }
     }
 
     async fn receive(

@@ -13,6 +13,7 @@ use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
+use crate::oauth::token_use::TokenUse;
 use crate::request_id::RequestId;
 
 /// One request, on its way.
@@ -41,6 +42,8 @@ pub struct Visit {
     pub upstream: Duration,
     /// How long the limit was waited for.
     pub waited: Duration,
+    /// How the token was come by that it was sent with.
+    pub token: Option<TokenUse>,
     /// The name of why it was refused, or of why its answer was not stored.
     pub reason: Option<&'static str>,
     /// How it ended for its tenant.
@@ -68,6 +71,7 @@ impl Visit {
             rate: None,
             upstream: Duration::ZERO,
             waited: Duration::ZERO,
+            token: None,
             reason: None,
             outcome: TenantOutcome::Error,
             counted: None,
@@ -124,6 +128,7 @@ impl Visit {
         self.rate = answer.rate;
         self.upstream = answer.upstream;
         self.waited = answer.waited;
+        self.token = answer.token;
         self.reason = answer.status.detail;
         self.outcome = match answer.result {
             CacheResult::Hit => TenantOutcome::Hit,

@@ -33,6 +33,9 @@ equal "an unknown command: exit code 2" 2 "$code"
 run "$BINARY" serve
 equal "no configuration named: exit code 2" 2 "$code"
 
+run "$BINARY" health --address 127.0.0.1:1
+matches "health where nothing listens: exit code 1, with the address" '^1 error: no connection to 127.0.0.1:1' "$code $output"
+
 for command in check serve; do
   run "$BINARY" $command --config "$work/nowhere.yaml"
   equal "$command, no such file: exit code 2" 2 "$code"

@@ -7,22 +7,18 @@ BINARY names the program under test; the debug build unless set. The last line i
 
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import requests
 
-from checks import BINARY, ROOT, check, equal, finish, within
+from harness import BINARY, ROOT, check, equal, finish, within
 
 PROBLEM = "application/problem+json"
-
 
 def new_session():
     session = requests.Session()
@@ -158,18 +154,6 @@ def retries(demo):
               (answer.status_code, demo.calls()[1] - before))
 
 
-def the_readme(demo):
-    """The Python of the README, as it stands there but for the port."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    check("the README shows Python", len(blocks) >= 1, len(blocks))
-    for number, block in enumerate(blocks, start=1):
-        code = block.replace("http://127.0.0.1:8080", demo.proxy)
-        seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False,
-                              stdin=subprocess.DEVNULL, env=os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"})
-        check(f"the README's Python, block {number}: 60 lines of globex", len(seen.stdout.splitlines()) == 60,
-              f"{seen.stdout[-200:]} {seen.stderr[-500:]}")
-
-
 def faults(demo):
     for number, (name, fault, status, code, retry_after) in enumerate(FAULTS, start=2):
         path = f"/instances/hooli/express/invoices?per_page={number}"
@@ -254,7 +238,7 @@ def main():
                 tenant["learned"] for tenant in demo.session.get(demo.admin + "/api/tenants", timeout=10).json()["tenants"]
             ) == 15)
             check("the Instances of acme and northwind are learned", entitled, entitled)
-            for part in (tokens, paging, the_readme, many_at_once, retries, faults, refused_by_talkdesk):
+            for part in (tokens, paging, many_at_once, retries, faults, refused_by_talkdesk):
                 part(demo)
         finally:
             demo.process.send_signal(signal.SIGTERM)

@@ -104,8 +104,15 @@ async fn entries_of_a_credential_that_is_gone_go_with_it() {
         let ends = text.find("  - id: soylent").expect("the next");
         format!("{}{}", &text[..begins], &text[ends..])
     });
+    let northwind = [("tenant", "organizations/northwind"), ("state", "valid")];
+    assert!((proxy.metric("credential_state", &northwind).await - 1.0).abs() < 0.1);
     accepted(&proxy.reload().await);
     assert_eq!(proxy.admin(Method::GET, "/api/cache").await.json()["entries"], 1);
+    let text = proxy.admin(Method::GET, "/metrics").await.text();
+    let gauges = ["credential_state", "credential_secret_available", "token_expiry", "upstream_paused"];
+    let left = text.lines().filter(|line| line.contains("organizations/northwind"));
+    let left: Vec<_> = left.filter(|line| gauges.iter().any(|gauge| line.contains(gauge))).collect();
+    assert!(left.is_empty(), "an alert about it would never end: {left:?}");
     proxy.get("/organizations/northwind/express/products").await.assert_problem(404, "unknown_tenant");
 }
 
