@@ -21,7 +21,7 @@ use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::snapshot::Shared;
 use crate::reload::{Reloader, Source};
-use crate::server::{Bounds, CantListen, Listener, NotTaken, Passed, Stopping};
+use crate::server::{Bounds, CantListen, Listener, NotTaken, Passed, Stopping, Workers};
 
 /// A running proxy.
 pub struct App {
@@ -154,10 +154,10 @@ impl App {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let listeners = Listeners::open(&config.server, Passed::default()).await?;
-        Self::start_on(config, source, clock, listeners)
+        Self::start_on(config, source, clock, listeners, Workers::default())
     }
 
-    /// Starts a proxy on listeners that are bound already.
+    /// Starts a proxy on listeners that are bound already; `workers` serve the data plane's connections.
     ///
     /// # Errors
     /// [`StartError`]
@@ -166,6 +166,7 @@ impl App {
         source: Option<Source>,
         clock: Clock,
         listeners: Listeners,
+        workers: Workers,
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         metrics.config_last_reload_successful.set(1);
@@ -208,20 +209,24 @@ impl App {
             background: CancellationToken::new(),
             access_log,
         };
-        app.listen(listeners, &server);
+        app.listen(listeners, &server, workers);
         app.start_background();
         Ok(app)
     }
 
-    fn listen(&mut self, listeners: Listeners, server: &Server) {
+    fn listen(&mut self, listeners: Listeners, server: &Server, workers: Workers) {
         let bounds = Bounds {
             connections: Arc::new(Semaphore::new(server.max_connections)),
+            workers,
             header_timeout: server.header_timeout,
             metrics: Arc::clone(&self.proxy.metrics),
         };
         // Whoever floods the data plane must not shut the operator out.
-        let admin_bounds =
-            Bounds { connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)), ..bounds.clone() };
+        let admin_bounds = Bounds {
+            connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+            workers: Workers::default(),
+            ..bounds.clone()
+        };
         let wide = Entrance::wide(&listeners.data.address());
         let narrow = listeners.narrow.into_iter().zip(&server.listeners).map(|(listener, configured)| {
             let entrance = Entrance::narrow(&listener.address(), configured);

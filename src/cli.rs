@@ -216,10 +216,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Runs a command that serves. What is left when it ends, as a name that is still being looked up, is not
-/// waited for.
+/// Runs a command that serves, on this thread; [`Workers`](crate::server::Workers) are others. What is left when it
+/// ends, as a name that is still being looked up, is not waited for.
 fn block_on(serving: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serving);
     runtime.shutdown_background();
     outcome

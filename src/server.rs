@@ -7,6 +7,7 @@ mod bare_answer;
 mod connection;
 mod passed;
 mod socket_file;
+mod workers;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -31,6 +32,7 @@ use passed::PassedListener;
 use socket_file::SocketFile;
 
 pub use passed::{NotTaken, Passed};
+pub use workers::Workers;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub struct CantListen {
 pub struct Bounds {
     /// Connections open at once; shared by all listeners.
     pub connections: Arc<Semaphore>,
+    /// Who serves them.
+    pub workers: Workers,
     /// How long a head may take.
     pub header_timeout: Duration,
     /// Where what never becomes a request is counted.
@@ -154,19 +158,35 @@ impl Listener {
         let open = TaskTracker::new();
         let begin = |(stream, connection): (Stream, Connection), place: OwnedSemaphorePermit| {
             let Some(service) = make(connection) else { return };
-            let (bounds, stopping) = (bounds.clone(), stopping.clone());
-            open.spawn(async move {
+            let (own, stopping) = (bounds.clone(), stopping.clone());
+            let serve = |stream: Stream| async move {
                 let serving_ends = stopping.serving.clone();
                 let serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = match stream {
-                    Stream::Tcp(stream) => Box::pin(connection::serve(stream, service, bounds, stopping)),
-                    Stream::Unix(stream) => Box::pin(connection::serve(stream, service, bounds, stopping)),
+                    Stream::Tcp(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
+                    Stream::Unix(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
                 };
                 tokio::select! {
                     () = serving => {}
                     () = serving_ends.cancelled() => {}
                 }
                 drop(place);
-            });
+            };
+            let Some(worker) = bounds.workers.next() else {
+                open.spawn(serve(stream));
+                return;
+            };
+            match stream.leave() {
+                Ok(stream) => {
+                    let arriving = async move {
+                        match stream.arrive() {
+                            Ok(stream) => serve(stream).await,
+                            Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+                        }
+                    };
+                    open.spawn_on(arriving, worker);
+                }
+                Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+            }
         };
         loop {
             // A place first: what there is no place for waits in the system's queue.
@@ -241,6 +261,32 @@ impl Socket {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// A stream on its way from one runtime to another.
+enum Leaving {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Takes it off the runtime that it was accepted on.
+    fn leave(self) -> io::Result<Leaving> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Leaving::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Leaving::Unix),
+        }
+    }
+}
+
+impl Leaving {
+    /// Puts it on the present runtime.
+    fn arrive(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
 }
 
 impl std::fmt::Display for Listen {

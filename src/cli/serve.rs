@@ -11,7 +11,7 @@ use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
 use crate::reload::{Reloader, Source};
-use crate::server::{NotTaken, Passed};
+use crate::server::{NotTaken, Passed, Workers};
 use crate::service_manager;
 use crate::version::{REVISION, VERSION};
 
@@ -60,7 +60,8 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
         | StartError::AccessLog(_)
         | StartError::AuditLog(..)) => Failed::Because(anyhow::Error::new(other).context(NOT_STARTED)),
     })?;
-    let app = App::start_on(config, Some(source), Clock::System, listeners).context(NOT_STARTED)?;
+    let workers = Workers::start(std::thread::available_parallelism()?).context(NOT_STARTED)?;
+    let app = App::start_on(config, Some(source), Clock::System, listeners, workers).context(NOT_STARTED)?;
     let addresses = app.addresses();
     let (tenants, entitled) = app.reloader().tenants();
     tracing::info!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing_insights_proxy::body::Body;
 use billing_insights_proxy::config::{Listen, UnixSocket};
 use billing_insights_proxy::metrics::Metrics;
-use billing_insights_proxy::server::{Bounds, Listener, Passed, Stopping};
+use billing_insights_proxy::server::{Bounds, Listener, Passed, Stopping, Workers};
 use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -137,6 +137,7 @@ async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does
     let listener = Listener::open(&listen, "server.listen", &access, &mut none_passed).await.expect("a port");
     let bounds = Bounds {
         connections: Arc::new(Semaphore::new(100)),
+        workers: Workers::default(),
         header_timeout: Duration::from_secs(10),
         metrics: Arc::new(Metrics::new()),
     };
