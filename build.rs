@@ -15,7 +15,11 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build/revision.rs");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
-    let named = std::env::var(VARIABLE).ok().filter(|named| is_revision(named));
+    let named = std::env::var(VARIABLE).ok().filter(|named| !named.is_empty());
+    if named.as_ref().is_some_and(|named| !is_revision(named)) {
+        println!("cargo::warning={VARIABLE} is left alone: write one word of letters, digits and `-_.+:/~`");
+    }
+    let named = named.filter(|named| is_revision(named));
     let revision = named.or_else(|| {
         let sources = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from)?;
         let found = revision::find(&sources);
@@ -30,5 +34,5 @@ fn main() {
 /// One word of what versions are made of, for it becomes a line of `--version` and a label of a metric.
 fn is_revision(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+:/~".contains(&byte);
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_plain)
+    text.len() <= 64 && text.bytes().all(is_plain)
 }

@@ -15,7 +15,7 @@ pub fn reloading() {
     // Without the moment, the message is no announcement of a reload to systemd.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
-            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")])
+            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")]);
         }
         Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
     }

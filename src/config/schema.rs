@@ -100,10 +100,13 @@ impl<'a> Page<'a> {
         let keys: Vec<_> = members(shape, "properties").chain(open).collect();
         for (key, value) in &keys {
             let needed = shape["required"].as_array().is_some_and(|keys| keys.iter().any(|one| one == key));
-            let unset = match &value["default"] {
-                Value::Null if needed => "**needed**".to_owned(),
-                Value::Null => String::new(),
-                default => format!("`{}`", flow(default)),
+            let default = &value["default"];
+            let unset = if !default.is_null() {
+                format!("`{}`", flow(default))
+            } else if needed {
+                "**needed**".to_owned()
+            } else {
+                String::new()
             };
             let kind = self.kind(value);
             let _ = writeln!(

@@ -154,13 +154,13 @@ impl Prover<'_> {
     fn refused(&self, what: &str, rejection: &Rejection) -> Finding {
         let told = rejection.told(Some(&self.tenant.label), StatusCode::FORBIDDEN);
         let said = format!("{}: {}", told.code, told.what);
-        match rejection {
-            // What the configuration itself does not let through is no failure of Talkdesk's.
-            Rejection::Denied(denial) if !matches!(denial, Denial::ScopeMissing { .. }) => {
-                Finding { remedy: Some(told.remedy), ..Finding::new(what, Verdict::NotAsked, said) }
-            }
-            _ => Finding::failed(what, said, told.remedy),
+        // What the configuration itself does not let through is no failure of Talkdesk's.
+        if let Rejection::Denied(denial) = rejection
+            && !matches!(denial, Denial::ScopeMissing { .. })
+        {
+            return Finding { remedy: Some(told.remedy), ..Finding::new(what, Verdict::NotAsked, said) };
         }
+        Finding::failed(what, said, told.remedy)
     }
 
     async fn token(&self, credential: &Arc<Credential>) -> Finding {

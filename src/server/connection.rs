@@ -35,8 +35,8 @@ const MOST_FIELDS: usize = 128;
 /// How long a connection at rest stays open once the listener stops.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How long one on which nothing has come yet does: its client may be about to send its only request.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How much longer one does on which nothing has come yet: its client may be about to send its only request.
+const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
 /// Serves a connection to its end.
 pub(super) async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
@@ -67,7 +67,7 @@ where
                 break 'ended ended;
             }
             if !heard.load(Ordering::Relaxed)
-                && let Ok(ended) = timeout(FIRST_REQUEST - LINGER, connection.as_mut()).await
+                && let Ok(ended) = timeout(FIRST_REQUEST, connection.as_mut()).await
             {
                 break 'ended ended;
             }

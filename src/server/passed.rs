@@ -152,17 +152,14 @@ impl Socket {
         let not_a_stream = |_| {
             refused("is no TCP socket and no Unix stream socket", "write `ListenStream=` in the socket unit")
         };
-        let (place, listener) = match handed.take_tcp_listener(index) {
-            Ok(Some(listener)) => {
-                let address = listener.local_addr().map_err(not_a_stream)?;
-                (Place::Tcp(address), PassedListener::Tcp(listener))
-            }
-            Ok(None) | Err(_) => {
-                let listener = handed.take_unix_listener(index).map_err(not_a_stream)?;
-                let listener = listener.ok_or_else(|| not_a_stream(io::ErrorKind::NotFound.into()))?;
-                let path = listener.local_addr().map_err(not_a_stream)?.as_pathname().map(Path::to_owned);
-                (path.map_or(Place::Nowhere, Place::Unix), PassedListener::Unix(listener))
-            }
+        let (place, listener) = if let Ok(Some(listener)) = handed.take_tcp_listener(index) {
+            let address = listener.local_addr().map_err(not_a_stream)?;
+            (Place::Tcp(address), PassedListener::Tcp(listener))
+        } else {
+            let listener = handed.take_unix_listener(index).map_err(not_a_stream)?;
+            let listener = listener.ok_or_else(|| not_a_stream(io::ErrorKind::NotFound.into()))?;
+            let path = listener.local_addr().map_err(not_a_stream)?.as_pathname().map(Path::to_owned);
+            (path.map_or(Place::Nowhere, Place::Unix), PassedListener::Unix(listener))
         };
         let is_listening = match &listener {
             PassedListener::Tcp(listener) => is_listening(listener),

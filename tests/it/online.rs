@@ -178,10 +178,10 @@ async fn a_record_without_the_account_field_is_told_with_the_members_that_it_has
 async fn the_limits_of_the_configuration_are_kept() {
     let talkdesk = Talkdesk::samples().await;
     let limits = "limits: { upstream: { rate: 10/s, burst: 1, concurrency: 1, max_wait: 0s } }\n";
-    let begin = std::time::SystemTime::now();
+    let begin = tokio::time::Instant::now();
     let (code, findings) = findings(&talkdesk, &format!("{ACME}{limits}")).await;
     assert_eq!(code, 0, "{findings:#?}");
-    let took = begin.elapsed().expect("a clock that goes on");
+    let took = begin.elapsed();
     assert!(took.as_millis() >= 650, "eight requests, a tenth of a second apart: {took:?}");
 }
 

@@ -106,9 +106,7 @@ fn the_program_tells_the_commit_that_git_itself_tells() {
         told.starts_with(concat!("billing-insights-proxy ", env!("CARGO_PKG_VERSION"), " (revision ")),
         "{told}"
     );
-    // Where packaging says another, it says so when this runs as well.
-    if std::env::var_os("BILLING_INSIGHTS_PROXY_REVISION").is_none()
-        && sources.join(".git").exists()
+    if sources.join(".git").exists()
         && let Ok(git) = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(sources).output()
         && git.status.success()
     {
