@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::serve::{run_until_told, start_log};
-use super::{DemoArguments, Failed, check};
+use super::{DemoArguments, Failed, Told, check};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
@@ -17,6 +17,7 @@ use crate::simulator::{Options, Simulator, samples};
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("billing-insights-proxy-demo-").tempdir()?;
     super::block_on(async {
+        let told = Told::listen()?;
         let options = Options { listen: arguments.simulator, ..samples() };
         let simulator = Simulator::start(options, Clock::System)
             .await
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
         start_log(&config.log);
         let app = App::start(config, Clock::System).await.context("the proxy can't be started")?;
         println!("{}", banner(&app, &simulator, &file));
-        run_until_told(app).await?;
+        run_until_told(app, told).await;
         simulator.shutdown().await;
         Ok(())
     })

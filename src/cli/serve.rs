@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, ServeArguments, check, explain, no_dumps, told_to_stop};
+use super::{Failed, ServeArguments, Told, check, explain, no_dumps};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
@@ -38,8 +38,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
 
 async fn serve(config: Config, source: Source) -> Result<(), Failed> {
     let (tenants, entitled) = (config.tenants.iter().count(), explain::entitled(&config));
-    // Before it is said that it serves: until then a signal to hang up would end the process.
-    let hang_up = signal(SignalKind::hangup())?;
+    // Before it is said that it serves: until then a signal would end the process there and then.
+    let (hang_up, told) = (signal(SignalKind::hangup())?, Told::listen()?);
     let app =
         App::start_from(config, Some(source), Clock::System).await.context("the proxy can't be started")?;
     let addresses = app.addresses();
@@ -55,9 +55,9 @@ async fn serve(config: Config, source: Source) -> Result<(), Failed> {
         "serving"
     );
     let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));
-    let ended = run_until_told(app).await;
+    run_until_told(app, told).await;
     reloading.abort();
-    ended
+    Ok(())
 }
 
 /// Reads the configuration again whenever the process is told to hang up.
@@ -68,16 +68,10 @@ async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
 }
 
 /// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
-pub(super) async fn run_until_told(app: App) -> Result<(), Failed> {
-    told_to_stop().await?;
+pub(super) async fn run_until_told(app: App, mut told: Told) {
+    told.to_stop().await;
     tracing::info!("stopping; a second signal stops at once");
-    app.stop(async {
-        if told_to_stop().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
-    .await;
-    Ok(())
+    app.stop(told.to_stop()).await;
 }
 
 /// Sends what the program logs to standard error. (The access log goes to standard output.)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Failed, SimulateArguments, told_to_stop};
+use super::{Failed, SimulateArguments, Told};
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
 
@@ -17,6 +17,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
         ..samples()
     };
     super::block_on(async {
+        let mut told = Told::listen()?;
         let simulator = Simulator::start(options, Clock::System)
             .await
             .context("the simulated Talkdesk can't be started")?;
@@ -32,7 +33,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
         println!("upstream.api_url:   {}", simulator.url());
         println!("upstream.token_url: {}", simulator.token_url());
         println!("counters and faults: {}/_simulator/counters, {0}/_simulator/faults", simulator.url());
-        told_to_stop().await?;
+        told.to_stop().await;
         simulator.shutdown().await;
         Ok(())
     })
