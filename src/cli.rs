@@ -187,7 +187,7 @@ impl Told {
     }
 
     /// Returns at the next one.
-    async fn to_stop(&mut self) {
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -69,9 +69,9 @@ async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
 
 /// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
 pub(super) async fn run_until_told(app: App, mut told: Told) {
-    told.to_stop().await;
+    told.stop().await;
     tracing::info!("stopping; a second signal stops at once");
-    app.stop(told.to_stop()).await;
+    app.stop(told.stop()).await;
 }
 
 /// Sends what the program logs to standard error. (The access log goes to standard output.)

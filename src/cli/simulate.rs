@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
         println!("upstream.api_url:   {}", simulator.url());
         println!("upstream.token_url: {}", simulator.token_url());
         println!("counters and faults: {}/_simulator/counters, {0}/_simulator/faults", simulator.url());
-        told.to_stop().await;
+        told.stop().await;
         simulator.shutdown().await;
         Ok(())
     })
