@@ -1160,7 +1160,7 @@ proptest! {
                 Err(denial) => denial.lasts(),
             };
             if let Some(before) = &decided {
-                prop_assert_eq!(before, &format!("{:?}", decision), "after {} s", wait);
+                prop_assert_eq!(before, &format!("{decision:?}"), "after {} s", wait);
             } else if stands {
                 decided = Some(format!("{decision:?}"));
             }

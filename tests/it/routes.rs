@@ -155,7 +155,7 @@ async fn a_denial_of_talkdesks_denies_on_a_known_route_for_as_long_as_it_is_reme
     let denial = LearnedDenial {
         reason: "no".into(),
         upstream_request_id: None,
-        until: now.after(Duration::from_secs(60)),
+        until: now.after(Duration::from_mins(1)),
     };
     let before = talkdesk.counts();
     inner.learned.learn_denial(&request, denial, now.monotonic);
@@ -220,7 +220,8 @@ async fn a_denial_is_the_same_each_time_but_for_the_name_of_the_request() {
         .await
         .assert_problem(403, "origin_not_allowed");
     let labels = [("tenant", "instances/initech"), ("outcome", "denied")];
-    assert_eq!(proxy.metric("tenant_requests_total", &labels).await, 4.0);
+    let counted = proxy.metric("tenant_requests_total", &labels).await;
+    assert!((counted - 4.0).abs() < f64::EPSILON, "{counted}");
     assert_eq!(talkdesk.counts(), (0, 0));
 }
 
