@@ -8,7 +8,7 @@
 //! buffer is full. So two that append to one file never mix within a line, and none waits for the next.
 //!
 //! Waking a thread is a call into the kernel, and a switch from whoever is serving: for each record that would cost more
-//! than the record. So the thread that has just written rests for [`REST`] before it looks again, and only one that
+//! than the record. So the thread that has just written rests for ten milliseconds before it looks again, and only one that
 //! found nothing then waits to be woken: a line is that late at most, and the first after a quiet time is not late.
 
 use std::io::{BufWriter, Write};

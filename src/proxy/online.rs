@@ -3,7 +3,7 @@
 //!
 //! Everything goes the way that clients' requests go (entitlement, token, limit, checks, judge of the cache), so what
 //! works here works there. It is bounded: of each credential one token, one request for each endpoint, and up to three
-//! more ([`NARROWED_TO`]) for each whose records have accounts; a request that the limit refuses waits, and all has to
+//! more (`NARROWED_TO`) for each whose records have accounts; a request that the limit refuses waits, and all has to
 //! be over in [`LASTS_AT_MOST`].
 //!
 //! No record is told of, but for the names of its members.
