@@ -32,16 +32,18 @@ pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
 }
 
-/// Gives signs of life, twice as often as they are waited for. To be spawned, not awaited: what is to be shown is that
-/// tasks get their turn, so this has to wait for its own among them (the thread that awaits is none of theirs).
-pub async fn show_life(patience: Duration) {
-    show_life_by(patience, || tell(&[NotifyState::Watchdog])).await;
+/// Gives signs of life, twice as often as they are waited for, as long as `lives` says so. While that waits, as for a thread
+/// that hangs, there are none. To be spawned, not awaited, so that it has to wait for its turn among the tasks here too.
+pub async fn show_life(patience: Duration, lives: impl AsyncFn() -> bool) {
+    show_life_by(patience, lives, || tell(&[NotifyState::Watchdog])).await;
 }
 
-async fn show_life_by(patience: Duration, show: impl Fn()) {
+async fn show_life_by(patience: Duration, lives: impl AsyncFn() -> bool, show: impl Fn()) {
     loop {
         tokio::time::sleep(patience / 2).await;
-        show();
+        if lives().await {
+            show();
+        }
     }
 }
 
@@ -59,7 +61,7 @@ fn tell(states: &[NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -69,9 +71,13 @@ mod tests {
         let runtime = runtime.expect("a runtime");
         let shown = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&shown);
-        let showing = show_life_by(Duration::from_millis(10), move || {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
+        let showing = show_life_by(
+            Duration::from_millis(10),
+            async || true,
+            move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            },
+        );
         runtime.spawn(showing);
         let shown_within = |milliseconds| {
             let before = shown.load(Ordering::Relaxed);
@@ -89,6 +95,29 @@ mod tests {
         assert_eq!(shown_within(300), 0, "the only worker is blocked");
         release.send(()).expect("it is waiting");
         assert!(shown_within(500) > 3, "it is alive again");
+    }
+
+    #[tokio::test]
+    async fn there_are_no_signs_while_what_is_asked_says_that_nothing_lives() {
+        let (lives, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let shown = Arc::new(AtomicUsize::new(0));
+        let (is_alive, times, count) = (Arc::clone(&lives), Arc::clone(&asked), Arc::clone(&shown));
+        let alive = async move || {
+            times.fetch_add(1, Ordering::Relaxed);
+            is_alive.load(Ordering::Relaxed)
+        };
+        let showing = tokio::spawn(show_life_by(Duration::from_millis(2), alive, move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        while asked.load(Ordering::Relaxed) < 5 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shown.load(Ordering::Relaxed), 0);
+        lives.store(true, Ordering::Relaxed);
+        while shown.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        showing.abort();
     }
 
     #[test]

@@ -61,6 +61,7 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
         | StartError::AuditLog(..)) => Failed::Because(anyhow::Error::new(other).context(NOT_STARTED)),
     })?;
     let workers = Workers::start(std::thread::available_parallelism()?).context(NOT_STARTED)?;
+    let working = workers.clone();
     let app = App::start_on(config, Some(source), Clock::System, listeners, workers).context(NOT_STARTED)?;
     let addresses = app.addresses();
     let (tenants, entitled) = app.reloader().tenants();
@@ -78,7 +79,7 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
     );
     app.reloader().tell_ready("");
     if let Some(patience) = service_manager::watchdog() {
-        tokio::spawn(service_manager::show_life(patience));
+        tokio::spawn(service_manager::show_life(patience, async move || working.have_turns().await));
     }
     let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));
     run_until_told(app, stop).await;

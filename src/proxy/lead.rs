@@ -16,6 +16,7 @@ use super::visit::Visit;
 use super::{Came, LONGEST_TARGET, Proxy};
 use crate::body::Body;
 use crate::cache::primary_key;
+use crate::clock::Now;
 use crate::config::Rule;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask as Asked, Permit};
@@ -52,7 +53,7 @@ impl Proxy {
         if let Some(answer) = method_is_answered(&head.method, endpoint)? {
             return Ok(Led::Answered(answer));
         }
-        let permit = self.authorize(&tenant?, endpoint, target.path, head, snapshot)?;
+        let permit = self.authorize(&tenant?, endpoint, target.path, head, snapshot, came.at)?;
         let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
         Ok(Led::To(Arc::new(Route {
             origin: Arc::clone(origin),
@@ -94,13 +95,13 @@ impl Proxy {
         path: &str,
         head: &Parts,
         snapshot: &Arc<Snapshot>,
+        now: Now,
     ) -> Result<Permit, Rejection> {
         let plain = *snapshot.rule(endpoint) == Rule::Plain;
         let asked = Asked { endpoint, method: &head.method, path, query: head.uri.query(), plain };
         let policy = &snapshot.config.policy;
-        let now = self.clock.now().monotonic;
-        let permit =
-            entitlement::authorize(tenant, &asked, policy, &self.learned, now).map_err(Rejection::Denied)?;
+        let permit = entitlement::authorize(tenant, &asked, policy, &self.learned, now.monotonic)
+            .map_err(Rejection::Denied)?;
         if let Some(organization) = permit.reread_accounts() {
             self.discover(snapshot, organization);
         }

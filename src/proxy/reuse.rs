@@ -1,6 +1,7 @@
 //! From what the cache has to an answer: fresh, stale while a fresh one is fetched, stale because none can be
 //! had, validated, or fetched; and one fetch for all who ask at once.
 
+use std::cell::LazyCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method};
@@ -43,8 +44,9 @@ impl Proxy {
             return Reuse::Nothing(if by_method { Forward::Method } else { Forward::Bypass });
         }
         let endpoint = route.permit.endpoint();
-        let selects =
-            |variant: &Variant| variant.matches(&forwarded(fields, &endpoint.forward_request_fields, false));
+        // Made where what stands there varies, and then once for all variants.
+        let fields = LazyCell::new(|| forwarded(fields, &endpoint.forward_request_fields, false));
+        let selects = |variant: &Variant| variant.matches(&fields);
         judge(self.shelf.find(&route.key, selects), &wish.directives, snapshot.rule(endpoint), now)
     }
 
