@@ -11,40 +11,20 @@ import contextlib
 import http.client
 import json
 import os
-import pathlib
 import queue
 import re
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("BINARY", "target/debug/billing-insights-proxy")
+from harness import BINARY, ROOT, check, equal, finish, free_ports
+
 CHROMIUM = os.environ.get("CHROMIUM", "chromium")
 PATIENCE = 60  # seconds for a page to send home what it found out
 ASKED = "/organizations/acme/express/invoices"
-
-counts = {"passed": 0, "failed": 0}
-
-
-def check(name, holds, seen):
-    counts["passed" if holds else "failed"] += 1
-    print(f"ok      {name}" if holds else f"FAILED  {name}\n        seen: {seen}", flush=True)
-
-
-def equal(name, wanted, seen):
-    check(name, wanted == seen, f"{seen!r}\n        wanted: {wanted!r}")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def get(address, path, method="GET"):
@@ -311,7 +291,7 @@ def rebinding():
         ("data", [["GET", ASKED], ["GET", "/"]]),
         ("admin", [["GET", "/"], ["GET", "/metrics"], ["GET", "/api/tenants"], ["DELETE", "/api/cache"]]),
     ):
-        port, heard = free_port(), queue.Queue()
+        port, heard = free_ports(1)[0], queue.Queue()
         home = Pages(0, "", heard)
         page = REBINDING.replace("PATHS", json.dumps(paths))
         pages = Pages(port, page.replace("HOME", f"http://127.0.0.1:{home.server_port}/"), heard)
@@ -356,8 +336,7 @@ def main():
     finally:
         demo.close()
     rebinding()
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
-    sys.exit(0 if counts["failed"] == 0 and counts["passed"] > 0 else 1)
+    finish()
 
 
 main()

@@ -5,6 +5,7 @@ stopped by their own process ids. A script checks with `check` and `equal`, and 
 BINARY names the program under test; the debug build unless set.
 """
 
+import atexit
 import contextlib
 import http.client
 import json
@@ -25,6 +26,17 @@ BINARY = os.environ.get("BINARY", "target/debug/billing-insights-proxy")
 PREFIX = "billing_insights_proxy_"
 
 counts = {"passed": 0, "failed": 0}
+running = []
+
+
+@atexit.register
+def end_all():
+    for program in running:
+        program.kill()
+
+
+# So that what was started ends with a script that is told to end.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
 
 
 def check(name, holds, seen):
@@ -93,14 +105,17 @@ def ask(url, method="GET", fields=None, body=None, timeout=40):
 class Running:
     """A program that was started. What it writes is kept, line by line, so that it fills no pipe."""
 
-    def __init__(self, command, env=None, cwd=ROOT):
+    def __init__(self, command, env=None, cwd=ROOT, **options):
         self.lines = []
         self.process = subprocess.Popen(
             [str(word) for word in command], cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **options,
         )
-        for pipe in (self.process.stdout, self.process.stderr):
-            threading.Thread(target=self.listen, args=(pipe,), daemon=True).start()
+        running.append(self)
+        pipes = (self.process.stdout, self.process.stderr)
+        self.listeners = [threading.Thread(target=self.listen, args=(pipe,), daemon=True) for pipe in pipes]
+        for listener in self.listeners:
+            listener.start()
 
     def listen(self, pipe):
         for line in pipe:
@@ -117,16 +132,28 @@ class Running:
             raise SystemExit(f"{self.process.args} ended: {self.said()}")
         return self.said()
 
+    def ended(self, patience):
+        """Its exit code, once it has ended by itself and all that it wrote is heard; else words."""
+        try:
+            code = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return f"still running after {patience} s"
+        for listener in self.listeners:
+            listener.join(5)
+        return code
+
     def stop(self, patience=15):
         """Ends it and gives its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(patience)
-        except subprocess.TimeoutExpired:
+        code = self.ended(patience)
+        self.kill()
+        return code
+
+    def kill(self):
+        if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-            return f"still running after {patience} s"
 
     def __enter__(self):
         return self
@@ -197,6 +224,10 @@ class Simulator(Running):
         self.folder = pathlib.Path(folder)
         self.api_url = re.search(r"^upstream\.api_url: *(\S+)", said, re.MULTILINE)[1]
         self.token_url = re.search(r"^upstream\.token_url: *(\S+)", said, re.MULTILINE)[1]
+
+    def upstream(self):
+        """That part of a configuration."""
+        return f'upstream: {{ api_url: "{self.api_url}", token_url: "{self.token_url}" }}\n'
 
 
 class Served(Proxy):

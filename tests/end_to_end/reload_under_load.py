@@ -10,7 +10,6 @@ BINARY names the program under test. Nothing but the standard library is needed.
 
 import asyncio
 import collections
-import json
 import multiprocessing
 import os
 import subprocess

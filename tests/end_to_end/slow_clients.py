@@ -10,15 +10,13 @@ BINARY names the program under test. Nothing but the standard library is needed.
 
 import http.client
 import os
-import re
-import signal
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
+import urllib.parse
 
-from checks import BINARY, ROOT, check, finish
+from harness import Demo, check, finish
 
 SLOWHTTPTEST = os.environ.get("SLOWHTTPTEST", "slowhttptest")
 
@@ -35,34 +33,6 @@ REQUESTS = 300
 MOST = 1.5
 FLOOR = 0.005  # seconds
 ASKED = "/organizations/acme/express/invoices?per_page=100"
-
-class Demo:
-    def __init__(self):
-        command = [BINARY, "demo"]
-        for listener in ("--listen", "--admin", "--simulator"):
-            command += [listener, "127.0.0.1:0"]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        banner = ""
-        for line in self.process.stdout:
-            banner += line
-            if "Ctrl-C" in line:
-                break
-        ports = re.findall(r"http://127\.0\.0\.1:(\d+)", banner)
-        if len(ports) < 2:
-            raise SystemExit(f"the demo did not start: {banner}")
-        self.data, self.admin = int(ports[0]), int(ports[1])
-        threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
-
-    def close(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def normal_client(port):
@@ -108,21 +78,22 @@ def connections(port):
 
 def main():
     demo = Demo()
+    port = urllib.parse.urlsplit(demo.proxy).port
     try:
-        normal_client(demo.data)  # what is asked for is in the cache from here on
+        normal_client(port)  # what is asked for is in the cache from here on
         for mode in MODES:
             peace, war, failures, most_open = [], [], 0, 0
             for number in range(2 * ROUNDS):
                 if number == ROUNDS and statistics.median(war) <= max(MOST * statistics.median(peace), FLOOR):
                     break
-                p99, failed = normal_client(demo.data)
+                p99, failed = normal_client(port)
                 peace.append(p99)
                 failures += failed
-                attacker = attack(demo.data, mode)
+                attacker = attack(port, mode)
                 try:
                     time.sleep(1.5)
-                    most_open = max(most_open, connections(demo.data))
-                    p99, failed = normal_client(demo.data)
+                    most_open = max(most_open, connections(port))
+                    p99, failed = normal_client(port)
                     war.append(p99)
                     failures += failed
                     under_way = attacker.poll() is None
@@ -139,12 +110,12 @@ def main():
             check(f"{mode}: a normal client is answered", failures == 0, f"{failures} failures")
             check(f"{mode}: a normal client is as fast as before", during <= max(MOST * before, FLOOR), told)
         deadline = time.monotonic() + 30
-        while connections(demo.data) > 5 and time.monotonic() < deadline:
+        while connections(port) > 5 and time.monotonic() < deadline:
             time.sleep(0.2)
-        left = connections(demo.data)
+        left = connections(port)
         check("the connections of the attackers are gone", left <= 5, f"{left} connections")
     finally:
-        demo.close()
+        demo.stop()
     finish()
 
 

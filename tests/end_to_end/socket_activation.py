@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from checks import BINARY, Simulator, check, end_all, ended, equal, finish, start, within
+from harness import BINARY, Running, Simulator, check, equal, finish, within
 
 RESTARTS = 6
 SERVES = 1.2  # seconds between two restarts
@@ -38,7 +38,7 @@ class Manager:
         self.folder = folder
         self.environment = {}
         self.told = []
-        self.log = folder / "proxy.log"
+        self.program = None
         self.descriptors = []
         for index, opened in enumerate(sockets):
             os.dup2(opened.fileno(), FIRST_FD + index)
@@ -58,7 +58,8 @@ class Manager:
         environment = os.environ | self.environment | {"NOTIFY_SOCKET": str(self.folder / "notify")}
         environment["LISTEN_FDNAMES"] = names
         command = ["bash", "-c", script, "-", BINARY, "serve", "--config", configuration]
-        return start(command, self.log, env=environment, pass_fds=self.descriptors)
+        self.program = Running(command, env=environment, pass_fds=self.descriptors)
+        return self.program
 
     def heard(self, word, since=0):
         """The first message since then with that line or its beginning."""
@@ -155,7 +156,7 @@ def restarts(folder, simulator):
 
     proxy = manager.start(configuration)
     ready = within(20, lambda: manager.heard("READY=1"))
-    check("it says that it is ready", ready, manager.log.read_text()[-2000:])
+    check("it says that it is ready", ready, manager.program.said()[-2000:])
     status = next((line for line in ready or [] if line.startswith("STATUS=")), "")
     check(
         "its status has every address, and how many tenants are entitled and refused",
@@ -183,8 +184,8 @@ def restarts(folder, simulator):
         time.sleep(SERVES)
         since = len(manager.told)
         begin = time.monotonic()
-        proxy.send_signal(signal.SIGTERM)
-        codes.append(ended(proxy, 30))
+        proxy.process.send_signal(signal.SIGTERM)
+        codes.append(proxy.ended(30))
         longest = max(longest, time.monotonic() - begin)
         stopping += manager.heard("STOPPING=1", since) is not None
         proxy = manager.start(configuration)
@@ -209,17 +210,17 @@ def restarts(folder, simulator):
     equal("the Unix socket's file is the one that was opened", inode, os.stat(path).st_ino)
 
     since = len(manager.told)
-    proxy.send_signal(signal.SIGHUP)
+    proxy.process.send_signal(signal.SIGHUP)
     check("a reload is announced", within(10, lambda: manager.heard("RELOADING=1", since)), manager.told[since:])
     check("with its moment", manager.heard("MONOTONIC_USEC=", since), manager.told[since:])
     check("and is ready again", within(10, lambda: manager.heard("READY=1", since)), manager.told[since:])
     configuration.write_text("server: [\n")
     since = len(manager.told)
-    proxy.send_signal(signal.SIGHUP)
+    proxy.process.send_signal(signal.SIGHUP)
     ready = within(10, lambda: manager.heard("READY=1", since)) or []
     check("one that is refused is told as well", any("reload was refused" in line for line in ready), ready)
-    proxy.send_signal(signal.SIGTERM)
-    equal("it ends", 0, ended(proxy, 20))
+    proxy.process.send_signal(signal.SIGTERM)
+    equal("it ends", 0, proxy.ended(20))
 
 
 def watched(folder, simulator):
@@ -232,8 +233,8 @@ def watched(folder, simulator):
     time.sleep(2)
     check("twice as often as they are waited for", 5 <= count() - before <= 11, count() - before)
     check("a listener for which nothing was passed is bound", manager.heard("READY=1"), manager.told)
-    proxy.send_signal(signal.SIGTERM)
-    ended(proxy, 20)
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.ended(20)
 
 
 def through_a_link(folder, simulator):
@@ -245,9 +246,9 @@ def through_a_link(folder, simulator):
     manager = Manager(folder, [opened])
     opened.close()
     proxy = manager.start(configured(folder, simulator, f"listen: 'unix:{folder}/run/proxy.sock'"))
-    check("a path is the same through a link", within(20, lambda: manager.heard("READY=1")), manager.log.read_text()[-900:])
-    proxy.send_signal(signal.SIGTERM)
-    ended(proxy, 20)
+    check("a path is the same through a link", within(20, lambda: manager.heard("READY=1")), manager.program.said()[-900:])
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.ended(20)
     (folder / "notify").unlink()
 
 
@@ -257,10 +258,10 @@ def refused(folder, simulator):
         configuration = configured(manager.folder, simulator, server)
         (manager.folder / "acme-client-secret").write_text((folder / "acme-client-secret").read_text())
         process = manager.start(configuration, names)
-        code = ended(process, 20)
+        code = process.ended(20)
         for opened in sockets:
             opened.close()
-        return code, manager.log.read_text()
+        return code, manager.program.said()
 
     stray = listening(("127.0.0.1", 0))
     at = "127.0.0.1:%d" % stray.getsockname()[1]
@@ -305,7 +306,7 @@ def main():
         through_a_link(folder, simulator)
         watched(folder, simulator)
         refused(folder, simulator)
-        end_all()
+        simulator.stop()
     finish()
 
 

@@ -17,31 +17,18 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("BINARY", "target/debug/billing-insights-proxy")
+from harness import BINARY, ROOT, PREFIX, check, equal, finish
+
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CHROMEDRIVER = os.environ.get("CHROMEDRIVER", "chromedriver")
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS") or tempfile.mkdtemp(prefix="status-page-"))
 PATIENCE = 30  # seconds for something to come true
-PREFIX = "billing_insights_proxy_"
 DESKTOP, PHONE = (1280, 800), (390, 844)
-
-counts = {"passed": 0, "failed": 0}
-
-
-def check(name, holds, seen):
-    counts["passed" if holds else "failed"] += 1
-    print(f"ok      {name}" if holds else f"FAILED  {name}\n        seen: {seen}", flush=True)
-
-
-def equal(name, wanted, seen):
-    check(name, wanted == seen, f"{seen!r}\n        wanted: {wanted!r}")
 
 
 def becomes(name, wanted, look):
@@ -658,8 +645,7 @@ def main():
     finally:
         browser.close()
     print(f"screenshots: {SCREENSHOTS}")
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
-    sys.exit(0 if counts["failed"] == 0 and counts["passed"] > 0 else 1)
+    finish()
 
 
 main()
