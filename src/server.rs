@@ -91,6 +91,33 @@ impl Stopping {
     }
 }
 
+/// What answers the requests of a connection.
+pub trait Answers:
+    tower::Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + Unpin + 'static,
+    > + Clone
+    + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: tower::Service<
+            Request<Incoming>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + Unpin + 'static,
+        > + Clone
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
 /// After an error of accepting (as when the process has too many files open) it is tried again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -147,13 +174,8 @@ impl Listener {
     /// the service of a connection, or none for a peer that is not let in.
     pub async fn serve<S, M>(self, bounds: Bounds, stopping: Stopping, make: M)
     where
+        S: Answers,
         M: Fn(Connection) -> Option<S>,
-        S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + Unpin
-            + 'static,
-        S::Future: Send + Unpin + 'static,
     {
         let open = TaskTracker::new();
         let begin = |(stream, connection): (Stream, Connection), place: OwnedSemaphorePermit| {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::bare_answer::Dressed;
-use super::{Bounds, Stopping};
+use super::{Answers, Bounds, Stopping};
 use crate::body::Body;
 
 /// The longest head of a request.
@@ -42,12 +42,7 @@ const FIRST_REQUEST: Duration = Duration::from_millis(750);
 pub(super) async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Unpin
-        + 'static,
-    S::Future: Send + Unpin + 'static,
+    S: Answers,
 {
     let heard = Arc::new(AtomicBool::new(false));
     let stream = Dressed::new(stream, Arc::clone(&bounds.metrics), Arc::clone(&heard));
@@ -86,16 +81,12 @@ struct Closing<S> {
     ending: Arc<AtomicBool>,
 }
 
-struct Answer<S: tower::Service<Request<Incoming>>> {
+struct Answer<S: Answers> {
     answer: TowerToHyperServiceFuture<S, Request<Incoming>>,
     ending: Arc<AtomicBool>,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Closing<S>
-where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Unpin,
-    S::Future: Unpin,
-{
+impl<S: Answers> hyper::service::Service<Request<Incoming>> for Closing<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer<S>;
@@ -105,11 +96,7 @@ where
     }
 }
 
-impl<S> Future for Answer<S>
-where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
-    TowerToHyperServiceFuture<S, Request<Incoming>>: Unpin,
-{
+impl<S: Answers> Future for Answer<S> {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

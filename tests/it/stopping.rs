@@ -108,10 +108,12 @@ async fn a_connection_that_was_just_made_is_answered_though_the_stop_came_before
     // Connections are taken in their order, so the one before this has been.
     let served = say_to(&address, &request(&address, INVOICES, "Connection: close\r\n")).await;
     assert!(served.starts_with("HTTP/1.1 200 "), "{served:.300}");
+    let mut at_rest = TcpStream::connect(&address).await.expect("a connection");
+    at_rest.write_all(&request(&address, INVOICES, "")).await.expect("sent");
+    at_rest.read_exact(&mut [0; 12]).await.expect("a status line");
     let stopped = tokio::spawn(app.stop(pending()));
     eventually("no more are taken", async || TcpStream::connect(&address).await.is_err().then_some(())).await;
-    // Longer than connections at rest are given.
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    at_rest.read_to_end(&mut Vec::new()).await.expect("it is closed, though the other one is not yet");
     early.write_all(&request(&address, INVOICES, "")).await.expect("it is open");
     let mut heard = String::new();
     early.read_to_string(&mut heard).await.expect("an answer");
