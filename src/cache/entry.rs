@@ -111,31 +111,22 @@ impl Entry {
             received,
             delay,
         } = ingredients;
-        let origin_fields = fields;
-        let etag = client_etag(&origin_fields, &links)
+        let etag = client_etag(&fields, &links)
             .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
-        let mut client_fields = origin_fields.clone();
-        for name in [ETAG, AGE, UPSTREAM_REQUEST_ID] {
-            client_fields.remove(name);
-        }
-        if !is_head {
-            client_fields.remove(CONTENT_LENGTH);
-        }
-        if !links.is_empty() {
-            drop_digests(&mut client_fields);
-        }
-        if verdict.ours {
-            for name in [EXPIRES, PRAGMA] {
-                client_fields.remove(name);
-            }
-            client_fields.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        }
-        let upstream_request_id = origin_fields.get(UPSTREAM_REQUEST_ID);
+        let passes = |name: &HeaderName| {
+            ![ETAG, AGE, UPSTREAM_REQUEST_ID].contains(name)
+                && (is_head || *name != CONTENT_LENGTH)
+                && (links.is_empty() || !is_digest(name))
+                && !(verdict.ours && [EXPIRES, PRAGMA, CACHE_CONTROL].contains(name))
+        };
+        let own = [(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
+        let added = if verdict.ours { &own[..] } else { &[] };
+        let upstream_request_id = fields.get(UPSTREAM_REQUEST_ID);
         Self {
             status,
             etag,
-            has_links_in_fields: LINK_FIELDS.iter().any(|name| client_fields.contains_key(name)),
-            fields: StoredFields::new(&origin_fields, &client_fields),
+            has_links_in_fields: LINK_FIELDS.iter().any(|name| fields.contains_key(name)),
+            fields: StoredFields::new(&fields, passes, added),
             body,
             is_head,
             links,
@@ -144,7 +135,7 @@ impl Entry {
             variant,
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
-            initial_age: initial_age(&origin_fields, received.wall, delay),
+            initial_age: initial_age(&fields, received.wall, delay),
             upstream_request_id: upstream_request_id
                 .and_then(|value| value.to_str().ok())
                 .map(|value| crate::oauth::grant::printable(value).into()),
@@ -304,9 +295,15 @@ fn own_etag(body: &Bytes, links: &[Splice]) -> HeaderValue {
 /// Takes away what describes the origin's bytes, where those are not the ones that are given out: a client that
 /// checked a digest would find it wrong, and a range of the origin's is not the same range here.
 pub fn drop_digests(fields: &mut HeaderMap) {
-    for name in ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"] {
+    for name in DIGESTS {
         fields.remove(name);
     }
+}
+
+const DIGESTS: [&str; 5] = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"];
+
+fn is_digest(name: &HeaderName) -> bool {
+    DIGESTS.contains(&name.as_str())
 }
 
 impl Entry {

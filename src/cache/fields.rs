@@ -19,20 +19,20 @@ pub struct StoredFields {
 }
 
 impl StoredFields {
-    /// Of these fields of the origin, and of what clients get in their place.
+    /// Of the fields of the origin, those of them that clients get (`passes`, by name), and what those get beside them.
     #[must_use]
-    pub fn new(origin: &HeaderMap, clients: &HeaderMap) -> Self {
-        let is_in_both = |(name, _): &(&HeaderName, &HeaderValue)| {
-            origin.get_all(*name).iter().eq(clients.get_all(*name).iter())
-        };
-        let (both, of_origin_alone): (Vec<_>, Vec<_>) = origin.iter().partition(is_in_both);
-        let mut all: Vec<_> = clients.iter().filter(|field| !is_in_both(field)).collect();
+    pub fn new(
+        origin: &HeaderMap,
+        passes: impl Fn(&HeaderName) -> bool,
+        added: &[(HeaderName, HeaderValue)],
+    ) -> Self {
+        let mut all: Vec<_> = Vec::with_capacity(origin.len() + added.len());
+        all.extend(added.iter().map(|(name, value)| (name, value)));
         let of_origin = all.len();
-        all.extend(both);
+        all.extend(origin.iter().filter(|(name, _)| passes(name)));
         let for_clients = all.len();
-        all.extend(of_origin_alone);
-        let all = detached(&all);
-        Self { all, of_origin, for_clients }
+        all.extend(origin.iter().filter(|(name, _)| !passes(name)));
+        Self { all: detached(&all), of_origin, for_clients }
     }
 
     /// What clients get.
@@ -108,6 +108,16 @@ mod tests {
             ("vary", "accept-language"),
             ("content-type", "application/json"),
         ]);
+        let passes = |name: &HeaderName| !["cache-control", "age"].contains(&name.as_str());
+        let added = [("cache-control", "no-cache"), ("x-added", "")]
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let stored = StoredFields::new(&origin, passes, &added);
+        assert_eq!(stored.of_origin(), origin);
+        let given: HeaderMap =
+            stored.for_clients().iter().cloned().fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
         let clients = map(&[
             ("cache-control", "no-cache"),
             ("vary", "accept"),
@@ -115,13 +125,6 @@ mod tests {
             ("content-type", "application/json"),
             ("x-added", ""),
         ]);
-        let stored = StoredFields::new(&origin, &clients);
-        assert_eq!(stored.of_origin(), origin);
-        let given: HeaderMap =
-            stored.for_clients().iter().cloned().fold(HeaderMap::new(), |mut map, (name, value)| {
-                map.append(name, value);
-                map
-            });
         assert_eq!(given, clients);
         assert_eq!(stored.origin(&http::header::AGE), origin.get("age"));
         assert_eq!(stored.origin(&http::header::CACHE_CONTROL), origin.get("cache-control"));
@@ -134,7 +137,7 @@ mod tests {
         let mut origin = HeaderMap::new();
         let value = HeaderValue::from_maybe_shared(head.slice(10..20)).expect("a value");
         origin.insert("etag", value);
-        let stored = StoredFields::new(&origin, &origin.clone());
+        let stored = StoredFields::new(&origin, |_| true, &[]);
         drop(origin);
         assert!(head.is_unique(), "nobody else holds it");
         assert_eq!(stored.for_clients()[0].1, "xxxxxxxxxx");

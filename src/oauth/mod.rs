@@ -9,5 +9,6 @@
 pub mod assertion;
 pub mod grant;
 mod terms;
+pub mod token_search;
 pub mod token_use;
 pub mod tokens;

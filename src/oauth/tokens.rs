@@ -15,6 +15,7 @@ use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
 use super::terms::Terms;
+use super::token_search::TokenSearch;
 use super::token_use::TokenUse;
 use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
@@ -34,6 +35,8 @@ pub struct Token {
     pub number: u64,
     /// When its life, less the margin, ends.
     pub usable_until: Instant,
+    /// Finds it where it must not be; none where it is too short to be told from other text.
+    pub search: Option<TokenSearch>,
     refresh_at: Instant,
     scopes: BTreeSet<String>,
 }
@@ -334,6 +337,7 @@ impl Tokens {
         progress.failure = None;
         progress.last_success = Some(clock.now().monotonic);
         let token = Arc::new(Token {
+            search: TokenSearch::new(granted.authorization.as_bytes()),
             authorization: granted.authorization,
             number: progress.issued,
             usable_until,
@@ -416,8 +420,9 @@ impl Tokens {
 impl Token {
     /// A token that is good until then.
     pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
-        let authorization = format!("Bearer {secret}").parse().expect("a field's value");
-        Self { authorization, number: 1, usable_until, refresh_at: usable_until, scopes: BTreeSet::new() }
+        let authorization: HeaderValue = format!("Bearer {secret}").parse().expect("a field's value");
+        let search = TokenSearch::new(authorization.as_bytes());
+        Self { authorization, number: 1, usable_until, search, refresh_at: usable_until, scopes: BTreeSet::new() }
     }
 }
 

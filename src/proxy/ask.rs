@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Uri};
 
 use super::origin::Origin;
 use super::snapshot::Snapshot;
@@ -38,6 +38,8 @@ pub struct Ask {
     pub said: RequestSaid,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
+    /// What it asks upstream for; none where that is no URL.
+    pub target: Option<Uri>,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
 }
@@ -63,12 +65,19 @@ pub struct FlightKey {
     changed: Option<u64>,
 }
 
+/// What a permitted request asks upstream for; none where its query has a character that must not stand in a URL.
+#[must_use]
+pub fn upstream_target(permit: &Permit) -> Option<Uri> {
+    Uri::try_from(format!("{}{}", permit.credential().api_origin, permit.path_and_query())).ok()
+}
+
 impl Ask {
     /// A request of the proxy's own, which takes nothing from the cache.
     #[must_use]
     pub fn own(permit: Permit, origin: &Arc<Origin>, snapshot: &Arc<Snapshot>) -> Self {
         Self {
             key: primary_key(&permit),
+            target: upstream_target(&permit),
             origin: Arc::clone(origin),
             snapshot: Arc::clone(snapshot),
             fields: HeaderMap::new(),

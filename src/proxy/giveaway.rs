@@ -3,8 +3,7 @@
 //!
 //! So each answer is searched for the token that its request carried: a field that has it is withheld, a body that
 //! has it is not given out. The search runs over the decoded pieces as they come, across their borders too, before
-//! a piece is passed on; so of a stream at most a part of the token was ever sent. It is a search for one fixed
-//! string (memmem), gigabytes in a second.
+//! a piece is passed on; so of a stream at most a part of the token was ever sent.
 //!
 //! Under a plain rule, whose answers pass as they are, the token in a whole body is masked instead.
 //!
@@ -14,64 +13,39 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
-use memchr::memmem;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use zeroize::Zeroizing;
 
 use super::rejection::Rejection;
 use crate::metrics::Metrics;
+use crate::oauth::token_search::TokenSearch;
 use crate::oauth::tokens::Token;
 
 /// Looks for a token in a body.
 #[derive(Clone)]
 pub struct Giveaway {
-    token: Arc<Token>,
-    /// The token as JSON may write it, where that differs.
-    escaped: Option<Zeroizing<Vec<u8>>>,
+    carried: Carried,
     /// The end of what was seen so far, in which a token may begin.
     end: Zeroizing<Vec<u8>>,
-    metrics: Arc<Metrics>,
 }
-
-/// A shorter token would be found in bodies that have nothing to do with it.
-const SHORTEST: usize = 8;
-
-/// What goes before the token in the field.
-const SCHEME: usize = "Bearer ".len();
 
 impl Giveaway {
     /// Takes the fields that repeat the token out of an answer, and lets the answer carry what its body is to be
     /// searched with.
     pub fn guard<B>(response: &mut Response<B>, token: &Arc<Token>, metrics: &Arc<Metrics>) {
-        let secret = bare(token);
-        if secret.len() < SHORTEST {
-            return;
-        }
-        let fields = response.headers_mut();
-        let before = fields.len();
-        withhold(fields, secret);
-        if fields.len() < before {
+        let Some(search) = &token.search else { return };
+        if withhold(response.headers_mut(), search) {
             metrics.upstream_error("token_in_answer");
             tracing::error!("the API's answer repeats the token in a field, which was withheld");
         }
-        response.extensions_mut().insert(Carried(Arc::clone(token), Arc::clone(metrics)));
+        response.extensions_mut().insert(Carried { token: Arc::clone(token), metrics: Arc::clone(metrics) });
     }
 
     /// What the body of this answer is to be searched with.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
-        let Carried(token, metrics) = response.extensions().get()?;
-        let secret = bare(token);
-        let escaped = secret.contains(&b'/').then(|| {
-            let pieces: Vec<_> = secret.split(|byte| *byte == b'/').collect();
-            Zeroizing::new(pieces.join(&b"\\/"[..]))
-        });
-        Some(Self {
-            token: Arc::clone(token),
-            escaped,
-            end: Zeroizing::new(Vec::new()),
-            metrics: Arc::clone(metrics),
-        })
+        let carried = response.extensions().get::<Carried>()?.clone();
+        Some(Self { carried, end: Zeroizing::new(Vec::new()) })
     }
 
     /// Looks at the next piece.
@@ -79,44 +53,37 @@ impl Giveaway {
     /// # Errors
     /// [`Rejection::TokenInAnswer`] where the token ends in it.
     pub fn look(&mut self, piece: &[u8]) -> Result<(), Rejection> {
-        let secrets = [Some(bare(&self.token)), self.escaped.as_ref().map(|escaped| &***escaped)];
-        let longest = secrets.iter().flatten().map(|secret| secret.len()).max().unwrap_or_default();
+        let Some(search) = &self.carried.token.search else { return Ok(()) };
+        let border = search.longest() - 1;
         // Over the border with what came before: a token that lies in neither alone.
-        let head = &piece[..piece.len().min(longest - 1)];
-        self.end.extend_from_slice(head);
-        let found =
-            |haystack: &[u8]| secrets.iter().flatten().any(|secret| memmem::find(haystack, secret).is_some());
-        if found(&self.end) || found(piece) {
-            self.metrics.upstream_error("token_in_answer");
+        let over_the_border = !self.end.is_empty() && {
+            self.end.extend_from_slice(&piece[..piece.len().min(border)]);
+            search.finds_in(&self.end)
+        };
+        if over_the_border || search.finds_in(piece) {
+            self.carried.metrics.upstream_error("token_in_answer");
             tracing::error!("the API's answer repeats the token: it is not given out");
             return Err(Rejection::TokenInAnswer);
         }
-        if piece.len() >= longest {
+        if piece.len() >= border || self.end.is_empty() {
             self.end.clear();
-            self.end.extend_from_slice(&piece[piece.len() - (longest - 1)..]);
+            self.end.extend_from_slice(&piece[piece.len().saturating_sub(border)..]);
         } else {
-            let superfluous = self.end.len().saturating_sub(longest - 1);
+            let superfluous = self.end.len().saturating_sub(border);
             self.end.drain(..superfluous);
         }
         Ok(())
     }
-}
 
-impl Giveaway {
     /// A whole body with asterisks in the place of the token: the same length, and everything else as it came. For
     /// endpoints whose answers pass as they are.
     #[must_use]
     pub fn masked(&self, body: Bytes) -> Bytes {
-        let secrets = [Some(bare(&self.token)), self.escaped.as_ref().map(|escaped| &***escaped)];
-        let found: Vec<_> = secrets
-            .iter()
-            .flatten()
-            .flat_map(|secret| memmem::find_iter(&body, secret).map(|start| start..start + secret.len()))
-            .collect();
+        let found = self.carried.token.search.as_ref().map_or_else(Vec::new, |search| search.places_in(&body));
         if found.is_empty() {
             return body;
         }
-        self.metrics.upstream_error("token_in_answer");
+        self.carried.metrics.upstream_error("token_in_answer");
         tracing::error!("the API's answer repeats the token: it is masked");
         let mut masked = body.to_vec();
         for place in found {
@@ -128,22 +95,19 @@ impl Giveaway {
 
 /// What an answer carries along: the token of its request, and where a find is counted.
 #[derive(Clone)]
-struct Carried(Arc<Token>, Arc<Metrics>);
-
-fn bare(token: &Token) -> &[u8] {
-    token.authorization.as_bytes().get(SCHEME..).unwrap_or_default()
+struct Carried {
+    token: Arc<Token>,
+    metrics: Arc<Metrics>,
 }
 
-fn withhold(fields: &mut HeaderMap, secret: &[u8]) {
-    let finder = memmem::Finder::new(secret);
-    let given_away: Vec<_> = fields
-        .iter()
-        .filter(|(_, value)| finder.find(value.as_bytes()).is_some())
-        .map(|(name, _)| name.clone())
-        .collect();
-    for name in given_away {
+/// Takes the fields that have the token away, and says whether there were any.
+fn withhold(fields: &mut HeaderMap, search: &TokenSearch) -> bool {
+    let has_it = |(_, value): &(&HeaderName, &HeaderValue)| search.finds_in(value.as_bytes());
+    let given_away: Vec<_> = fields.iter().filter(has_it).map(|(name, _)| name.clone()).collect();
+    for name in &given_away {
         fields.remove(name);
     }
+    !given_away.is_empty()
 }
 
 #[cfg(test)]
@@ -206,7 +170,11 @@ mod tests {
         {
             fields.insert(name, value.parse().expect("a value"));
         }
-        withhold(&mut fields, b"abcdefgh");
+        let now = Clock::Manual(ManualClock::new()).now();
+        let token = Token::for_test("abcdefgh", now.monotonic);
+        let search = token.search.expect("it is long enough");
+        assert!(withhold(&mut fields, &search));
+        assert!(!withhold(&mut fields, &search));
         assert_eq!(fields.len(), 1);
         assert!(fields.contains_key("x-other"));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use super::ask::upstream_target;
 use super::entrance::Entrance;
 use super::headers;
 use super::index;
@@ -58,6 +59,7 @@ impl Proxy {
         Ok(Led::To(Arc::new(Route {
             origin: Arc::clone(origin),
             key: primary_key(&permit),
+            target: upstream_target(&permit),
             base: links_base(head, snapshot, target.prefix),
             bare: visit.bare,
             counted: Arc::clone(snapshot.tenant_metrics(&permit.tenant().name)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -59,6 +59,8 @@ pub struct Origin {
 pub struct Errand<'a> {
     /// The proof that it may be.
     pub permit: &'a Permit,
+    /// What it asks for; none where that is no URL.
+    pub target: Option<&'a Uri>,
     /// The method that goes upstream.
     pub method: &'a Method,
     /// The body, for methods that have one.
@@ -323,18 +325,20 @@ fn unanswered(failure: Failure) -> Rejection {
     }
 }
 
+/// How many fields the proxy adds to a request.
+const OWN_FIELDS: usize = 4;
+
 /// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
 /// the proxy's own.
 fn request(errand: &Errand<'_>, token: &Token) -> Result<Request<Full<Bytes>>, Rejection> {
-    let permit = errand.permit;
-    let target = format!("{}{}", permit.credential().api_origin, permit.path_and_query());
-    let body = Full::new(errand.body.clone());
-    let mut request =
-        Request::builder().method(errand.method.clone()).uri(target).body(body).map_err(|_| {
-            Rejection::InvalidTarget("the query has a character that must not stand in a URL")
-        })?;
+    let target = errand.target.cloned();
+    let mut request = Request::new(Full::new(errand.body.clone()));
+    *request.method_mut() = errand.method.clone();
+    *request.uri_mut() = target
+        .ok_or(Rejection::InvalidTarget("the query has a character that must not stand in a URL"))?;
     let own = request.headers_mut();
-    own.extend(errand.fields.clone());
+    own.clone_from(errand.fields);
+    own.reserve(OWN_FIELDS);
     // A part of a compressed body could not be decoded.
     let coding = if own.contains_key(RANGE) { "identity" } else { "gzip" };
     own.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
-use http::Method;
+use http::{Method, Uri};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -47,6 +47,8 @@ pub struct Route {
     pub origin: Arc<Origin>,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
+    /// What it asks upstream for; none where that is no URL.
+    pub target: Option<Uri>,
     /// What links begin with.
     pub base: Base,
     /// Whether its path names no tenant.

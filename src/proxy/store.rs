@@ -168,6 +168,7 @@ impl Fetch<'_> {
         let Ask { permit, snapshot, origin, .. } = self.ask;
         let errand = Errand {
             permit,
+            target: self.ask.target.as_ref(),
             method: self.ask.upstream_method(),
             body: &self.ask.body,
             fields,

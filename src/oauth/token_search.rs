@@ -1,0 +1,79 @@
+//! Finds a token in what an API answers, as it is and as JSON may write it (`\/` for `/`).
+//!
+//! What is prepared for the search is made once for each token, and not for each answer. It is a search for fixed
+//! strings (memmem), gigabytes in a second.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+/// A token that can be searched for.
+pub struct TokenSearch {
+    plain: Finder<'static>,
+    /// As JSON may write it, where that differs.
+    escaped: Option<Finder<'static>>,
+}
+
+/// A shorter token would be found in texts that have nothing to do with it.
+const SHORTEST: usize = 8;
+
+/// What goes before the token in its field.
+const SCHEME: usize = "Bearer ".len();
+
+impl TokenSearch {
+    /// A search for the token in this `Authorization` field; none where it is too short to be told from other text.
+    pub(super) fn new(authorization: &[u8]) -> Option<Self> {
+        let token = authorization.get(SCHEME..).filter(|token| token.len() >= SHORTEST)?;
+        let escaped = token.contains(&b'/').then(|| {
+            let pieces: Vec<_> = token.split(|byte| *byte == b'/').collect();
+            Finder::new(&pieces.join(&b"\\/"[..])).into_owned()
+        });
+        Some(Self { plain: Finder::new(token).into_owned(), escaped })
+    }
+
+    /// Whether the token is in this text.
+    #[must_use]
+    pub fn finds_in(&self, text: &[u8]) -> bool {
+        self.both().any(|finder| finder.find(text).is_some())
+    }
+
+    /// Where in this text it is.
+    #[must_use]
+    pub fn places_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let places = |finder: &Finder<'static>| -> Vec<_> {
+            finder.find_iter(text).map(|start| start..start + finder.needle().len()).collect()
+        };
+        self.both().flat_map(places).collect()
+    }
+
+    /// The most bytes that it takes.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.both().map(|finder| finder.needle().len()).max().unwrap_or_default()
+    }
+
+    fn both(&self) -> impl Iterator<Item = &Finder<'static>> {
+        std::iter::once(&self.plain).chain(&self.escaped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_as_it_is_and_as_json_may_write_it() {
+        let search = TokenSearch::new(b"Bearer abc/defg").expect("it is long enough");
+        assert_eq!(search.longest(), r"abc\/defg".len());
+        assert_eq!(search.places_in(br"x abc/defg abc\/defg"), [2..10, 11..20]);
+        assert!(search.finds_in(br#"{"a":"abc\/defg"}"#));
+        assert!(!search.finds_in(b"abc/def"));
+    }
+
+    #[test]
+    fn a_short_token_is_not_searched_for() {
+        assert!(TokenSearch::new(b"Bearer abcdefg").is_none());
+        assert!(TokenSearch::new(b"Bearer abcdefgh").is_some());
+        assert!(TokenSearch::new(b"").is_none());
+    }
+}
