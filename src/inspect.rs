@@ -9,6 +9,10 @@
 //!
 //! Deliberately absent: what a record means, and data that hides inside a string.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::domain::entitlement::Wall;
 use crate::domain::id::AccountId;
 use crate::json::{Event, NotJson, Reader, Text};
@@ -82,6 +86,14 @@ pub fn inspect(body: &[u8], origin: &Origin, wall: Option<&Wall>) -> Result<Insp
         Some(breach) => Err(Unfit::Breach(breach)),
         None => Ok(Inspection { links: inspector.links, counts: inspector.counts }),
     }
+}
+
+/// Whether a body may have links in it, without being read: false only where it can have none. A name or a URL that is
+/// written with escapes has a backslash.
+#[must_use]
+pub fn may_have_links(body: &[u8]) -> bool {
+    static HREF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"href\""));
+    HREF.find(body).is_some() || memchr::memchr(b'\\', body).is_some()
 }
 
 /// Follows a body's structure, event by event.

@@ -111,3 +111,21 @@ fn the_counts_at_the_top_are_read(#[case] body: &str, #[case] total: Count, #[ca
     let read = inspect(body.as_bytes(), &origin, None).expect("JSON");
     assert_eq!(read.counts, Counts { total, total_pages });
 }
+
+#[rstest]
+#[case::as_usual(r#"{"_links":{"next":{"href":"https://api.example.com/a"}}}"#)]
+#[case::an_escaped_name(r#"{"hr\u0065f":"https://api.example.com/a"}"#)]
+#[case::in_capitals(r#"{"href":"HTTPS://API.EXAMPLE.COM/a"}"#)]
+fn a_body_with_links_is_never_taken_for_one_without(#[case] body: &str) {
+    assert_eq!(outcome(body, false), Ok(1));
+    assert!(may_have_links(body.as_bytes()));
+}
+
+#[test]
+fn a_body_without_links_is_known_without_being_read() {
+    for body in
+        [r#"{"total":1,"_embedded":{"invoices":[{"url":"https://api.example.com/a"}]}}"#, "[]", "", "no JSON"]
+    {
+        assert!(!may_have_links(body.as_bytes()), "{body}");
+    }
+}

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use foldhash::quality::RandomState;
 use tokio::sync::watch;
 
 /// The flights under way, by key.
@@ -20,7 +21,7 @@ pub struct SingleFlight<K, V> {
     flights: Arc<Flights<K, V>>,
 }
 
-type Flights<K, V> = Mutex<HashMap<K, Weak<watch::Sender<Option<V>>>>>;
+type Flights<K, V> = Mutex<HashMap<K, Weak<watch::Sender<Option<V>>>, RandomState>>;
 
 /// Who one is after joining.
 pub enum Joined<K: Hash + Eq, V> {

@@ -9,6 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::quality::RandomState;
+
 use crate::domain::credential::CredentialKey;
 
 /// The changes so far.
@@ -21,7 +23,7 @@ pub(super) struct Changes {
 #[derive(Default)]
 struct State {
     /// The latest change of each URL that is remembered.
-    latest: HashMap<Url, u64>,
+    latest: HashMap<Url, u64, RandomState>,
     /// All that are remembered, the oldest first.
     in_order: VecDeque<(u64, Url)>,
     /// The latest that is not remembered any more.

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use foldhash::quality::RandomState;
+
 use super::PlaceLabel;
 use super::judge::Bypass;
 use crate::rfc9111::key::PrimaryKey;
@@ -35,7 +37,7 @@ impl NotKept {
 }
 
 /// Those of late.
-pub(super) struct NotKeptLately(moka::sync::Cache<PrimaryKey, Arc<NotKept>>);
+pub(super) struct NotKeptLately(moka::sync::Cache<PrimaryKey, Arc<NotKept>, RandomState>);
 
 /// So many are remembered. An entry takes a few kilobytes at most, since a request target does.
 const REMEMBERED: u64 = 1000;
@@ -44,7 +46,8 @@ impl Default for NotKeptLately {
     fn default() -> Self {
         // The latest are of interest, not those that come most often.
         let policy = moka::policy::EvictionPolicy::lru();
-        Self(moka::sync::Cache::builder().max_capacity(REMEMBERED).eviction_policy(policy).build())
+        let lately = moka::sync::Cache::builder().max_capacity(REMEMBERED).eviction_policy(policy);
+        Self(lately.build_with_hasher(RandomState::default()))
     }
 }
 

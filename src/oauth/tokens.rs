@@ -422,7 +422,14 @@ impl Token {
     pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
         let authorization: HeaderValue = format!("Bearer {secret}").parse().expect("a field's value");
         let search = TokenSearch::new(authorization.as_bytes());
-        Self { authorization, number: 1, usable_until, search, refresh_at: usable_until, scopes: BTreeSet::new() }
+        Self {
+            authorization,
+            number: 1,
+            usable_until,
+            search,
+            refresh_at: usable_until,
+            scopes: BTreeSet::new(),
+        }
     }
 }
 

@@ -79,7 +79,8 @@ impl Giveaway {
     /// endpoints whose answers pass as they are.
     #[must_use]
     pub fn masked(&self, body: Bytes) -> Bytes {
-        let found = self.carried.token.search.as_ref().map_or_else(Vec::new, |search| search.places_in(&body));
+        let found =
+            self.carried.token.search.as_ref().map_or_else(Vec::new, |search| search.places_in(&body));
         if found.is_empty() {
             return body;
         }

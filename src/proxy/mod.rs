@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use http::header::{AUTHORIZATION, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -101,7 +102,7 @@ pub struct Proxy {
     /// What an auditor wants to know.
     pub audit: AuditLog,
     flights: SingleFlight<FlightKey, Outcome>,
-    uncollapsed: moka::sync::Cache<FlightKey, ()>,
+    uncollapsed: moka::sync::Cache<FlightKey, (), RandomState>,
     discovery: Discovery,
     in_flight: AtomicUsize,
 }
@@ -152,7 +153,7 @@ impl Proxy {
             uncollapsed: moka::sync::Cache::builder()
                 .max_capacity(10_000)
                 .time_to_live(UNCOLLAPSED_FOR)
-                .build(),
+                .build_with_hasher(RandomState::default()),
             discovery: Discovery::default(),
             in_flight: AtomicUsize::new(0),
         })

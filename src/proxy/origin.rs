@@ -334,8 +334,8 @@ fn request(errand: &Errand<'_>, token: &Token) -> Result<Request<Full<Bytes>>, R
     let target = errand.target.cloned();
     let mut request = Request::new(Full::new(errand.body.clone()));
     *request.method_mut() = errand.method.clone();
-    *request.uri_mut() = target
-        .ok_or(Rejection::InvalidTarget("the query has a character that must not stand in a URL"))?;
+    *request.uri_mut() =
+        target.ok_or(Rejection::InvalidTarget("the query has a character that must not stand in a URL"))?;
     let own = request.headers_mut();
     own.clone_from(errand.fields);
     own.reserve(OWN_FIELDS);

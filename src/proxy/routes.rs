@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
-use http::{Method, Uri};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Uri};
 
 use super::entrance::Entrance;
 use super::headers::X_TENANT;

@@ -27,7 +27,7 @@ use crate::cache::judge::{Bypass, judge};
 use crate::cache::{Entry, Moment};
 use crate::clock::Now;
 use crate::domain::endpoint::Content;
-use crate::inspect::{Breach, Inspection, Unfit, inspect};
+use crate::inspect::{Breach, Inspection, Unfit, inspect, may_have_links};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::TokenError;
@@ -287,7 +287,10 @@ impl Fetch<'_> {
         let must_be_json = self.must_be_json(head.status);
         let wall = self.ask.permit.wall();
         let is_looked_at = must_be_json || says_json(&head.fields) || wall.is_some();
-        if !is_looked_at {
+        // Under a plain rule nothing else is read in it than where its links are.
+        let has_nothing_to_find =
+            self.ask.is_plain() && !must_be_json && wall.is_none() && !may_have_links(body);
+        if !is_looked_at || has_nothing_to_find {
             return Ok(Inspection::default());
         }
         match inspect(body, &self.ask.origin.links, wall) {

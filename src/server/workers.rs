@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -58,6 +59,10 @@ impl Workers {
     }
 }
 
+/// Something is always due this soon. Of a time limit that is nearer than any other tokio tells its own driver by a write
+/// to an event file; and without this, the limit of each request that waits for something would be the nearest.
+const NEAR: Duration = Duration::from_secs(1);
+
 fn run(tell: &Sender<io::Result<Handle>>, ended: &CancellationToken) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -67,7 +72,11 @@ fn run(tell: &Sender<io::Result<Handle>>, ended: &CancellationToken) {
         }
     };
     let _ = tell.send(Ok(runtime.handle().clone()));
-    runtime.block_on(ended.cancelled());
+    runtime.block_on(ended.run_until_cancelled(async {
+        loop {
+            tokio::time::sleep(NEAR).await;
+        }
+    }));
     runtime.shutdown_background();
 }
 
