@@ -27,6 +27,9 @@ impl Reader {
         while let Some(byte) = piece.get(at) {
             let rest = &piece[at + 1..];
             let passed = match byte {
+                b'"' if matches!(next, Next::Key | Next::FirstKey) => {
+                    self.members(&mut next, at, piece, tell)
+                }
                 b'"' => self.text(&mut next, at, rest, tell),
                 b',' => comma(&mut next, self.open.last()),
                 b':' if next == Next::Colon => {
@@ -52,6 +55,48 @@ impl Reader {
         at
     }
 
+    /// Members of an object, one after the other, as long as their values are strings and numbers: most of any body. The
+    /// first name's quote is at `from`.
+    fn members(
+        &self,
+        next: &mut Next,
+        from: usize,
+        piece: &[u8],
+        tell: &mut impl FnMut(Event<'_>),
+    ) -> Option<usize> {
+        let mut at = from;
+        while let Some(length) = plain_length(&piece[at + 1..]) {
+            tell(Event::Key(self.plain_text(piece, at + 1, length)));
+            at += length + 2;
+            *next = Next::Colon;
+            let [b':', first, ..] = &piece[at..] else { break };
+            at += 1;
+            *next = Next::Value;
+            match first {
+                b'"' => {
+                    let Some(length) = plain_length(&piece[at + 1..]) else { break };
+                    tell(Event::String(self.plain_text(piece, at + 1, length)));
+                    at += length + 2;
+                    *next = Next::AfterValue;
+                    let [b',', ..] = &piece[at..] else { break };
+                    at += 1;
+                    *next = Next::Key;
+                }
+                b'0'..=b'9' => {
+                    let Some(length) = self.number(next, &piece[at..], tell) else { break };
+                    at += length;
+                    if *next != Next::Key {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+            let [b'"', ..] = &piece[at..] else { break };
+        }
+        (at > from).then_some(at - from)
+    }
+
+    /// A string that is a value.
     fn text(
         &self,
         next: &mut Next,
@@ -59,24 +104,18 @@ impl Reader {
         rest: &[u8],
         tell: &mut impl FnMut(Event<'_>),
     ) -> Option<usize> {
-        let is_key = matches!(next, Next::Key | Next::FirstKey);
-        if !is_key && !next.may_be_value() {
+        if !next.may_be_value() {
             return None;
         }
         let length = plain_length(rest)?;
         let start = self.offset + quote as u64 + 1;
-        let text = Text { decoded: &rest[..length], complete: true, start, raw_lengths: &[] };
-        if !is_key {
-            tell(Event::String(text));
-            return Some(length + 2 + self.value_ended(next, rest.get(length + 1)));
-        }
-        tell(Event::Key(text));
-        if rest.get(length + 1) == Some(&b':') {
-            *next = Next::Value;
-            return Some(length + 3);
-        }
-        *next = Next::Colon;
-        Some(length + 2)
+        tell(Event::String(Text { decoded: &rest[..length], complete: true, start, raw_lengths: &[] }));
+        Some(length + 2 + self.value_ended(next, rest.get(length + 1)))
+    }
+
+    fn plain_text<'a>(&self, piece: &'a [u8], start: usize, length: usize) -> Text<'a> {
+        let decoded = &piece[start..start + length];
+        Text { decoded, complete: true, start: self.offset + start as u64, raw_lengths: &[] }
     }
 
     /// What comes after a value, and how many bytes of that are passed with it: a comma that follows at once.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, InvalidHeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 
 use crate::cache::lookup::Forward;
@@ -108,14 +109,12 @@ fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
 
 /// Adds this proxy to `Via`.
 pub fn add_via(fields: &mut HeaderMap, version: http::Version) {
-    let version = match version {
-        http::Version::HTTP_10 => "1.0",
-        http::Version::HTTP_2 => "2",
-        _ => "1.1",
+    let via = match version {
+        http::Version::HTTP_10 => "1.0 billing-insights-proxy",
+        http::Version::HTTP_2 => "2 billing-insights-proxy",
+        _ => OWN_VIA,
     };
-    if let Ok(via) = HeaderValue::try_from(format!("{version} {NAME}")) {
-        fields.append(http::header::VIA, via);
-    }
+    fields.append(http::header::VIA, HeaderValue::from_static(via));
 }
 
 /// The members of `Cache-Status` (RFC 9211, section 2).
@@ -190,14 +189,23 @@ pub struct RateState {
 impl RateState {
     /// Adds `RateLimit` and `RateLimit-Policy`.
     pub fn add_to(self, fields: &mut HeaderMap) {
-        let window = self.window.as_secs().max(1);
-        let policy = format!("\"upstream\";q={};w={window}", self.burst);
-        let state = format!("\"upstream\";r={}", self.remaining);
-        if let (Ok(policy), Ok(state)) = (HeaderValue::try_from(policy), HeaderValue::try_from(state)) {
+        let policy = [("\"upstream\";q=", self.burst.get().into()), (";w=", self.window.as_secs().max(1))];
+        let state = [("\"upstream\";r=", self.remaining.into())];
+        if let (Ok(policy), Ok(state)) = (numbers(&policy), numbers(&state)) {
             fields.insert(RATE_LIMIT_POLICY, policy);
             fields.insert(RATE_LIMIT, state);
         }
     }
+}
+
+/// A value of numbers, each with what goes before it. Not formatted: it is in each answer that went upstream.
+fn numbers(parts: &[(&str, u64)]) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = Vec::with_capacity(32);
+    for (before, number) in parts {
+        value.extend_from_slice(before.as_bytes());
+        value.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+    }
+    HeaderValue::try_from(value)
 }
 
 /// Whole seconds for `Retry-After`, never less than one.
