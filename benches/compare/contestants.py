@@ -253,6 +253,8 @@ frontend clients
 backend kept
   http-request cache-use answers
   http-response cache-store answers
+  # wrk takes the length in a 304 for that of a body that is still to come.
+  http-after-response del-header content-length if {{ status 304 }}
   server origin {self.origin}
 backend passing
   server origin {self.origin}
