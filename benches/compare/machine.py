@@ -75,14 +75,14 @@ def environment():
 
 def build():
     """Builds the proxy and the programs beside it, and says where they are."""
-    subprocess.run(["cargo", "build", "--release", "--locked", "--bins", "--example", "compare-server",
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--bins", "--example", "compare-server",
                     "--example", "compare-origin", "--example", "compare-load"], cwd=PROJECT, check=True)
-    release = TARGET / "release"
+    built = TARGET / "dist"
     return {
-        "proxy": str(release / "billing-insights-proxy"),
-        "server": str(release / "examples" / "compare-server"),
-        "origin": str(release / "examples" / "compare-origin"),
-        "load": str(release / "examples" / "compare-load"),
+        "proxy": str(built / "billing-insights-proxy"),
+        "server": str(built / "examples" / "compare-server"),
+        "origin": str(built / "examples" / "compare-origin"),
+        "load": str(built / "examples" / "compare-load"),
     }
 
 
