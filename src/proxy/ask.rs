@@ -38,6 +38,8 @@ pub struct Ask {
     pub said: RequestSaid,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
+    /// Whether its answer may be passed on while it still comes.
+    pub may_be_early: bool,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
 }
@@ -79,6 +81,7 @@ impl Ask {
                 directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
                 for_origin: false,
             },
+            may_be_early: false,
             client: None,
             permit,
         }
