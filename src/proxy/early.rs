@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::sync::oneshot;
@@ -79,9 +79,7 @@ pub fn may_be_early(head: &Parts, permit: &Permit) -> bool {
         && head.version >= Version::HTTP_11
         && permit.wall().is_none()
         && permit.endpoint().content == Content::Opaque
-        && ![RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
-            .iter()
-            .any(|name| head.headers.contains_key(name))
+        && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| head.headers.contains_key(name))
 }
 
 /// Whether an answer of this status is passed on while it comes.

@@ -296,6 +296,8 @@ async fn what_is_too_large_to_be_kept_passes_whole_all_the_same(#[case] further:
     assert!(body.trim_start_matches('x').trim_start_matches('y').is_empty());
     assert_eq!(slow.entries().await, 0);
     assert_eq!(slow.peer.calls(), 1);
+    let counted = slow.proxy.metric("cache_not_stored_total", &[("reason", "too_large")]).await;
+    assert!((counted - 1.0).abs() < 0.1, "{counted}");
     assert_eq!(slow.proxy.get(ASKED).await.text(), "well");
 }
 
@@ -333,13 +335,17 @@ async fn what_is_too_large_goes_to_one_who_waits_where_the_first_has_left() {
 #[case::if_range("1.1", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n", ASKED)]
 #[case::to_http_1_0("1.0", "", ASKED)]
 #[case::one_of_the_five("1.1", "", "/organizations/acme/express/invoices")]
+#[case::whose_records_are_checked("1.1", "", "/instances/josephpinetrees/test/a")]
 #[tokio::test]
 async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     #[case] version: &str,
     #[case] fields: &str,
     #[case] path: &str,
 ) {
-    let plain = PLAIN.replace("    test: {}\n", "    test: {}\n    invoices: {}\n");
+    let plain = PLAIN.replace("    test: {}\n", "    test: {}\n    invoices: {}\n").replace(
+        "forward_request_fields: all }",
+        "forward_request_fields: all, account_parameter: a, account_field: account_id }",
+    );
     let slow = Slow::start(
         &plain,
         vec![Act::Send([&head(CHUNKED), &b"6\r\nfirst \r\n"[..]].concat())],
