@@ -302,6 +302,25 @@ async fn what_is_too_large_to_be_kept_passes_whole_all_the_same(#[case] further:
 }
 
 #[tokio::test]
+async fn a_token_beyond_what_is_kept_breaks_the_answer_off() {
+    let peer = RawPeer::start().await;
+    peer.issues(TOKEN);
+    let small = PLAIN.replace("max_entry_bytes: 1MiB", SMALL_ENTRIES);
+    let (half, other_half) = TOKEN.split_at(9);
+    let begun = vec![Act::Send(head(CHUNKED)), chunk("first ")];
+    let large = [vec![b'x'; 300 << 10], half.as_bytes().to_vec()].concat();
+    let rest = vec![chunk(large), chunk(other_half), chunk(vec![b'x'; 300 << 10]), end()];
+    let slow = Slow::with(peer, &small, begun, rest).await;
+    let mut caller = Caller::asks(&slow.proxy, ASKED).await;
+    caller.hears("first ").await;
+    slow.go.notify_one();
+    let heard = caller.hears_the_end().await;
+    assert!(!heard.ends_with("0\r\n\r\n"), "the end is not a clean one");
+    let letters: String = heard.lines().filter(|line| line.len() > 6).collect();
+    assert!(!letters.contains(TOKEN) && !letters.contains(other_half), "the token was given out");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_what_is_too_large_fetches_for_himself() {
     let small = PLAIN.replace("max_entry_bytes: 1MiB", SMALL_ENTRIES);
     let begun = vec![Act::Send(head(CHUNKED)), chunk("first ")];
