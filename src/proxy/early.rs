@@ -95,6 +95,13 @@ enum AtOnce {
     Part(Bytes),
 }
 
+impl AtOnce {
+    /// A copy of the right size, since the entry that keeps it is weighed by its length.
+    fn whole(read: &[u8]) -> Self {
+        Self::Whole(Bytes::copy_from_slice(read))
+    }
+}
+
 impl Fetch<'_> {
     /// Takes an answer in, and gives it to the one who asked for it meanwhile where it has to be waited for.
     pub(super) async fn pass_on(
@@ -132,16 +139,16 @@ impl Fetch<'_> {
             growing.append(&masked(&mut masking, piece));
         }
         if let Some(masking) = masking {
-            let (giveaway, held) = masking.so_far();
-            growing.append(&held);
-            receiving.search(giveaway, &held)?;
+            let (giveaway, begun) = masking.so_far();
+            growing.append(&begun);
+            receiving.search(giveaway, &begun)?;
         }
         match growing.hand_over((receiving, pass)) {
             Ok(()) => {
                 self.note_not_kept(Bypass::TooLarge);
                 Ok((self.landed(&head, None, Err(Bypass::TooLarge), false), None))
             }
-            Err((first, beyond)) => self.stream(head, first, beyond.0, beyond.1),
+            Err((first, beyond)) => self.stream(&head, first, beyond.0, beyond.1),
         }
     }
 
@@ -167,12 +174,12 @@ fn masked(masking: &mut Option<Masking>, piece: Bytes) -> Bytes {
 async fn at_once(receiving: &mut Receiving, enough: usize) -> Result<AtOnce, Rejection> {
     let mut read = BytesMut::new();
     while read.len() <= enough {
+        if receiving.is_at_end() {
+            return Ok(AtOnce::whole(&read));
+        }
         match receiving.next_at_once().await {
             Some(Ok(Some(piece))) => read.extend_from_slice(&piece),
-            Some(Ok(None)) => {
-                // A copy of the right size, since the entry that keeps it is weighed by its length.
-                return Ok(AtOnce::Whole(Bytes::copy_from_slice(&read)));
-            }
+            Some(Ok(None)) => return Ok(AtOnce::whole(&read)),
             Some(Err(rejection)) => return Err(rejection),
             None => break,
         }

@@ -97,6 +97,15 @@ impl Receiving {
         matches!(self.source, Source::Gzip(..))
     }
 
+    /// Whether nothing more comes, as far as that is known without looking.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        match &self.source {
+            Source::Identity(body) => body.is_end_stream(),
+            Source::Gzip(..) => false,
+        }
+    }
+
     /// Searches what was read, and what comes after it, for a token.
     ///
     /// # Errors

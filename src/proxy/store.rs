@@ -277,7 +277,7 @@ impl Fetch<'_> {
                 if let Some(mask) = mask {
                     receiving.search(mask, &first)?;
                 }
-                return self.stream(head, first, receiving, pass);
+                return self.stream(&head, first, receiving, pass);
             }
             // What is refused is refused, though the words for it are cut off.
             Err(rejection) if refused && !plain && rejection != Rejection::TokenInAnswer => {
@@ -338,7 +338,7 @@ impl Fetch<'_> {
     /// Leaves an answer that is too large to be kept to one of those who wait for it.
     pub(super) fn stream(
         &self,
-        head: Head,
+        head: &Head,
         first: Bytes,
         rest: Receiving,
         pass: Pass,
@@ -348,9 +348,9 @@ impl Fetch<'_> {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
         self.note_not_kept(Bypass::TooLarge);
-        let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
+        let landed = self.landed(head, None, Err(Bypass::TooLarge), false);
         let decoded = rest.is_decoded();
-        let streaming = self.streaming(&head, first, Rest::Upstream(Box::new((rest, pass))), decoded);
+        let streaming = self.streaming(head, first, Rest::Upstream(Box::new((rest, pass))), decoded);
         Ok((landed, Some(streaming)))
     }
 

@@ -355,17 +355,20 @@ async fn what_is_too_large_goes_to_one_who_waits_where_the_first_has_left() {
 #[case::if_range("1.1", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n", ASKED)]
 #[case::to_http_1_0("1.0", "", ASKED)]
 #[case::one_of_the_five("1.1", "", "/organizations/acme/express/invoices")]
-#[case::whose_records_are_checked("1.1", "", "/instances/josephpinetrees/test/a")]
+#[case::whose_rule_has_keys("1.1", "", "/organizations/acme/kept/a")]
+#[case::whose_records_are_checked("1.1", "", "/instances/josephpinetrees/walled/a")]
 #[tokio::test]
 async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     #[case] version: &str,
     #[case] fields: &str,
     #[case] path: &str,
 ) {
-    let plain = PLAIN.replace("    test: {}\n", "    test: {}\n    invoices: {}\n").replace(
-        "forward_request_fields: all }",
-        "forward_request_fields: all, account_parameter: a, account_field: account_id }",
-    );
+    let further = "    kept: { path: /kept/* }\n    \
+                   walled: { path: /walled/*, account_parameter: a, account_field: account_id }\n";
+    let rules = "    invoices: {}\n    walled: {}\n    kept: { ttl: 60s }\n";
+    let plain = PLAIN
+        .replace("  endpoints:\n    test: {}\n", &format!("  endpoints:\n    test: {{}}\n{rules}"))
+        .replace("  endpoints:\n    test: { ", &format!("  endpoints:\n{further}    test: {{ "));
     let slow = Slow::start(
         &plain,
         vec![Act::Send([&head(CHUNKED), &b"6\r\nfirst \r\n"[..]].concat())],
@@ -380,6 +383,22 @@ async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     slow.go.notify_one();
     let heard = caller.hears_the_end().await;
     assert!(heard.contains(" 502 ") && heard.contains("upstream_protocol_error"), "{heard}");
+}
+
+#[rstest]
+#[case("302 Found")]
+#[case("404 Not Found")]
+#[case("500 Internal Server Error")]
+#[tokio::test]
+async fn what_is_no_success_is_read_whole(#[case] status: &str) {
+    let begun = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 9\r\n\r\nfirst ");
+    let slow = Slow::start(PLAIN, vec![send(&begun)], vec![]).await;
+    let arrived = async || slow.proxy.metric("upstream_requests_total", &[("status", &status[..3])]).await;
+    let (reply, ()) = tokio::join!(slow.proxy.get(ASKED), async {
+        eventually("the head has come", async || (arrived().await > 0.9).then_some(())).await;
+        slow.go.notify_one();
+    });
+    reply.assert_problem(502, "upstream_protocol_error");
 }
 
 #[tokio::test]
