@@ -335,7 +335,8 @@ async fn whoever_waits_for_what_is_too_large_fetches_for_himself() {
 
 #[tokio::test]
 async fn what_is_too_large_goes_to_one_who_waits_where_the_first_has_left() {
-    let small = PLAIN.replace("max_entry_bytes: 1MiB", SMALL_ENTRIES);
+    // So small that the next piece is too much already: nothing else tells that he has left.
+    let small = PLAIN.replace("max_entry_bytes: 1MiB", "max_entry_bytes: 1KiB");
     let small = format!("{small}server:\n  max_connections: 1\n");
     let begun = vec![Act::Send(head(CHUNKED)), chunk("first ")];
     let slow = Slow::start(&small, begun, vec![chunk(vec![b'x'; 300 << 10]), end()]).await;
