@@ -126,18 +126,22 @@ impl Fetch<'_> {
         let (growing, reader) = Growing::new(BytesMut::from(masked(&mut masking, first)));
         // Whoever asked may have left: it is kept all the same.
         let _ = outlet.send(self.early(&head, &receiving, Rest::Held(reader)));
+        // What ends it is shown once it is kept: before, the client could know that it is over, and ask again.
+        let mut last = Bytes::new();
         while received <= most {
             let Some(piece) = receiving.next().await? else {
-                growing.append(&masking.map(Masking::end).unwrap_or_default());
-                // Kept before the client can know that it is over, and ask again.
-                let body = growing.copied();
+                let body = growing.with([&last, &masking.map(Masking::end).unwrap_or_default()]);
                 let landed = self.whole(head, body.clone(), receiving.is_decoded(), pass)?;
                 growing.end(body);
                 return Ok(landed);
             };
             received += piece.len() as u64;
-            growing.append(&masked(&mut masking, piece));
+            last = masked(&mut masking, piece);
+            if !receiving.is_at_end() {
+                growing.append(&std::mem::take(&mut last));
+            }
         }
+        growing.append(&last);
         if let Some(masking) = masking {
             let (giveaway, begun) = masking.so_far();
             growing.append(&begun);

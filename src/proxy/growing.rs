@@ -89,16 +89,11 @@ impl Growing {
         });
     }
 
-    /// How much of it is there.
+    /// What is there and what follows it, in memory of its own that is as large as that. It is not shown to the reader.
     #[must_use]
-    pub fn length(&self) -> usize {
-        self.body.borrow().bytes().len()
-    }
-
-    /// What is there, in memory of its own that is as large as that.
-    #[must_use]
-    pub fn copied(&self) -> Bytes {
-        Bytes::copy_from_slice(self.body.borrow().bytes())
+    pub fn with(&self, rest: [&[u8]; 2]) -> Bytes {
+        let so_far = self.body.borrow();
+        [so_far.bytes(), rest[0], rest[1]].concat().into()
     }
 
     /// Ends it. From now on the reader shares the memory of `whole`, which has the same bytes.
@@ -171,15 +166,12 @@ mod tests {
         }
         assert_eq!(piece(reader.next().await).as_deref(), Some(b"cde".as_slice()));
         growing.append(b"f");
-        let whole = growing.copied();
-        assert_eq!((&*whole, growing.length()), (b"abcdef".as_slice(), 6));
+        let whole = growing.with([b"g", b"h"]);
+        assert_eq!(&*whole, b"abcdefgh");
         growing.end(whole.clone());
         let last = piece(reader.next().await).expect("the rest");
-        assert_eq!(
-            (last.as_ptr(), &*last),
-            (whole[5..].as_ptr(), b"f".as_slice()),
-            "it is shared, not copied"
-        );
+        assert_eq!(&*last, b"fgh");
+        assert_eq!(last.as_ptr(), whole[5..].as_ptr(), "it is shared, not copied");
         assert!(matches!(reader.next().await, Ok(Next::End)));
     }
 
@@ -211,6 +203,6 @@ mod tests {
         }
         drop(reader);
         growing.append(b"a");
-        assert_eq!(growing.length(), 2 * AT_ONCE + 2);
+        assert_eq!(growing.with([b"", b""]).len(), 2 * AT_ONCE + 2);
     }
 }
