@@ -25,7 +25,8 @@
 //!   words and metric label.
 //! - **Time is an argument.** Only [`clock`] asks the system for it.
 //! - **An answer is read whole and checked before a word of it is given out**, but for one too large for
-//!   memory, whose stream breaks off before its end where something is wrong with it.
+//!   memory, and under a plain rule for one that takes its time ([`proxy::early`]): those streams break off before
+//!   their end where something is wrong with them.
 //! - **Secrets** live in types that can't be printed, and only [`oauth::grant`] looks inside.
 //!
 //! # The floors

@@ -91,6 +91,13 @@ pub struct Ingredients {
 /// Talkdesk's own name for a request, for a ticket.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Talkdesk's own name for the request that it answered so.
+#[must_use]
+pub fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
+    let value = fields.get(UPSTREAM_REQUEST_ID)?.to_str().ok()?;
+    Some(crate::oauth::grant::printable(value).into())
+}
+
 /// The fields that links stand in.
 pub const LINK_FIELDS: [HeaderName; 3] = [LINK, LOCATION, CONTENT_LOCATION];
 
@@ -121,7 +128,6 @@ impl Entry {
         };
         let own = [(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
         let added = if verdict.ours { &own[..] } else { &[] };
-        let upstream_request_id = fields.get(UPSTREAM_REQUEST_ID);
         Self {
             status,
             etag,
@@ -136,9 +142,7 @@ impl Entry {
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
             initial_age: initial_age(&fields, received.wall, delay),
-            upstream_request_id: upstream_request_id
-                .and_then(|value| value.to_str().ok())
-                .map(|value| crate::oauth::grant::printable(value).into()),
+            upstream_request_id: upstream_request_id(&fields),
             set: None,
             hits: Arc::default(),
         }

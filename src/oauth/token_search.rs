@@ -46,6 +46,20 @@ impl TokenSearch {
         self.both().flat_map(places).collect()
     }
 
+    /// Where the token begins that this text ends in the midst of; none where it does not.
+    #[must_use]
+    pub fn may_begin_at(&self, text: &[u8]) -> Option<usize> {
+        let begins = |finder: &Finder<'static>| {
+            let token = finder.needle();
+            let from = text.len().saturating_sub(token.len() - 1);
+            let first = *token.first()?;
+            memchr::memchr_iter(first, &text[from..])
+                .map(|place| from + place)
+                .find(|place| token.starts_with(&text[*place..]))
+        };
+        self.both().filter_map(begins).min()
+    }
+
     /// The most bytes that it takes.
     #[must_use]
     pub fn longest(&self) -> usize {
@@ -68,6 +82,8 @@ mod tests {
         assert_eq!(search.places_in(br"x abc/defg abc\/defg"), [2..10, 11..20]);
         assert!(search.finds_in(br#"{"a":"abc\/defg"}"#));
         assert!(!search.finds_in(b"abc/def"));
+        assert_eq!(search.may_begin_at(br"xxabc\/d"), Some(2));
+        assert_eq!(search.may_begin_at(b"xxabcx"), None);
     }
 
     #[test]

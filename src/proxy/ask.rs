@@ -40,6 +40,8 @@ pub struct Ask {
     pub key: PrimaryKey,
     /// What it asks upstream for; none where that is no URL.
     pub target: Option<Uri>,
+    /// Whether its answer may be passed on while it still comes.
+    pub may_be_early: bool,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
 }
@@ -88,6 +90,7 @@ impl Ask {
                 directives: RequestDirectives { no_cache: true, ..RequestDirectives::default() },
                 for_origin: false,
             },
+            may_be_early: false,
             client: None,
             permit,
         }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderMap;
 
+use super::growing::{Beyond, Next, Reader};
 use super::headers::{CacheStatus, RateState};
-use super::receive::Receiving;
 use super::rejection::Rejection;
+use crate::body::CutOff;
 use crate::cache::Entry;
 use crate::cache::judge::Bypass;
 use crate::clock::Now;
-use crate::limit::gate::Pass;
 use crate::metrics::CacheResult;
 use crate::oauth::token_use::TokenUse;
 
@@ -39,7 +39,7 @@ pub struct Landed {
     pub status: u16,
 }
 
-/// An answer that is too large for memory.
+/// An answer that is passed on as it comes: it is too large for memory, or it is not there yet.
 pub struct Streaming {
     /// The status.
     pub status: StatusCode,
@@ -48,13 +48,43 @@ pub struct Streaming {
     /// What was read of the body so far.
     pub first: Bytes,
     /// The rest of it.
-    pub rest: Receiving,
+    pub rest: Rest,
     /// Whether its links are rewritten, and its being JSON is checked.
     pub json: Json,
     /// How long upstream may take for the next piece.
     pub patience: Duration,
-    /// A place among the requests in flight.
-    pub pass: Pass,
+    /// Talkdesk's id of the request.
+    pub upstream_request_id: Option<Arc<str>>,
+}
+
+/// Where the rest of a stream comes from.
+pub enum Rest {
+    /// From upstream, with its place among the requests in flight.
+    Upstream(Box<Beyond>),
+    /// From the fetch that keeps it as well.
+    Held(Reader),
+}
+
+impl Rest {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// [`CutOff`] where there is none.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CutOff> {
+        loop {
+            match self {
+                Self::Upstream(beyond) => {
+                    let next = beyond.0.next().await;
+                    return next.map_err(|rejection| CutOff(format!("{rejection:?}")));
+                }
+                Self::Held(reader) => match reader.next().await? {
+                    Next::Piece(piece) => return Ok(Some(piece)),
+                    Next::End => return Ok(None),
+                    Next::Beyond(beyond) => *self = Self::Upstream(beyond),
+                },
+            }
+        }
+    }
 }
 
 /// Whether the body of a stream is JSON.
@@ -79,6 +109,14 @@ pub struct Fetched {
     pub stream: Mutex<Option<Box<Streaming>>>,
 }
 
+impl Fetched {
+    /// What a fetch brought.
+    #[must_use]
+    pub fn new(landed: Landed, stream: Option<Streaming>) -> Self {
+        Self { landed, stream: Mutex::new(stream.map(Box::new)) }
+    }
+}
+
 /// Whether anybody still waits for the fetch.
 pub type Interest = crate::single_flight::Interest<Outcome>;
 
@@ -100,7 +138,7 @@ pub struct Answer {
     pub token: Option<TokenUse>,
 }
 
-/// An answer in memory, or one that is too large for it.
+/// An answer in memory, or one that is not.
 pub enum Content {
     /// In memory.
     Entry(Arc<Entry>),

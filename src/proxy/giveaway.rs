@@ -5,7 +5,8 @@
 //! has it is not given out. The search runs over the decoded pieces as they come, across their borders too, before
 //! a piece is passed on; so of a stream at most a part of the token was ever sent.
 //!
-//! Under a plain rule, whose answers pass as they are, the token in a whole body is masked instead.
+//! Under a plain rule, whose answers pass as they are, the token in a body that is held is masked instead, and one that
+//! is passed on while it comes is masked the same way: what could become a token is held back until it is known.
 //!
 //! Left out: encodings of a token other than JSON's `\/`. Who wants to give it away in disguise could as well send it
 //! elsewhere himself: he has it.
@@ -92,6 +93,49 @@ impl Giveaway {
         }
         masked.into()
     }
+
+    /// Where a token begins that is not complete, or the end.
+    fn may_begin_at(&self, piece: &[u8]) -> usize {
+        let search = self.carried.token.search.as_ref();
+        search.and_then(|search| search.may_begin_at(piece)).unwrap_or(piece.len())
+    }
+}
+
+/// Masks a body as it comes, so that its pieces together are what [`Giveaway::masked`] makes of the whole.
+pub struct Masking {
+    giveaway: Giveaway,
+    /// The end of what came, where a token begins in it.
+    held: Zeroizing<Vec<u8>>,
+}
+
+impl Masking {
+    /// A masking that has seen nothing.
+    #[must_use]
+    pub fn new(giveaway: Giveaway) -> Self {
+        Self { giveaway, held: Zeroizing::new(Vec::new()) }
+    }
+
+    /// Takes a piece, and gives back what can be sent.
+    #[must_use]
+    pub fn feed(&mut self, piece: Bytes) -> Bytes {
+        let joined = if self.held.is_empty() { piece } else { [&self.held, &piece[..]].concat().into() };
+        let mut masked = self.giveaway.masked(joined);
+        let held = masked.split_off(self.giveaway.may_begin_at(&masked));
+        self.held = Zeroizing::new(held.to_vec());
+        masked
+    }
+
+    /// What is held back: it did not become a token.
+    #[must_use]
+    pub fn end(self) -> Bytes {
+        Bytes::copy_from_slice(&self.held)
+    }
+
+    /// What is held back, and what the rest is to be searched with.
+    #[must_use]
+    pub fn so_far(self) -> (Giveaway, Bytes) {
+        (self.giveaway, Bytes::copy_from_slice(&self.held))
+    }
 }
 
 /// What an answer carries along: the token of its request, and where a find is counted.
@@ -152,6 +196,37 @@ mod tests {
         fn nothing_else_is_found(body in "[abcd/]{0,80}", cuts in prop::collection::vec(any::<usize>(), 0..12)) {
             prop_assert_eq!(found(body.as_bytes(), &cuts), body.contains(SECRET));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_that_is_masked_as_it_comes_is_the_one_that_is_masked_whole(
+            parts in prop::collection::vec(
+                prop_oneof![Just(SECRET.to_owned()), Just(SECRET.replace('/', "\\/")), "[abcd/]{0,20}"], 0..6
+            ),
+            cuts in prop::collection::vec(any::<usize>(), 0..12)
+        ) {
+            let body = Bytes::from(parts.concat());
+            let mut masking = Masking::new(giveaway(SECRET));
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+            cuts.sort_unstable();
+            cuts.push(body.len());
+            let (mut from, mut out) = (0, Vec::new());
+            for to in cuts {
+                out.extend_from_slice(&masking.feed(body.slice(std::mem::replace(&mut from, to)..to)));
+                prop_assert!(memchr::memmem::find(&out, SECRET.as_bytes()).is_none());
+            }
+            out.extend_from_slice(&masking.end());
+            prop_assert_eq!(Bytes::from(out), giveaway(SECRET).masked(body));
+        }
+    }
+
+    #[test]
+    fn what_can_not_become_a_token_is_not_held_back() {
+        let mut masking = Masking::new(giveaway("abcdefgh"));
+        assert_eq!(masking.feed(Bytes::from_static(b"xxabcx")), "xxabcx");
+        assert_eq!(masking.feed(Bytes::from_static(b"xxabc")), "xx");
+        assert_eq!(masking.feed(Bytes::from_static(b"x")), "abcx");
     }
 
     #[test]

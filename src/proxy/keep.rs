@@ -209,16 +209,27 @@ impl Fetch<'_> {
         if !self.ask.is_plain() {
             self.ask.origin.health.whole();
         }
-        let upstream = self.proxy.clock.now().since(head.asked.monotonic);
+        let landed = self.landing(head, entry, stored, revalidated);
         let position = Some(self.ask.permit.endpoint().position);
-        self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(upstream.as_secs_f64());
+        self.ask.snapshot.endpoint_metrics(position).upstream_duration.observe(landed.upstream.as_secs_f64());
+        landed
+    }
+
+    /// What is known of it so far.
+    pub(super) fn landing(
+        &self,
+        head: &Head,
+        entry: Option<Arc<Entry>>,
+        stored: Result<(), Bypass>,
+        revalidated: bool,
+    ) -> Landed {
         Landed {
             entry,
             for_others: None,
             stored,
             revalidated,
             rate: Some(head.rate),
-            upstream,
+            upstream: self.proxy.clock.now().since(head.asked.monotonic),
             waited: head.waited,
             token: head.token,
             status: head.status.as_u16(),

@@ -14,11 +14,13 @@
 pub mod ask;
 mod denial_words;
 pub mod discovery;
+pub mod early;
 pub mod entrance;
 pub mod envelope;
 pub mod explain;
 pub mod fetched;
 pub mod giveaway;
+pub mod growing;
 mod head_of_answer;
 pub mod headers;
 pub mod health;
@@ -57,6 +59,7 @@ use hyper::body::Incoming;
 
 use self::ask::{Ask, FlightKey, Wish};
 use self::discovery::Discovery;
+use self::early::may_be_early;
 use self::entrance::Entrance;
 use self::fetched::{Answer, Content, Outcome};
 use self::lead::Led;
@@ -326,6 +329,7 @@ fn ask(
             authorization: head.headers.contains_key(AUTHORIZATION),
         },
         wish,
+        may_be_early: plain && may_be_early(head, permit),
         client: Some(client),
         snapshot: Arc::clone(snapshot),
         permit: permit.clone(),

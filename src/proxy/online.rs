@@ -345,7 +345,7 @@ impl Prover<'_> {
         loop {
             // Anew each time: what was learned meanwhile counts.
             let ask = self.ask(endpoint, query).map_err(|rejection| self.refused(name, &rejection))?;
-            let fetching = fetch(self.proxy, &ask, None, Waiter::Background, None);
+            let fetching = fetch(self.proxy, &ask, None, Waiter::Background, None, None);
             let Ok(fetched) = clock.timeout_at(self.deadline, fetching).await else {
                 return Err(self.out_of_time(name));
             };

@@ -2,7 +2,8 @@
 //!
 //! A body is read to its end before a word of it is given out, up to `cache.max_entry_bytes`; so it can still be
 //! refused when it turns out to be cut off, to be no JSON, or to hold another account's records. A larger one
-//! goes on as a stream. Inflated size counts, so a small body can't become a large one unnoticed.
+//! goes on as a stream, and so does one that comes slowly under a plain rule ([`early`](super::early)). Inflated size
+//! counts, so a small body can't become a large one unnoticed.
 
 use std::io;
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub struct Receiving {
     source: Source,
     received: u64,
     limit: u64,
+    /// How long it is, where that is known before.
+    length: Option<u64>,
     giveaway: Option<Giveaway>,
 }
 
@@ -40,6 +43,10 @@ enum Source {
     Identity(Incoming),
     Gzip(Box<GzipDecoder<StreamReader<DataStream, Bytes>>>, BytesMut),
 }
+
+/// How often the others of this thread are let go first, before a piece counts as one that has to be waited for: between
+/// a connection and who reads from it stands a task that has to run for each piece.
+const CHANCES: usize = 2;
 
 /// How much is inflated at a time.
 const INFLATE_AT_ONCE: usize = 64 * 1024;
@@ -61,6 +68,7 @@ impl Receiving {
         if declared.is_some_and(|length| length > limit) {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
+        let length = body.size_hint().exact();
         let source = match fields.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
             None => Source::Identity(body),
             Some(encoding) if encoding == b"identity" => Source::Identity(body),
@@ -74,13 +82,28 @@ impl Receiving {
                 return Err(Rejection::UpstreamProtocolError("its content coding was not asked for".into()));
             }
         };
-        Ok(Self { source, received: 0, limit, giveaway })
+        Ok(Self { source, received: 0, limit, length, giveaway })
+    }
+
+    /// How long it is, where that is known before it is read.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.length.filter(|_| !self.is_decoded())
     }
 
     /// Whether what is read is not what the origin sent, but what that decodes to.
     #[must_use]
     pub fn is_decoded(&self) -> bool {
         matches!(self.source, Source::Gzip(..))
+    }
+
+    /// Whether nothing more comes, as far as that is known without looking.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        match &self.source {
+            Source::Identity(body) => body.is_end_stream(),
+            Source::Gzip(..) => false,
+        }
     }
 
     /// Searches what was read, and what comes after it, for a token.
@@ -129,6 +152,26 @@ impl Receiving {
             giveaway.look(piece)?;
         }
         Ok(piece)
+    }
+
+    /// The next piece, or the end, where neither has to be waited for.
+    pub async fn next_at_once(&mut self) -> Option<Result<Option<Bytes>, Rejection>> {
+        for _ in 0..CHANCES {
+            if let Poll::Ready(next) = self.poll_next().await {
+                return Some(next);
+            }
+            tokio::task::yield_now().await;
+        }
+        match self.poll_next().await {
+            Poll::Ready(next) => Some(next),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Looks once. What is not there yet is not lost where nobody waits for it: it is the source that remembers.
+    async fn poll_next(&mut self) -> Poll<Result<Option<Bytes>, Rejection>> {
+        let mut next = std::pin::pin!(self.next());
+        std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
     }
 }
 

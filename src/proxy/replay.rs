@@ -10,8 +10,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::fetched::{Content, Json, Streaming};
-use super::receive::Receiving;
+use super::fetched::{Content, Json, Rest, Streaming};
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
@@ -203,8 +202,9 @@ async fn pump(
     pieces: mpsc::Sender<Result<Bytes, CutOff>>,
     clock: Clock,
 ) {
-    let Streaming { first, mut rest, json, patience, pass, .. } = stream;
-    let mut next = Ok(Some(first));
+    let Streaming { first, mut rest, json, patience, .. } = stream;
+    let mut next =
+        if first.is_empty() { next_piece(&mut rest, &clock, patience).await } else { Ok(Some(first)) };
     loop {
         let out = match next {
             Ok(Some(piece)) => rewritten(&mut rewriter, json, piece),
@@ -214,7 +214,7 @@ async fn pump(
                 Some(Err((_, held))) => Ok(held.into_iter().chain([Bytes::new()]).collect()),
                 Some(Ok(())) | None => Ok(vec![Bytes::new()]),
             },
-            Err(rejection) => Err(CutOff(format!("{rejection:?}"))),
+            Err(cut_off) => Err(cut_off),
         };
         let (out, ended) = match out {
             Ok(out) => {
@@ -231,9 +231,12 @@ async fn pump(
         if ended {
             break;
         }
-        next = next_piece(&mut rest, &clock, patience).await;
+        tokio::select! {
+            biased;
+            piece = next_piece(&mut rest, &clock, patience) => next = piece,
+            () = pieces.closed() => return,
+        }
     }
-    drop(pass);
 }
 
 /// A piece with its links rewritten. What turns out to be no JSON although it said so goes on as it is.
@@ -247,13 +250,10 @@ fn rewritten(rewriter: &mut Option<Rewriter>, json: Json, piece: Bytes) -> Resul
 }
 
 /// The next piece that is one: an empty one would be taken for the end.
-async fn next_piece(
-    rest: &mut Receiving,
-    clock: &Clock,
-    patience: Duration,
-) -> Result<Option<Bytes>, Rejection> {
+async fn next_piece(rest: &mut Rest, clock: &Clock, patience: Duration) -> Result<Option<Bytes>, CutOff> {
     loop {
-        match clock.timeout(patience, rest.next()).await.unwrap_or(Err(Rejection::UpstreamTimeout))? {
+        let late = || CutOff("upstream took too long".into());
+        match clock.timeout(patience, rest.next()).await.unwrap_or_else(|_| Err(late()))? {
             Some(piece) if piece.is_empty() => {}
             piece => return Ok(piece),
         }

@@ -2,12 +2,14 @@
 //! had, validated, or fetched; and one fetch for all who ask at once.
 
 use std::cell::LazyCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use http::{HeaderMap, Method};
+use tokio::sync::oneshot;
 
 use super::Proxy;
 use super::ask::{Ask, FlightKey, Wish};
+use super::early::{Ahead, Outlet};
 use super::fetched::{Answer, Content, Fetched, Interest, Landed, Outcome};
 use super::headers::{CacheStatus, forwarded};
 use super::origin::Origin;
@@ -23,7 +25,7 @@ use crate::metrics::CacheResult;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::satisfies;
 use crate::rfc9111::key::Variant;
-use crate::single_flight::{Joined, Lead, SingleFlight, Waiting};
+use crate::single_flight::{Joined, Lead, SingleFlight};
 
 /// A flight whose leaders keep panicking, or may not lead, is given up after so many.
 const MOST_LEADERS: usize = 32;
@@ -165,7 +167,7 @@ impl Proxy {
             drop(lead.start(|_| async move {
                 Some(
                     proxy
-                        .fly(&ask, Some(entry), Waiter::Background, None)
+                        .fly(&ask, Some(entry), Waiter::Background, None, None)
                         .await
                         .unwrap_or(Err(Rejection::Internal)),
                 )
@@ -186,7 +188,7 @@ impl Proxy {
         }
         for _ in 0..MOST_LEADERS {
             let (waiting, led) = match self.flights.join(&key) {
-                Joined::Wait(waiting) => (waiting, false),
+                Joined::Wait(waiting) => (Ahead::from(waiting), false),
                 Joined::Lead(lead) => {
                     // Between looking and leading another fetch may have ended.
                     if let Some(landed) = self.landed_meanwhile(ask, entry.as_ref()) {
@@ -227,9 +229,17 @@ impl Proxy {
         lead: Lead<FlightKey, Outcome>,
         ask: &Arc<Ask>,
         entry: Option<Arc<Entry>>,
-    ) -> Waiting<Outcome> {
+    ) -> Ahead {
         let (proxy, ask) = (Arc::clone(self), Arc::clone(ask));
-        lead.start(|interest| async move { proxy.fly(&ask, entry, ask.waiter(), Some(interest)).await })
+        // Whoever could be answered with a stale entry yet is not given what may break off.
+        let now = self.clock.now();
+        let may_be_early =
+            ask.may_be_early && !entry.as_ref().is_some_and(|entry| entry.serves_on_error(now));
+        let (outlet, early) = may_be_early.then(oneshot::channel).unzip();
+        let waiting = lead.start(|interest| async move {
+            proxy.fly(&ask, entry, ask.waiter(), Some(interest), outlet).await
+        });
+        Ahead { waiting, early }
     }
 
     /// How many requests wait for a fetch that they share, or could share.
@@ -272,13 +282,10 @@ impl Proxy {
         entry: Option<Arc<Entry>>,
         waiter: Waiter,
         interest: Option<Interest>,
+        outlet: Option<Outlet>,
     ) -> Option<Outcome> {
-        let outcome = store::fetch(self, ask, entry, waiter, interest).await?;
-        Some(
-            outcome.map(|(landed, stream)| {
-                Arc::new(Fetched { landed, stream: Mutex::new(stream.map(Box::new)) })
-            }),
-        )
+        let outcome = store::fetch(self, ask, entry, waiter, interest, outlet).await?;
+        Some(outcome.map(|(landed, stream)| Arc::new(Fetched::new(landed, stream))))
     }
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
@@ -308,7 +315,8 @@ impl Proxy {
             hit: false,
             forward: Some(why),
             forward_status: Some(*status),
-            stored: stored.is_ok(),
+            // Of what still comes it is not known (section 2.5).
+            stored: stored.is_ok() && entry.is_some(),
             collapsed: !led,
             ttl: entry.as_ref().filter(|_| stored.is_ok()).map(|entry| entry.remaining(now)),
             detail: stored.as_ref().err().map(|bypass| bypass.as_str()),

@@ -14,7 +14,8 @@ use http::{Method, StatusCode};
 
 use super::Proxy;
 use super::ask::Ask;
-use super::fetched::{Interest, Json, Landed, Streaming};
+use super::early::{Outlet, is_early};
+use super::fetched::{Interest, Json, Landed, Rest, Streaming};
 use super::giveaway::Giveaway;
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, add_via, sanitised};
@@ -22,8 +23,8 @@ use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
 use super::refusal;
 use super::rejection::Rejection;
-use crate::cache::entry::drop_digests;
-use crate::cache::judge::{Bypass, judge};
+use crate::cache::entry::{drop_digests, upstream_request_id};
+use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, Moment};
 use crate::clock::Now;
 use crate::domain::endpoint::Content;
@@ -44,6 +45,7 @@ pub async fn fetch(
     entry: Option<Arc<Entry>>,
     waiter: Waiter,
     interest: Option<Interest>,
+    outlet: Option<Outlet>,
 ) -> Option<Result<(Landed, Option<Streaming>), Rejection>> {
     let sent = AtomicBool::new(false);
     let given_up = async {
@@ -57,7 +59,7 @@ pub async fn fetch(
     };
     let fetch = Fetch { proxy, ask, waiter, sent: &sent, asked_at: proxy.shelf.moment() };
     let outcome = tokio::select! {
-        outcome = fetch.run(entry) => outcome,
+        outcome = fetch.run(entry, outlet) => outcome,
         () = given_up => return None,
     };
     // A token that was rejected for this very request is another thing than one that was for another.
@@ -115,7 +117,11 @@ impl Offered {
 }
 
 impl Fetch<'_> {
-    async fn run(&self, entry: Option<Arc<Entry>>) -> Result<(Landed, Option<Streaming>), Rejection> {
+    async fn run(
+        &self,
+        entry: Option<Arc<Entry>>,
+        outlet: Option<Outlet>,
+    ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
         let offered = self.offered(entry);
@@ -150,7 +156,7 @@ impl Fetch<'_> {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let Sent { response, pass, asked, .. } = answer;
-        let receive = self.receive(head, response, pass);
+        let receive = self.receive(head, response, pass, outlet);
         let landed = self.proxy.clock.timeout_at(deadline, receive).await;
         landed.unwrap_or_else(|_| {
             // An answer that stops half way holds everybody up as one that never comes does.
@@ -228,6 +234,7 @@ impl Fetch<'_> {
         head: Head,
         response: http::Response<hyper::body::Incoming>,
         pass: Pass,
+        outlet: Option<Outlet>,
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
         let plain = self.ask.is_plain();
@@ -253,6 +260,9 @@ impl Fetch<'_> {
         let (giveaway, mask) =
             if plain && self.ask.permit.wall().is_none() { (None, giveaway) } else { (giveaway, None) };
         let receiving = Receiving::new(&fields, response.into_body(), most, plain, giveaway);
+        if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {
+            return self.pass_on(head, receiving?, mask, pass, outlet).await;
+        }
         let read = match receiving {
             Ok(mut receiving) => {
                 receiving.read(config.cache.max_entry_bytes).await.map(|read| (read, receiving))
@@ -268,7 +278,7 @@ impl Fetch<'_> {
                 if let Some(mask) = mask {
                     receiving.search(mask, &first)?;
                 }
-                return self.stream(head, first, receiving, pass);
+                return self.stream(&head, first, receiving, pass);
             }
             // What is refused is refused, though the words for it are cut off.
             Err(rejection) if refused && !plain && rejection != Rejection::TokenInAnswer => {
@@ -276,10 +286,26 @@ impl Fetch<'_> {
             }
             Err(rejection) => return Err(rejection),
         };
+        self.whole(head, body, decoded, pass)
+    }
+
+    /// Judges an answer whose body is known.
+    pub(super) fn whole(
+        &self,
+        head: Head,
+        body: Bytes,
+        decoded: bool,
+        pass: Pass,
+    ) -> Result<(Landed, Option<Streaming>), Rejection> {
         drop(pass);
         let inspection = self.check(&head, &body)?;
-        let verdict = judge(self.ask.rule(), &self.ask.question(), head.status, &head.fields, head.received);
+        let verdict = self.verdict(&head);
         Ok((self.keep(head, body, decoded, inspection, verdict, None), None))
+    }
+
+    /// Whether it may be kept, as far as its head says.
+    pub(super) fn verdict(&self, head: &Head) -> Result<Verdict, Bypass> {
+        judge(self.ask.rule(), &self.ask.question(), head.status, &head.fields, head.received)
     }
 
     /// Looks the body through. What is not fit is not given out.
@@ -294,10 +320,7 @@ impl Fetch<'_> {
             return Ok(Inspection::default());
         }
         match inspect(body, &self.ask.origin.links, wall) {
-            // A plain rule leaves content alone that is not to be changed (RFC 9111, section 5.2.2.6).
-            Ok(inspection) if self.ask.is_plain() && ResponseDirectives::read(&head.fields).no_transform => {
-                Ok(Inspection { links: Vec::new(), ..inspection })
-            }
+            Ok(inspection) if self.stays_as_it_is(head) => Ok(Inspection { links: Vec::new(), ..inspection }),
             Ok(inspection) => Ok(inspection),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
             Err(Unfit::NotJson(not_json)) => {
@@ -316,9 +339,10 @@ impl Fetch<'_> {
         status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
     }
 
-    fn stream(
+    /// Leaves an answer that is too large to be kept to one of those who wait for it.
+    pub(super) fn stream(
         &self,
-        head: Head,
+        head: &Head,
         first: Bytes,
         rest: Receiving,
         pass: Pass,
@@ -328,28 +352,52 @@ impl Fetch<'_> {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
         self.note_not_kept(Bypass::TooLarge);
-        let is_coded = head.fields.contains_key(CONTENT_ENCODING) && !rest.is_decoded();
-        let json = if self.must_be_json(head.status) {
-            Json::Must
-        } else if says_json(&head.fields) && !is_coded {
-            Json::Said
-        } else {
-            Json::No
-        };
-        let patience = self.ask.snapshot.config.upstream.request_timeout;
-        let landed = self.landed(&head, None, Err(Bypass::TooLarge), false);
-        let mut fields = head.fields;
+        let landed = self.landed(head, None, Err(Bypass::TooLarge), false);
+        let decoded = rest.is_decoded();
+        let streaming = self.streaming(head, first, Rest::Upstream(Box::new((rest, pass))), decoded);
+        Ok((landed, Some(streaming)))
+    }
+
+    /// An answer that is passed on as it comes.
+    pub(super) fn streaming(&self, head: &Head, first: Bytes, rest: Rest, decoded: bool) -> Streaming {
+        let json = self.json(head, decoded);
+        let mut fields = head.fields.clone();
         for name in [CONTENT_LENGTH, X_REQUEST_ID] {
             fields.remove(name);
         }
-        self.settle_coding(&mut fields, rest.is_decoded());
+        self.settle_coding(&mut fields, decoded);
         if json != Json::No {
             drop_digests(&mut fields);
             if let Some(etag) = fields.get(ETAG).map(weakened) {
                 fields.insert(ETAG, etag);
             }
         }
-        Ok((landed, Some(Streaming { status: head.status, fields, first, rest, json, patience, pass })))
+        Streaming {
+            status: head.status,
+            first,
+            rest,
+            json,
+            patience: self.ask.snapshot.config.upstream.request_timeout,
+            upstream_request_id: upstream_request_id(&head.fields),
+            fields,
+        }
+    }
+
+    /// Whether the links of a body that passes are looked for.
+    fn json(&self, head: &Head, decoded: bool) -> Json {
+        let is_coded = head.fields.contains_key(CONTENT_ENCODING) && !decoded;
+        if self.must_be_json(head.status) {
+            Json::Must
+        } else if says_json(&head.fields) && !is_coded && !self.stays_as_it_is(head) {
+            Json::Said
+        } else {
+            Json::No
+        }
+    }
+
+    /// A plain rule leaves content alone that is not to be changed (RFC 9111, section 5.2.2.6).
+    fn stays_as_it_is(&self, head: &Head) -> bool {
+        self.ask.is_plain() && ResponseDirectives::read(&head.fields).no_transform
     }
 
     fn count(&self, rejection: &Rejection) {

@@ -139,8 +139,10 @@ impl Visit {
             | CacheResult::Bypass
             | CacheResult::NotAsked => TenantOutcome::Miss,
         };
-        if let Content::Entry(entry) = &answer.content {
-            self.upstream_request_id.clone_from(&entry.upstream_request_id);
-        }
+        let upstream_request_id = match &answer.content {
+            Content::Entry(entry) => &entry.upstream_request_id,
+            Content::Stream(stream) => &stream.upstream_request_id,
+        };
+        self.upstream_request_id.clone_from(upstream_request_id);
     }
 }

@@ -12,6 +12,7 @@ mod cache;
 mod canaries;
 mod cache_status;
 mod discovery;
+mod early;
 mod entitlement;
 mod explaining;
 mod failures;

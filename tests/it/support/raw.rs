@@ -213,3 +213,49 @@ pub async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     tokio::time::timeout(Duration::from_secs(10), both).await.expect("the connection ends");
     heard
 }
+
+/// A client that hears an answer as it comes.
+pub struct Caller {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Caller {
+    /// Sends bytes to the proxy.
+    pub async fn says(proxy: &Proxy, bytes: &[u8]) -> Self {
+        let mut stream = TcpStream::connect(&proxy.app.addresses().data).await.expect("a connection");
+        stream.write_all(bytes).await.expect("sent");
+        Self { stream, heard: Vec::new() }
+    }
+
+    /// Asks for a path.
+    pub async fn asks(proxy: &Proxy, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.app.addresses().data);
+        Self::says(proxy, request.as_bytes()).await
+    }
+
+    /// Waits until this was heard, and gives all that was.
+    pub async fn hears(&mut self, what: &str) -> String {
+        let listening = async {
+            while !self.heard().contains(what) {
+                let more = self.stream.read_buf(&mut self.heard).await.expect("a connection");
+                assert!(more > 0, "it ended without {what:?}: {:.800}", self.heard());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), listening).await.expect("it is heard");
+        self.heard()
+    }
+
+    /// All that is heard until the other side ends it.
+    pub async fn hears_the_end(&mut self) -> String {
+        let listening =
+            async { while self.stream.read_buf(&mut self.heard).await.is_ok_and(|length| length > 0) {} };
+        tokio::time::timeout(Duration::from_secs(10), listening).await.expect("the connection ends");
+        self.heard()
+    }
+
+    /// What was heard so far.
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+}
