@@ -118,8 +118,6 @@ impl Entry {
             received,
             delay,
         } = ingredients;
-        let etag = client_etag(&fields, &links)
-            .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
         let passes = |name: &HeaderName| {
             ![ETAG, AGE, UPSTREAM_REQUEST_ID].contains(name)
                 && (is_head || *name != CONTENT_LENGTH)
@@ -128,11 +126,15 @@ impl Entry {
         };
         let own = [(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
         let added = if verdict.ours { &own[..] } else { &[] };
+        let stored = StoredFields::new(&fields, passes, added);
+        // Of what is stored: the field as it came would hold on to the whole head.
+        let etag = client_etag(stored.origin(&ETAG), &links)
+            .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
         Self {
             status,
             etag,
             has_links_in_fields: LINK_FIELDS.iter().any(|name| fields.contains_key(name)),
-            fields: StoredFields::new(&fields, passes, added),
+            fields: stored,
             body,
             is_head,
             links,
@@ -284,9 +286,8 @@ const ALLOCATION: usize = 32;
 
 /// The origin's tag; weak where the body is given out with other links than the origin's, since the bytes then
 /// differ from client to client.
-fn client_etag(fields: &HeaderMap, links: &[Splice]) -> Option<HeaderValue> {
-    let etag = fields.get(ETAG)?;
-    Some(if links.is_empty() { etag.clone() } else { weakened(etag) })
+fn client_etag(etag: Option<&HeaderValue>, links: &[Splice]) -> Option<HeaderValue> {
+    etag.map(|etag| if links.is_empty() { etag.clone() } else { weakened(etag) })
 }
 
 /// Where the origin has no tag, one is made from the body.
@@ -316,5 +317,53 @@ impl Entry {
     #[must_use]
     pub fn modified(&self) -> Option<&HeaderValue> {
         self.fields.origin(&LAST_MODIFIED).or_else(|| self.fields.origin(&DATE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::rfc9111::freshness::Freshness;
+
+    #[rstest]
+    #[case::strong(&[])]
+    #[case::with_links(&[Splice { start: 0, length: 1 }])]
+    fn an_entry_does_not_hold_on_to_the_head_that_its_fields_came_in(#[case] links: &[Splice]) {
+        let head = Bytes::from(format!("\"tag\" text/plain req-1 {}", "x".repeat(8192)));
+        let value = |range| HeaderValue::from_maybe_shared(head.slice(range)).expect("a value");
+        let mut fields = HeaderMap::new();
+        for (name, range) in
+            [("etag", 0..5), ("content-type", 6..16), ("x-request-id", 17..22), ("vary", 17..20)]
+        {
+            fields.insert(name, value(range));
+        }
+        let entry = Entry::new(Ingredients {
+            plain: true,
+            is_head: false,
+            status: StatusCode::OK,
+            variant: Variant::of(&fields, &fields),
+            fields,
+            body: Bytes::from_static(b"body"),
+            links: links.to_vec(),
+            counts: Counts::default(),
+            verdict: Verdict {
+                freshness: Freshness {
+                    lifetime: Duration::ZERO,
+                    stale_while_revalidate: Duration::ZERO,
+                    stale_if_error: Duration::ZERO,
+                    always_validate: true,
+                    never_stale: true,
+                },
+                ours: false,
+                from_arrival: false,
+            },
+            received: Clock::System.now(),
+            delay: Duration::ZERO,
+        });
+        assert!(entry.etag.is_some_and(|etag| etag.as_bytes().ends_with(b"\"tag\"")));
+        assert!(head.is_unique(), "nobody else holds it");
     }
 }

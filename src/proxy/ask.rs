@@ -60,7 +60,8 @@ pub struct FlightKey {
     method: Method,
     key: PrimaryKey,
     fields: Vec<(HeaderName, Vec<u8>)>,
-    range: Option<HeaderValue>,
+    /// A copy, as those of the fields: it is remembered for a while, and would hold on to the whole head.
+    range: Option<Vec<u8>>,
     /// Whoever asks after a purge does not wait for what was asked for before.
     purges: u64,
     /// Nor whoever asks after the URL was changed.
@@ -138,7 +139,7 @@ impl Ask {
             method: self.upstream_method().clone(),
             key: self.key.clone(),
             fields: fields.map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),
-            range: self.range.clone(),
+            range: self.range.as_ref().map(|range| range.as_bytes().to_vec()),
             purges: so_far.purges(),
             changed: so_far.changed(&self.permit.credential().key, self.permit.path_and_query()),
         }

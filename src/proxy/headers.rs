@@ -89,8 +89,12 @@ pub fn sanitised(response: &HeaderMap) -> HeaderMap {
     })
 }
 
+/// How many fields the proxy adds to what it passes on.
+const ADDED: usize = 4;
+
 fn copy(fields: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut copied = HeaderMap::new();
+    // With room for what the proxy adds.
+    let mut copied = HeaderMap::with_capacity(fields.keys_len() + ADDED);
     for (name, value) in fields {
         if passes(name) {
             copied.append(name, value.clone());

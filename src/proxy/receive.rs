@@ -121,15 +121,17 @@ impl Receiving {
     /// # Errors
     /// As [`next`](Self::next).
     pub async fn read(&mut self, most: u64) -> Result<Received, Rejection> {
-        let mut whole = BytesMut::new();
+        let expected = self.length().unwrap_or_default().min(most);
+        let mut whole = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
         while let Some(piece) = self.next().await? {
             whole.extend_from_slice(&piece);
             if whole.len() as u64 > most {
                 return Ok(Received::Part(whole.freeze()));
             }
         }
-        // A copy of the right size, since the entry that keeps it is weighed by its length.
-        Ok(Received::Whole(Bytes::copy_from_slice(&whole)))
+        // Of the right size, since the entry that keeps it is weighed by its length.
+        let fits = whole.len() == whole.capacity();
+        Ok(Received::Whole(if fits { whole.freeze() } else { Bytes::copy_from_slice(&whole) }))
     }
 
     /// The next piece; none at the end.

@@ -238,11 +238,11 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
         let plain = self.ask.is_plain();
-        let (fields, giveaway) = (response.headers().clone(), Giveaway::of(&response));
+        let giveaway = Giveaway::of(&response);
+        let (http::response::Parts { headers: fields, .. }, body) = response.into_parts();
         self.invalidate(&head);
         if head.status == StatusCode::FORBIDDEN && !plain {
             self.refuse();
-            let body = response.into_body();
             return Err(refusal::read(self, &head, &fields, body, giveaway).await);
         }
         let refused = is_refusal(head.status) && self.ask.asks_the_cache();
@@ -259,7 +259,7 @@ impl Fetch<'_> {
         // What passes as it is passes with the token masked.
         let (giveaway, mask) =
             if plain && self.ask.permit.wall().is_none() { (None, giveaway) } else { (giveaway, None) };
-        let receiving = Receiving::new(&fields, response.into_body(), most, plain, giveaway);
+        let receiving = Receiving::new(&fields, body, most, plain, giveaway);
         if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {
             return self.pass_on(head, receiving?, mask, pass, outlet).await;
         }
