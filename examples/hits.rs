@@ -17,6 +17,10 @@ use tokio::io::DuplexStream;
 #[path = "../benches/in_memory/mod.rs"]
 mod in_memory;
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (what, requests) = (arguments.next().unwrap_or_default(), arguments.next());

@@ -5,7 +5,7 @@
 //! cargo run --release --example compare-server -- --listen 127.0.0.1:8081 --upstream 127.0.0.1:9480
 //! ```
 //!
-//! One thread, HTTP/1.1, hyper as it comes: nothing is looked up, counted or logged. Without `--upstream`, `size` in
+//! One thread, HTTP/1.1, the proxy's allocator, and hyper as it comes: nothing is looked up, counted or logged. Without `--upstream`, `size` in
 //! the query says how long the body is, of one of three lengths; a path with `/refused/` in it is answered 403, and a
 //! request with `If-None-Match` 304, both without a body. `--header-timeout` adds the timer that bounds how long a
 //! head may take, which every server on a network needs and this one leaves out otherwise.
@@ -30,6 +30,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
+
+/// The proxy's own, so that what is compared is not two allocators.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 3] = [2 * 1024, 32 * 1024, 1024 * 1024];
 
