@@ -90,13 +90,18 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
         let (set, page) = (number / shape.pages, number % shape.pages);
         let key =
             |query: &str| PrimaryKey::new(credential.as_bytes(), "https://api.example.com", query, None);
-        let path = format!("/express/invoices?from=2024-01&page={page}&per_page=100&to=2024-12&set={set}");
+        let page = if shape.pages == 1 { String::new() } else { format!("page={page}&") };
+        let path = format!("/express/invoices?from=2024-01&{page}per_page=100&to=2024-12&set={set}");
+        let key_of_this = key(&path);
+        // A set of one is asked for without `page`, and then has its page's key.
+        let of_all = format!("/express/invoices?from=2024-01&per_page=100&to=2024-12&set={set}");
+        let pages = if shape.pages == 1 { key_of_this.clone() } else { key(&of_all) };
         let label = PlaceLabel {
             credential: credential.clone(),
             account: None,
             endpoint: Arc::from("invoices"),
             path_and_query: path.as_str().into(),
-            pages: key(&format!("/express/invoices?from=2024-01&per_page=100&to=2024-12&set={set}")),
+            pages,
         };
         let mut fields = HeaderMap::new();
         for field in 0..shape.fields {
@@ -134,7 +139,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             received: now,
             delay: Duration::ZERO,
         });
-        let (_, kept) = shelf.keep(&key(&path), &label, entry, Moment::default());
+        let (_, kept) = shelf.keep(&key_of_this, &label, entry, Moment::default());
         kept.expect("it is kept");
     }
     shelf.tidy();

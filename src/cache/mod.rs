@@ -385,21 +385,25 @@ fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
     )
 }
 
-/// What the place of a permitted request is called.
+/// What the place of a permitted request is called, whose primary key is `at`.
 #[must_use]
-pub fn label(permit: &Permit) -> PlaceLabel {
+pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
+    let of_all_pages = query::without_parameter(permit.path_and_query(), "page");
+    // Most name no page: then the two are one, in memory too.
+    let names_none = of_all_pages == **permit.path_and_query();
     PlaceLabel {
         credential: permit.credential().key.clone(),
         account: permit.wall().map(|wall| wall.account),
         endpoint: Arc::clone(&permit.endpoint().name),
         path_and_query: Arc::clone(permit.path_and_query()),
-        pages: key(permit, &query::without_parameter(permit.path_and_query(), "page")),
+        pages: if names_none { at.clone() } else { key(permit, &of_all_pages) },
     }
 }
 
 fn weight(key: &PrimaryKey, place: &Place) -> u32 {
     let variants: usize = place.variants.iter().map(|entry| entry.weight()).sum();
-    let label = place.label.path_and_query.len() + place.label.pages.length();
+    let PlaceLabel { path_and_query, pages, .. } = &place.label;
+    let label = path_and_query.len() + if pages.is_shared_with(key) { 0 } else { pages.length() };
     u32::try_from(key.length() + label + BOOKKEEPING + variants).unwrap_or(u32::MAX)
 }
 

@@ -90,7 +90,7 @@ impl Fetch<'_> {
         if !self.proxy.snapshot().goes_by(self.ask) {
             return (Arc::new(entry), Err(Bypass::Purged));
         }
-        let (entry, stored) = self.proxy.shelf.keep(key, &label(permit), entry, self.asked_at);
+        let (entry, stored) = self.proxy.shelf.keep(key, &label(permit, key), entry, self.asked_at);
         if stored.is_ok() && !self.proxy.snapshot().goes_by(self.ask) {
             self.proxy.shelf.remove_entry(key, &entry);
             return (entry, Err(Bypass::Purged));
@@ -185,7 +185,7 @@ impl Fetch<'_> {
 
     pub(super) fn note_not_kept(&self, bypass: Bypass) {
         let now = self.proxy.clock.now().wall;
-        self.proxy.shelf.note_not_kept(&self.ask.key, || label(&self.ask.permit), bypass, now);
+        self.proxy.shelf.note_not_kept(&self.ask.key, || label(&self.ask.permit, &self.ask.key), bypass, now);
     }
 
     /// Leaves in the fields only what is true of the body as it is given out.

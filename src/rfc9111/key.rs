@@ -28,6 +28,12 @@ impl PrimaryKey {
         Self(bytes.into())
     }
 
+    /// Whether both are one in memory.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The memory that the key takes.
     #[must_use]
     pub fn length(&self) -> usize {
