@@ -410,7 +410,8 @@
       may.push(el('div', { class: 'bad', title: `${one.failing.message} ${one.failing.remedy}` }, `fails: ${one.failing.reason}`));
     }
     const outcomes = one.requests && Object.entries(one.requests).filter(([, count]) => count > 0).map(([name, count]) => `${name} ${number(count)}`).join(', ');
-    const asked = one.asked_last ? `${clock(one.asked_last.at)}: ${one.asked_last.outcome}` : '–';
+    const last = one.asked_last;
+    const asked = last ? [`${last.endpoint}: ${last.status} `, el('div', { class: last.outcome === 'error' || last.outcome === 'denied' ? 'bad' : 'dim' }, `${clock(last.at)}, ${last.outcome}`)] : '–';
     const look = el('a', { href: `/api/cache/entries?tenant=${encodeURIComponent(one.tenant)}`, 'data-key': `look ${one.tenant}` }, 'entries');
     const purge = el('button', { type: 'button', class: 'small', 'data-key': `purge ${one.tenant}`, 'aria-label': `Purge what ${one.tenant} has in the cache` }, 'Purge …');
     purge.addEventListener('click', () => askPurge(one.tenant));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http::{HeaderName, Method};
 
+use super::away::Away;
 use super::origin::Origin;
 use super::snapshot::Snapshot;
 use crate::cache::judge::Question;
@@ -40,6 +41,8 @@ pub struct Ask {
     pub key: PrimaryKey,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
+    /// How long upstream is waited for.
+    pub away: Away,
 }
 
 /// What a request says of where its answer may come from.
@@ -81,6 +84,7 @@ impl Ask {
             },
             client: None,
             permit,
+            away: Away::default(),
         }
     }
 

@@ -60,7 +60,7 @@ impl Proxy {
             key: primary_key(&permit),
             base: links_base(head, snapshot, target.prefix),
             bare: visit.bare,
-            counted: Arc::clone(snapshot.tenant_metrics(&permit.tenant().name)),
+            counted: snapshot.counted(&permit.tenant().name),
             permit,
         })))
     }

@@ -347,7 +347,7 @@ def numbers(browser, demo):
         bands.append(ends[end] - before)
         before = ends[end]
     equal("/api/status: the bands are those of the histogram", bands, demo.api("/api/status")["latency"])
-    for endpoint in ("invoices", "products", "usage_month"):
+    for endpoint in ("invoices", "products", "monthly_usage"):
         asked = demo.sum("cache_requests_total", endpoint=endpoint)
         if asked:
             becomes(f"cache, {endpoint}: asked", asked, page(f"#cache [data-row='{endpoint}'] [data-label=asked]"))
