@@ -97,39 +97,44 @@ pub enum What {
     },
 }
 
+/// What the access log has too has its name there; what it does not have begins with the proxy's own. `docs/audit.md`
+/// has them all.
 #[derive(Default, Serialize)]
 struct Line<'a> {
     timestamp: String,
+    #[serde(rename = "event.name")]
     event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.decision", skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.rule", skip_serializing_if = "Option::is_none")]
     rule: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.tenant", skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.endpoint", skip_serializing_if = "Option::is_none")]
     endpoint: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.credential", skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.result", skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.source", skip_serializing_if = "Option::is_none")]
     source: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<&'static str>,
-    #[serde(rename = "url.path", skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(rename = "billing_insights_proxy.path_prefix", skip_serializing_if = "Option::is_none")]
+    path_prefix: Option<&'a str>,
+    #[serde(rename = "billing_insights_proxy.entries", skip_serializing_if = "Option::is_none")]
     entries: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.listener", skip_serializing_if = "Option::is_none")]
     listener: Option<&'a str>,
     #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
-    #[serde(rename = "client.user_id", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "client.port", skip_serializing_if = "Option::is_none")]
+    client_port: Option<u16>,
+    #[serde(rename = "billing_insights_proxy.client.user_id", skip_serializing_if = "Option::is_none")]
     user: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "billing_insights_proxy.request_id", skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a RequestId>,
 }
 
@@ -196,7 +201,7 @@ fn form(event: &Event, line: &mut Vec<u8>) {
     let mut shown = Line { timestamp: timestamp(event.time), ..Line::default() };
     match &event.what {
         What::Request { denied_by, tenant, endpoint, credential, status, source, failure } => {
-            shown.event = "request";
+            shown.event = "billing_insights_proxy.audit.request";
             shown.decision = Some(if denied_by.is_some() { "denied" } else { "granted" });
             shown.rule = Some(denied_by.unwrap_or("granted"));
             shown.tenant = tenant.as_deref();
@@ -204,27 +209,27 @@ fn form(event: &Event, line: &mut Vec<u8>) {
             shown.credential = credential.as_ref().map(|credential| credential.owner.to_string());
             shown.status = Some(*status);
             shown.source = *source;
-            shown.failure = *failure;
+            shown.error = denied_by.or(*failure);
         }
         What::Token { credential, result } => {
-            shown.event = "token_request";
+            shown.event = "billing_insights_proxy.audit.token_request";
             shown.credential = Some(credential.to_string());
             shown.result = Some(result);
         }
         What::Purge { denied_by, tenant, path, entries } => {
-            shown.event = "purge";
+            shown.event = "billing_insights_proxy.audit.purge";
             shown.decision = Some(if denied_by.is_some() { "denied" } else { "granted" });
             shown.rule = *denied_by;
             shown.tenant = tenant.as_deref();
-            shown.path = path.as_deref();
+            shown.path_prefix = path.as_deref();
             shown.entries = *entries;
         }
         What::Reload { done } => {
-            shown.event = "reload";
+            shown.event = "billing_insights_proxy.audit.reload";
             shown.result = Some(if *done { "ok" } else { "refused" });
         }
         What::Admin { denied_by } => {
-            shown.event = "admin_request";
+            shown.event = "billing_insights_proxy.audit.admin_request";
             shown.decision = Some("denied");
             shown.rule = Some(denied_by);
         }
@@ -233,7 +238,9 @@ fn form(event: &Event, line: &mut Vec<u8>) {
         shown.listener = Some(&asked.listener);
         shown.request_id = asked.request_id.as_ref();
         match asked.connection {
-            Connection::Tcp { peer, .. } => shown.client = Some(peer.ip()),
+            Connection::Tcp { peer, .. } => {
+                (shown.client, shown.client_port) = (Some(peer.ip()), Some(peer.port()));
+            }
             Connection::Unix { user } => shown.user = user,
         }
     }

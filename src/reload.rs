@@ -92,15 +92,15 @@ impl Reloader {
 
     async fn reload_alone(&self) -> Result<Changes, NotReloaded> {
         let metrics = &self.proxy.metrics;
-        let config = match self.read().await {
-            Ok(config) => config,
+        let (config, warnings) = match self.read().await {
+            Ok(read) => read,
             Err(not_reloaded) => {
                 metrics.config_last_reload_successful.set(0);
                 tracing::error!("{not_reloaded}");
                 return Err(not_reloaded);
             }
         };
-        let changes = self.proxy.reload(config).await;
+        let changes = Changes { warnings, ..self.proxy.reload(config).await };
         metrics.config_last_reload_successful.set(1);
         let now = self.proxy.clock.now().wall;
         let now = now.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -120,11 +120,15 @@ impl Reloader {
         }
     }
 
-    async fn read(&self) -> Result<Config, NotReloaded> {
+    /// The configuration of the file, and its warnings in words.
+    async fn read(&self) -> Result<(Config, Vec<String>), NotReloaded> {
         let source = Arc::clone(self.source.as_ref().ok_or(NotReloaded::NoFile)?);
         let path = source.path.display().to_string();
         let reading = tokio::task::spawn_blocking(move || load(&source.path, &source.environment)).await;
-        reading.unwrap_or_else(|_| Err(Faults::new(&path, Vec::new()))).map_err(NotReloaded::Refused)
+        let read = reading.unwrap_or_else(|_| Err(Faults::new(&path, Vec::new())));
+        let config = read.map_err(NotReloaded::Refused)?;
+        let warnings = config.warnings.iter().map(|warning| warning.render(&path)).collect();
+        Ok((config, warnings))
     }
 
     /// Looks at the configuration's file and those of its secrets now and then, and reloads where one changed. Returns

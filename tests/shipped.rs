@@ -136,6 +136,15 @@ fn the_configurations_of_the_readme_can_be_served() {
 }
 
 #[test]
+fn a_unit_names_its_programs_by_their_whole_path_and_needs_none_that_a_small_system_lacks() {
+    let unit = read("deploy/systemd/billing-insights-proxy.service");
+    let commands = unit.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once('='));
+    let programs: Vec<_> = commands.filter_map(|(_, command)| command.split(' ').next()).collect();
+    // `kill` is of a package of its own (procps), the shell is of every system.
+    assert_eq!(programs, ["/usr/local/bin/billing-insights-proxy", "/bin/sh"]);
+}
+
+#[test]
 fn the_ages_for_tool_authors_are_those_that_ship() {
     let config =
         parse(&read("config.example.yaml"), "config.example.yaml", Path::new("."), &Environment::empty())

@@ -1,6 +1,6 @@
 //! What the proxy knows, as JSON: tenants, credentials, cache. Never a secret, never a token.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -14,7 +14,6 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask, Denial};
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::limit::gate::Refused;
-use crate::metrics::history::Asked;
 use crate::metrics::reading::Counts;
 use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
@@ -24,7 +23,7 @@ use crate::proxy::snapshot::Snapshot;
 pub(super) fn tenants(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
     let ways = Ways::of(&snapshot);
-    let counted = Counted::of(proxy, now);
+    let counted = Counted::of(proxy);
     let tenants: Vec<_> = known_tenants(proxy, &snapshot)
         .iter()
         .map(|tenant| {
@@ -33,7 +32,8 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
                 snapshot.endpoints.iter().map(|endpoint| (Arc::clone(endpoint), decide(endpoint))).collect();
             let mut described = describe(tenant, &decisions, &snapshot);
             described["failing"] = failing(tenant, &decisions, &ways, proxy, &snapshot);
-            counted.add_to(&mut described, &tenant.label, now);
+            counted.add_to(&mut described, &tenant.label);
+            described["asked_last"] = asked_last(tenant, proxy, &snapshot);
             described
         })
         .collect();
@@ -44,28 +44,35 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
 struct Counted {
     requests: BTreeMap<String, Counts>,
     upstream: Counts,
-    asked: HashMap<Arc<str>, Asked>,
 }
 
 impl Counted {
-    fn of(proxy: &Proxy, now: Now) -> Self {
+    fn of(proxy: &Proxy) -> Self {
         let reading = proxy.metrics.reading();
         Self {
             requests: reading.by_both("tenant_requests_total", "tenant", "outcome"),
             upstream: reading.by("tenant_upstream_requests_total", "tenant"),
-            asked: proxy.metrics.history.asked(now, &reading),
         }
     }
 
     /// Null where the tenant has no series of its own.
-    fn add_to(&self, described: &mut Value, label: &str, now: Now) {
+    fn add_to(&self, described: &mut Value, label: &str) {
         described["requests"] = json!(self.requests.get(label));
         described["upstream_requests"] = json!(self.upstream.get(label));
-        described["asked_last"] = self.asked.get(label).map_or(
-            Value::Null,
-            |asked| json!({ "at": timestamp(now.wall_at(asked.at)), "outcome": &*asked.outcome }),
-        );
     }
+}
+
+/// What a tenant asked last: the endpoint and not the path, since a path may have more in it than its name.
+fn asked_last(tenant: &Tenant, proxy: &Proxy, snapshot: &Snapshot) -> Value {
+    let asked = snapshot.asked_by(&tenant.name).and_then(|counted| counted.asked_last(&proxy.metrics));
+    asked.map_or(Value::Null, |asked| {
+        json!({
+            "at": timestamp(asked.at),
+            "endpoint": &*asked.endpoint,
+            "status": asked.status,
+            "outcome": asked.outcome.as_str(),
+        })
+    })
 }
 
 /// The tenants of the configuration, then those that were learned.

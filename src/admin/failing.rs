@@ -75,7 +75,9 @@ fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Optio
         return Some((told(&Rejection::NoToken(NoToken { error, retry_in })), status.usable_until.is_some()));
     }
     if let Some(refused) = origin.gate.paused() {
-        return Some((told(&Rejection::from(refused)), false));
+        let paused = told(&Rejection::from(refused));
+        let what = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
+        return Some((Told { what, ..paused }, false));
     }
     origin.health.is_down().then(|| {
         let timeout = told(&Rejection::UpstreamTimeout);

@@ -33,6 +33,12 @@
     }
     return `${value} B`;
   }
+  // Many names begin alike, so what is cut out of one is its kind, and then its middle.
+  function short(name, letters) {
+    if (name.length <= letters) { return name; }
+    const bare = name.slice(name.indexOf('/') + 1), half = Math.max(1, Math.floor((letters - 1) / 2));
+    return bare.length <= letters ? bare : `${bare.slice(0, letters - 1 - half)}…${bare.slice(-half)}`;
+  }
   const seconds = (value) => (value < 0.001 ? `${value * 1e6} µs` : value < 1 ? `${value * 1e3} ms` : `${value} s`);
   // Draws a part anew only where something changed, and gives the focus back to whoever had it there.
   function change(id, data, draw) {
@@ -250,9 +256,9 @@
     const letters = Math.floor(names / 6.7);
     picture.dataset.requests = all;
     bars.forEach(([name, count], place) => {
-      const y = 4 + place * row, short = name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
+      const y = 4 + place * row;
       picture.append(
-        svg('text', { class: 'name', x: 0, y: y + 12 }, short, svg('title', null, name)),
+        svg('text', { class: 'name', x: 0, y: y + 12 }, short(name, letters), svg('title', null, name)),
         svg('rect', { class: 'bar', x: names, y: y + 1, height: row - 5, rx: 2, width: Math.max(2, (width - names - 54) * count / most), 'data-tenant': name, 'data-value': count },
           svg('title', null, `${name}: ${plural(count, 'request')}`)),
         svg('text', { class: 'value', x: names + 6 + Math.max(2, (width - names - 54) * count / most), y: y + 12 }, number(count)));
@@ -273,9 +279,10 @@
     const words = total === 0 ? 'No request yet.' : `half ${below(0.5)}, 99 of 100 ${below(0.99)}; ${plural(total, 'answer')}`;
     say('latency-words', words);
     const area = canvas('latency', 216, words), left = 46, { picture, width } = area;
-    const bottom = axis(area, left, 0, time), height = (bottom - 4) / bands, wide = (width - left) / columns;
+    const bottom = axis(area, left, 0, time), height = (bottom - 16) / bands, wide = (width - left) / columns;
     const most = Math.max(1, ...cells.flat());
     picture.dataset.answers = total;
+    picture.append(svg('text', { x: width, y: 11, 'text-anchor': 'end' }, 'the fuller the colour, the more answers'));
     for (let band = 0; band < bands; band += 1) {
       const y = bottom - (band + 1) * height;
       if (band % 2 === 1 || band === bands - 1) {
@@ -302,7 +309,9 @@
     const count = (kind) => known.events.filter((event) => event.kind === kind).reduce((all, event) => all + event.count, 0);
     const errors = {};
     known.points.forEach((point) => add(errors, point.upstream_errors));
-    const words = `${plural(count('token'), 'token')} fetched, ${number(count('token_failed'))} refused or failed, ${plural(count('paused'), 'pause')}, ${plural(sum(errors), 'request')} to Talkdesk without a usable answer`;
+    const wrong = [[count('token_failed'), (many) => `${number(many)} refused or failed`], [count('paused'), (many) => plural(many, 'pause')],
+      [sum(errors), (many) => `${plural(many, 'request')} to Talkdesk without a usable answer`]].filter(([many]) => many > 0).map(([many, told]) => told(many));
+    const words = `${plural(count('token'), 'token')} fetched; ${wrong.join(', ') || 'nothing failed'}`;
     say('tokens-words', words + (known.kept.events_dropped > 0 ? '; the oldest events gave way' : ''));
     const lanes = paged('tokens', sorted, LANES, 'credential');
     const row = 18, height = (lanes.length + 1) * row + 40, area = canvas('tokens', Math.max(120, height), words), { picture, width } = area;
@@ -310,7 +319,7 @@
     const bottom = axis(area, names, 0, time), x = (at) => Math.min(width, names + (width - names) * Math.max(0, (at - time.from) / time.length));
     const mark = (tag, attributes, title, kind, number) => picture.append(svg(tag, { ...attributes, 'data-kind': kind, 'data-count': number }, svg('title', null, title)));
     const cross = (at, y) => `M${x(at) - 4},${y + 3}l8,8m0,-8l-8,8`;
-    const label = (name, y) => picture.append(svg('text', { class: 'name', x: 0, y: y + 11 }, name.length > letters ? `${name.slice(0, letters - 1)}…` : name, svg('title', null, name)));
+    const label = (name, y) => picture.append(svg('text', { class: 'name', x: 0, y: y + 11 }, short(name, letters), svg('title', null, name)));
     const legend = [['green', '▮ token'], ['red', '× failure'], ['amber', '▮ pause'], ['blue', '▲ reload']];
     legend.forEach(([color, text], place) => picture.append(svg('text', { class: color, x: place * 72, y: 11 }, text)));
     let y = 18;
@@ -401,16 +410,17 @@
     const why = new Map();
     refused.forEach(([name, verdict]) => why.set(verdict.reason, (why.get(verdict.reason) || []).concat(name)));
     const may = [];
-    if (granted.length > 0) { may.push(el('span', { class: 'good' }, `entitled: ${granted.map(([name]) => name).join(', ')}`)); }
+    if (granted.length > 0) { may.push(el('span', { class: 'good' }, refused.length === 0 ? 'entitled: all' : 'entitled: all but')); }
     for (const [reason, names] of why) {
       const verdict = one.endpoints[names[0]];
-      may.push(el('div', { class: granted.length > 0 && reason === 'organization_only' ? 'dim' : 'bad', title: `${verdict.message} ${verdict.remedy}` }, granted.length > 0 ? `${reason}: ${names.join(', ')}` : `refused: ${reason}`));
+      may.push(el('div', { class: granted.length > 0 && reason === 'organization_only' ? 'dim' : 'bad', title: `${verdict.message} ${verdict.remedy}` }, granted.length > 0 ? `${names.join(', ')}: ${reason}` : `refused: ${reason}`));
     }
     if (one.failing && one.failing.reason && !why.has(one.failing.reason)) {
       may.push(el('div', { class: 'bad', title: `${one.failing.message} ${one.failing.remedy}` }, `fails: ${one.failing.reason}`));
     }
     const outcomes = one.requests && Object.entries(one.requests).filter(([, count]) => count > 0).map(([name, count]) => `${name} ${number(count)}`).join(', ');
-    const asked = one.asked_last ? `${clock(one.asked_last.at)}: ${one.asked_last.outcome}` : '–';
+    const last = one.asked_last;
+    const asked = last ? [`${last.endpoint}: ${last.status} `, el('div', { class: last.outcome === 'error' || last.outcome === 'denied' ? 'bad' : 'dim' }, `${clock(last.at)}, ${last.outcome}`)] : '–';
     const look = el('a', { href: `/api/cache/entries?tenant=${encodeURIComponent(one.tenant)}`, 'data-key': `look ${one.tenant}` }, 'entries');
     const purge = el('button', { type: 'button', class: 'small', 'data-key': `purge ${one.tenant}`, 'aria-label': `Purge what ${one.tenant} has in the cache` }, 'Purge …');
     purge.addEventListener('click', () => askPurge(one.tenant));

@@ -35,10 +35,11 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
         config.tenants.iter().filter(|tenant| matches!(tenant.kind, TenantKind::Organization(_)));
     let organizations = organizations.count();
     let summary = format!(
-        "{file} can be served: {organizations} organizations, {} instances, {} credentials, {} endpoints",
-        config.tenants.iter().count() - organizations,
-        config.credentials.len(),
-        config.endpoints.len(),
+        "{file} can be served: {}, {}, {}, {}",
+        plural(organizations, "organization"),
+        plural(config.tenants.iter().count() - organizations, "instance"),
+        plural(config.credentials.len(), "credential"),
+        plural(config.endpoints.len(), "endpoint"),
     );
     if !arguments.online {
         println!("{summary}");
@@ -48,6 +49,10 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
     eprintln!("{summary}");
     // The proxy's own parts log what the report tells again, so their log goes nowhere.
     online::run(config, arguments.format)
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Reads a configuration; what is wrong with it is told on standard error.

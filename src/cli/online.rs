@@ -88,9 +88,10 @@ fn table(reports: &[Report]) -> String {
         }
         text.push('\n');
     }
-    let [works, fails, unproven] =
-        [Verdict::Works, Verdict::Fails, Verdict::Unproven].map(|verdict| count(reports, verdict));
-    let _ = writeln!(text, "works: {works}, fails: {fails}, unproven: {unproven}");
+    let [works, fails, unproven, not_asked] =
+        [Verdict::Works, Verdict::Fails, Verdict::Unproven, Verdict::NotAsked]
+            .map(|verdict| count(reports, verdict));
+    let _ = writeln!(text, "works: {works}, fails: {fails}, unproven: {unproven}, not asked: {not_asked}");
     text
 }
 

@@ -69,7 +69,7 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
         data = %addresses.data,
         admin = %addresses.admin,
         metrics = addresses.metrics.as_deref().unwrap_or("on the admin listener"),
-        further = ?addresses.listeners,
+        further = (!addresses.listeners.is_empty()).then(|| addresses.listeners.join(", ")),
         tenants,
         entitled,
         refused = tenants - entitled,

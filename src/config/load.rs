@@ -22,8 +22,10 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Faults> {
     let file_name = path.display().to_string();
     let source = read(path).map_err(|message| Faults::new(&file_name, vec![Fault::of_file(message)]))?;
-    let directory = path.parent().unwrap_or(Path::new(""));
-    parse(&source, &file_name, directory, environment)
+    let directory = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Whoever reads that a file is missing is told where it was looked for.
+    let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    parse(&source, &file_name, &directory, environment)
 }
 
 fn read(path: &Path) -> Result<String, String> {

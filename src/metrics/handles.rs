@@ -1,9 +1,13 @@
 //! Series looked up once, for what happens on every request.
 
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
+
 use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use super::Metrics;
+use super::asked::{Asked, LastAsked};
 
 /// What the cache did for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +47,7 @@ pub enum TenantOutcome {
 #[derive(Clone, Debug)]
 pub struct EndpointMetrics {
     name: String,
+    pub(super) number: u16,
     requests: IntCounterVec,
     hit_ok: IntCounter,
     hit_not_modified: IntCounter,
@@ -57,6 +62,7 @@ pub struct EndpointMetrics {
 #[derive(Clone, Debug)]
 pub struct TenantMetrics {
     outcomes: [IntCounter; TenantOutcome::ALL.len()],
+    last: LastAsked,
     /// Requests sent to the API for it.
     pub upstream_requests: IntCounter,
 }
@@ -115,6 +121,7 @@ impl Metrics {
         let [asked @ .., _] = CacheResult::ALL;
         EndpointMetrics {
             name: name.to_owned(),
+            number: self.number_of_endpoint(name),
             hit_ok: self.http_requests.with_label_values(&[name, "200", "hit"]),
             hit_not_modified: self.http_requests.with_label_values(&[name, "304", "hit"]),
             requests: self.http_requests.clone(),
@@ -131,8 +138,31 @@ impl Metrics {
         TenantMetrics {
             outcomes: TenantOutcome::ALL
                 .map(|outcome| self.tenant_requests.with_label_values(&[label, outcome.as_str()])),
+            last: LastAsked::default(),
             upstream_requests: self.tenant_upstream_requests.with_label_values(&[label]),
         }
+    }
+}
+
+impl Metrics {
+    /// An endpoint's number, which stays its own. There are as many as a configuration can have, and more after reloads
+    /// that name others; one beyond 65535 is told as `other`.
+    fn number_of_endpoint(&self, name: &str) -> u16 {
+        let mut names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.iter().position(|known| &**known == name);
+        let number = known.unwrap_or_else(|| {
+            names.push(name.into());
+            names.len() - 1
+        });
+        u16::try_from(number).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn endpoint_of_number(&self, number: usize) -> Arc<str> {
+        let names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
+        names
+            .get(number)
+            .filter(|_| number < usize::from(u16::MAX))
+            .map_or_else(|| "other".into(), Arc::clone)
     }
 }
 
@@ -162,9 +192,34 @@ impl EndpointMetrics {
 }
 
 impl TenantMetrics {
-    /// Counts how a request ended.
-    pub fn ended(&self, outcome: TenantOutcome) {
+    /// Counts how a request ended, and keeps it as the tenant's last one.
+    pub fn ended(
+        &self,
+        outcome: TenantOutcome,
+        at: SystemTime,
+        endpoint: &EndpointMetrics,
+        status: StatusCode,
+    ) {
         self.outcomes[outcome as usize].inc();
+        self.last.store(at, endpoint, status, outcome);
+    }
+
+    /// What the tenant asked last, if it has asked yet.
+    #[must_use]
+    pub fn asked_last(&self, metrics: &Metrics) -> Option<Asked> {
+        self.last.load(metrics)
+    }
+
+    /// The same series for another tenant, whose requests are told apart only here.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { last: LastAsked::default(), ..self.clone() }
+    }
+
+    /// Goes on with what was asked last by that tenant.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self { last: before.last.clone(), ..self }
     }
 }
 

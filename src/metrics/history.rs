@@ -11,7 +11,7 @@
 //! are counted together, and the oldest events give way first; both are said.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -107,15 +107,6 @@ pub enum EventKind {
     ReloadRefused,
 }
 
-/// How a tenant's requests ended when it asked last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// When that was seen.
-    pub at: Instant,
-    /// The gravest of the endings between two readings.
-    pub outcome: Arc<str>,
-}
-
 /// What is known at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -135,7 +126,6 @@ struct State {
     points: VecDeque<Point>,
     events: VecDeque<Event>,
     events_dropped: u64,
-    asked: HashMap<Arc<str>, Asked>,
     names: HashSet<Arc<str>>,
 }
 
@@ -148,7 +138,6 @@ struct Totals {
     bands: Vec<u64>,
     upstream: u64,
     tenants: Named,
-    outcomes: BTreeMap<Arc<str>, Named>,
     errors: Named,
     tokens: BTreeMap<Arc<str>, Named>,
     token_ends: BTreeMap<String, f64>,
@@ -163,11 +152,7 @@ type Named = BTreeMap<Arc<str>, u64>;
 struct Difference {
     point: Point,
     events: Vec<Event>,
-    asked: Vec<(Arc<str>, Arc<str>)>,
 }
-
-/// From the gravest down.
-const OUTCOMES: [&str; 5] = ["error", "denied", "miss", "stale", "hit"];
 
 impl Default for History {
     fn default() -> Self {
@@ -193,11 +178,7 @@ impl History {
     pub fn record(&self, now: Now, reading: &Reading) {
         let state = &mut *self.state();
         let totals = Totals::of(reading, &mut state.names);
-        let Difference { point, events, asked } = state.difference(&totals, now);
-        for (tenant, outcome) in asked {
-            state.asked.insert(tenant, Asked { at: now.monotonic, outcome });
-        }
-        state.asked.retain(|tenant, _| totals.outcomes.contains_key(tenant));
+        let Difference { point, events } = state.difference(&totals, now);
         state.points.push_back(point);
         state.events.extend(events);
         let is_old = |at: Instant| now.since(at) > LENGTH;
@@ -231,18 +212,6 @@ impl History {
         }
     }
 
-    /// When each tenant asked last, as far as that is known.
-    #[must_use]
-    pub fn asked(&self, now: Now, reading: &Reading) -> HashMap<Arc<str>, Asked> {
-        let state = &mut *self.state();
-        let totals = Totals::of(reading, &mut state.names);
-        let mut asked = state.asked.clone();
-        for (tenant, outcome) in state.difference(&totals, now).asked {
-            asked.insert(tenant, Asked { at: now.monotonic, outcome });
-        }
-        asked
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -272,7 +241,7 @@ impl State {
             tenants_rest: rest.iter().map(|(_, count)| count).sum(),
             errors: moved(&totals.errors, &before.errors),
         };
-        Difference { point, events: self.events(totals, now), asked: asked(totals, before) }
+        Difference { point, events: self.events(totals, now) }
     }
 
     fn events(&self, totals: &Totals, now: Now) -> Vec<Event> {
@@ -329,7 +298,6 @@ impl Totals {
             bands: reading.bands("http_request_duration_seconds"),
             upstream: reading.sum("upstream_requests_total"),
             tenants,
-            outcomes: of_tenants("tenant_requests_total", "outcome"),
             errors,
             tokens: of_tenants("token_requests_total", "result"),
             token_ends: reading.gauges("token_expiry_timestamp_seconds", "tenant"),
@@ -361,20 +329,6 @@ fn moved(now: &Named, before: &Named) -> Moved {
         (more > 0).then(|| (Arc::clone(name), more))
     };
     now.iter().filter_map(by).collect()
-}
-
-/// The tenants that asked, each with the gravest ending.
-fn asked(totals: &Totals, before: &Totals) -> Vec<(Arc<str>, Arc<str>)> {
-    let none = Named::new();
-    let mut asked = Vec::new();
-    for (tenant, outcomes) in &totals.outcomes {
-        let moved = moved(outcomes, before.outcomes.get(tenant).unwrap_or(&none));
-        let grave = |name: &str| OUTCOMES.iter().position(|known| *known == name);
-        if let Some((outcome, _)) = moved.into_iter().min_by_key(|(name, _)| grave(name)) {
-            asked.push((Arc::clone(tenant), outcome));
-        }
-    }
-    asked
 }
 
 /// The moment of a Unix time, in seconds, by the clock that never goes back.

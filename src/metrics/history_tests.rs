@@ -2,7 +2,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::metrics::{CacheResult, Metrics, TenantOutcome};
+use crate::metrics::{CacheResult, Metrics};
 
 struct Watched {
     metrics: Metrics,
@@ -217,22 +217,4 @@ fn token_lives_failures_pauses_and_reloads_are_events() {
     }
     assert_eq!((&reloaded.kind, reloaded.point), (&EventKind::Reloaded, 1));
     assert_eq!((&refused.kind, refused.point), (&EventKind::ReloadRefused, 2));
-}
-
-#[test]
-fn the_gravest_of_a_tenants_endings_is_what_it_asked_last() {
-    let watched = Watched::new();
-    let tenant = watched.metrics.tenant("organizations/acme");
-    let _ = watched.metrics.tenant("organizations/idle");
-    tenant.ended(TenantOutcome::Hit);
-    tenant.ended(TenantOutcome::Error);
-    watched.record();
-    let seen = watched.now().monotonic;
-    watched.record();
-    let asked = |watched: &Watched| watched.metrics.history.asked(watched.now(), &watched.metrics.reading());
-    let last = asked(&watched);
-    assert_eq!(last.len(), 1);
-    assert_eq!(last["organizations/acme"], Asked { at: seen, outcome: "error".into() });
-    tenant.ended(TenantOutcome::Hit);
-    assert_eq!(&*asked(&watched)["organizations/acme"].outcome, "hit");
 }

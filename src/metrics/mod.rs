@@ -5,16 +5,20 @@
 //! is in none. Looking up a series hashes, locks and clones, so what the hit path counts is looked up once:
 //! [`EndpointMetrics`] and [`TenantMetrics`].
 
+mod asked;
 mod credentials;
 mod handles;
 pub mod history;
 pub mod reading;
+
+use std::sync::{Arc, Mutex};
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry,
 };
 
+pub use asked::Asked;
 pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
 
 use history::History;
@@ -31,6 +35,8 @@ pub struct Metrics {
     registry: Registry,
     /// What moved in the last hour.
     pub history: History,
+    /// The names of endpoints, by number: those of the configurations so far.
+    endpoint_names: Mutex<Vec<Arc<str>>>,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
     /// Requests being answered.
@@ -229,6 +235,7 @@ impl Metrics {
             ),
             registry,
             history: History::default(),
+            endpoint_names: Mutex::default(),
         }
         .with_zeros()
     }

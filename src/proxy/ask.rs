@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http::{HeaderName, Method, Uri};
 
+use super::away::Away;
 use super::origin::Origin;
 use super::snapshot::Snapshot;
 use crate::cache::judge::Question;
@@ -44,6 +45,8 @@ pub struct Ask {
     pub may_be_early: bool,
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
+    /// How long upstream is waited for.
+    pub away: Away,
 }
 
 /// What a request says of where its answer may come from.
@@ -94,6 +97,7 @@ impl Ask {
             may_be_early: false,
             client: None,
             permit,
+            away: Away::default(),
         }
     }
 

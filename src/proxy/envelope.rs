@@ -27,7 +27,7 @@ use crate::audit;
 use crate::body::Body;
 use crate::clock::Now;
 use crate::guard::Connection;
-use crate::metrics::{CacheResult, TenantOutcome};
+use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
 use crate::request_id::{RequestId, X_REQUEST_ID};
@@ -156,9 +156,10 @@ impl Wrapping {
         let status = response.status();
         let counted = snapshot.endpoint_metrics(visit.endpoint);
         counted.answered(status, visit.result, duration.as_secs_f64());
+        let ended = |tenant: &TenantMetrics| tenant.ended(visit.outcome, asked.at.wall, counted, status);
         match (&visit.counted, &visit.tenant) {
-            (Some(counted), _) => counted.ended(visit.outcome),
-            (None, Some(tenant)) => snapshot.tenant_metrics(&tenant.name).ended(visit.outcome),
+            (Some(tenant), _) => ended(tenant),
+            (None, Some(tenant)) => ended(&snapshot.counted(&tenant.name)),
             (None, None) => {}
         }
         let endpoint = visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));

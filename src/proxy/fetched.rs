@@ -99,7 +99,16 @@ pub enum Json {
 }
 
 /// What all who wait for a fetch are told.
-pub type Outcome = Result<Arc<Fetched>, Rejection>;
+pub type Outcome = Result<Arc<Fetched>, Failed>;
+
+/// A fetch that brought nothing.
+#[derive(Clone)]
+pub struct Failed {
+    /// Why.
+    pub rejection: Rejection,
+    /// How long upstream was waited for.
+    pub upstream: Duration,
+}
 
 /// A fetch that came to an end.
 pub struct Fetched {
@@ -144,6 +153,12 @@ pub enum Content {
     Entry(Arc<Entry>),
     /// As it comes.
     Stream(Box<Streaming>),
+}
+
+impl From<Rejection> for Failed {
+    fn from(rejection: Rejection) -> Self {
+        Self { rejection, upstream: Duration::ZERO }
+    }
 }
 
 impl Answer {

@@ -62,7 +62,7 @@ impl Proxy {
             target: upstream_target(&permit),
             base: links_base(head, snapshot, target.prefix),
             bare: visit.bare,
-            counted: Arc::clone(snapshot.tenant_metrics(&permit.tenant().name)),
+            counted: snapshot.counted(&permit.tenant().name),
             permit,
         })))
     }

@@ -12,6 +12,7 @@
 //! without a `Permit` (made by the entitlement alone) neither the cache nor upstream can be asked.
 
 pub mod ask;
+pub mod away;
 mod denial_words;
 pub mod discovery;
 pub mod early;
@@ -58,6 +59,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use self::ask::{Ask, FlightKey, Wish};
+use self::away::Away;
 use self::discovery::Discovery;
 use self::early::may_be_early;
 use self::entrance::Entrance;
@@ -262,13 +264,14 @@ impl Proxy {
         let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
         visit.unread_body = false;
         let client = client_key(&head, snapshot, came.connection);
-        let ask = ask(&route, body, &head, wish, snapshot, client);
+        let ask = Arc::new(ask(&route, body, &head, wish, snapshot, client));
         let answer = if visit.overloaded {
             self.recall(found, &ask, came.at)
         } else {
-            self.obtain(found, Arc::new(ask), came.at).await
+            self.obtain(found, Arc::clone(&ask), came.at).await
         };
         let answer = answer.inspect_err(|rejection| {
+            visit.upstream = ask.away.lasted(self.clock.now());
             visit.rate = rejection.is_of_credentials_limit().then(|| route.origin.used_up());
         })?;
         if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
@@ -333,6 +336,7 @@ fn ask(
         client: Some(client),
         snapshot: Arc::clone(snapshot),
         permit: permit.clone(),
+        away: Away::default(),
     }
 }
 

@@ -152,8 +152,13 @@ impl Prover<'_> {
         let mut narrowing = Vec::new();
         for endpoint in &self.snapshot.endpoints {
             let name = &*endpoint.name;
-            if matches!(endpoint.path, PathPattern::Prefix(_)) || !endpoint.methods.contains(&Method::GET) {
-                let why = "it is not one path that is asked with GET; ask for one of yours by hand";
+            let why_not = if matches!(endpoint.path, PathPattern::Prefix(_)) {
+                Some("no path to ask for: it has all below one; ask for one of yours by hand")
+            } else {
+                let has_get = endpoint.methods.contains(&Method::GET);
+                (!has_get).then_some("it does not answer GET; ask it by hand")
+            };
+            if let Some(why) = why_not {
                 findings.push(Finding::new(name, Verdict::NotAsked, why));
                 continue;
             }

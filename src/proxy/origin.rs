@@ -4,7 +4,6 @@
 //! against the credential's limit, and no send is made with a token that has ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use super::away::Away;
 use super::giveaway::Giveaway;
 use super::headers::{RateState, add_via};
 use super::health::{Health, Way};
@@ -76,8 +76,8 @@ pub struct Errand<'a> {
     /// Whether the endpoint's rule is plain: then nothing of ours comes between the client and what upstream does, and
     /// neither does what upstream does here count for others.
     pub plain: bool,
-    /// Set once it is on its way: from then on it is finished, whoever waits.
-    pub sent: &'a AtomicBool,
+    /// How long upstream is waited for.
+    pub away: &'a Away,
     /// Where it counts, by endpoint.
     pub endpoint_metrics: &'a EndpointMetrics,
     /// Where it counts, by tenant.
@@ -112,6 +112,7 @@ impl Origin {
         let mut may_retry = !errand.plain && errand.method.is_safe();
         let mut first = true;
         loop {
+            errand.away.returns(self.clock.now());
             // What is known to be in vain is refused before anything is used up.
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
@@ -225,7 +226,7 @@ impl Origin {
         let mut request = request(errand, token)?;
         let metrics = Arc::clone(&self.metrics);
         hyper::ext::on_informational(&mut request, move |_| metrics.upstream_interim_responses.inc());
-        errand.sent.store(true, Ordering::Relaxed);
+        errand.away.leaves(self.clock.now());
         errand.tenant_metrics.upstream_requests.inc();
         let sending = self.outbound.clone().oneshot(request);
         let outcome = self.clock.timeout_at(errand.deadline, sending).await;

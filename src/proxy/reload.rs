@@ -78,7 +78,6 @@ impl Proxy {
         let before = self.snapshot();
         let mut changes = differences(&before.config, &config);
         changes.fixed_secrets = fixed_secrets(&config);
-        changes.warnings = config.warnings.iter().map(ToString::to_string).collect();
         let rules_changed = changed_rules(&before.config, &config);
         let after = Arc::new(Snapshot::new(config, &self.shared, Some(&before)));
         let to_prove = changed_secrets(&before, &after, &mut changes);

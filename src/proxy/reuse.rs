@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Proxy;
 use super::ask::{Ask, FlightKey, Wish};
 use super::early::{Ahead, Outlet};
-use super::fetched::{Answer, Content, Fetched, Interest, Landed, Outcome};
+use super::fetched::{Answer, Content, Failed, Fetched, Interest, Landed, Outcome};
 use super::headers::{CacheStatus, forwarded};
 use super::origin::Origin;
 use super::rejection::{Limit, Rejection};
@@ -137,14 +137,14 @@ impl Proxy {
         let patience = ask.snapshot.config.upstream.stale_wait;
         let outcome = self.clock.timeout(patience, fetching).await;
         let now = self.clock.now();
+        let stale =
+            |reason| Answer { upstream: ask.away.lasted(now), ..self.stale(Arc::clone(&entry), reason, now) };
         match outcome {
-            Err(_) => Ok(self.stale(entry, "slow", now)),
-            Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => {
-                Ok(self.stale(entry, "error", now))
-            }
+            Err(_) => Ok(stale("slow")),
+            Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => Ok(stale("error")),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(rejection)) => match rejection.excuses_stale() {
-                Some(reason) if entry.serves_on_error(now) => Ok(self.stale(entry, reason, now)),
+                Some(reason) if entry.serves_on_error(now) => Ok(stale(reason)),
                 _ => Err(rejection),
             },
         }
@@ -169,7 +169,7 @@ impl Proxy {
                     proxy
                         .fly(&ask, Some(entry), Waiter::Background, None, None)
                         .await
-                        .unwrap_or(Err(Rejection::Internal)),
+                        .unwrap_or_else(|| Err(Rejection::Internal.into())),
                 )
             }));
         }
@@ -200,7 +200,7 @@ impl Proxy {
             };
             // Abandoned: the leader panicked or was given up, and somebody else has to lead.
             let Ok(outcome) = waiting.outcome().await else { continue };
-            let fetched = outcome?;
+            let fetched = outcome.map_err(|failed| missed(ask, failed))?;
             if let Some(answer) = self.shared_answer(&fetched, ask, why, led) {
                 return Ok(answer);
             }
@@ -219,7 +219,8 @@ impl Proxy {
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
         let waiting = self.take_off(SingleFlight::alone(), ask, entry);
-        let fetched = waiting.outcome().await.unwrap_or(Err(Rejection::Internal))?;
+        let outcome = waiting.outcome().await.unwrap_or_else(|_| Err(Rejection::Internal.into()));
+        let fetched = outcome.map_err(|failed| missed(ask, failed))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }
 
@@ -285,7 +286,8 @@ impl Proxy {
         outlet: Option<Outlet>,
     ) -> Option<Outcome> {
         let outcome = store::fetch(self, ask, entry, waiter, interest, outlet).await?;
-        Some(outcome.map(|(landed, stream)| Arc::new(Fetched::new(landed, stream))))
+        let fetched = outcome.map(|(landed, stream)| Arc::new(Fetched::new(landed, stream)));
+        Some(fetched.map_err(|rejection| Failed { rejection, upstream: ask.away.lasted(self.clock.now()) }))
     }
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
@@ -331,6 +333,12 @@ impl Proxy {
             token: Some(*token),
         })
     }
+}
+
+/// Whoever waits for another's fetch waits for upstream as long as that one does.
+fn missed(ask: &Ask, failed: Failed) -> Rejection {
+    ask.away.was(failed.upstream);
+    failed.rejection
 }
 
 /// Whether an answer that arrived just now may be given to those who asked for the same meanwhile: what they say of

@@ -91,7 +91,7 @@ impl DeadEnd {
             tenant: Arc::clone(tenant),
             endpoint: visit.endpoint?,
             bare: visit.bare,
-            counted: Arc::clone(snapshot.tenant_metrics(&tenant.name)),
+            counted: snapshot.counted(&tenant.name),
         })
     }
 }

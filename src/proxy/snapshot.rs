@@ -2,7 +2,7 @@
 //! so no request sees half of one configuration and half of another.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
@@ -48,6 +48,8 @@ pub struct Snapshot {
     configured_accounts: HashSet<AccountId>,
     tenant_metrics: HashMap<TenantName, Arc<TenantMetrics>, RandomState>,
     other_tenants: Arc<TenantMetrics>,
+    /// Of tenants that were learned: the same series for all, and what each asked last.
+    learned_tenants: Mutex<HashMap<TenantName, Arc<TenantMetrics>>>,
 }
 
 /// What is shared by all snapshots of a proxy.
@@ -108,7 +110,18 @@ impl Snapshot {
             (credential.key.clone(), Arc::new(origin))
         });
         let counted = if config.metrics.tenants { config.metrics.max_tenants } else { 0 };
-        let tenants = config.tenants.iter().take(counted);
+        let other = Arc::new(metrics.tenant("other"));
+        let tenants = config.tenants.iter().enumerate().map(|(place, one)| {
+            let series = if place < counted { metrics.tenant(&one.label) } else { other.for_another() };
+            let known = before.and_then(|before| before.asked_by(&one.name));
+            (
+                one.name.clone(),
+                Arc::new(match known {
+                    Some(known) => series.after(&known),
+                    None => series,
+                }),
+            )
+        });
         Self {
             origins: origins.collect(),
             endpoints: config.endpoints.iter().map(|configured| Arc::clone(&configured.endpoint)).collect(),
@@ -119,10 +132,11 @@ impl Snapshot {
                 .collect(),
             configured_accounts: config.tenants.iter().filter_map(|tenant| account_id(tenant)).collect(),
             nowhere_metrics: metrics.endpoint("other"),
-            tenant_metrics: tenants
-                .map(|one| (one.name.clone(), Arc::new(metrics.tenant(&one.label))))
-                .collect(),
-            other_tenants: Arc::new(metrics.tenant("other")),
+            tenant_metrics: tenants.collect(),
+            learned_tenants: Mutex::new(
+                before.map(|before| before.learned_still(learned)).unwrap_or_default(),
+            ),
+            other_tenants: other,
             routes: Routes::default(),
             guard: Guard::new(&config.server),
             client_limiter: config.limits.client.as_ref().map(|limit| {
@@ -193,6 +207,37 @@ impl Snapshot {
     #[must_use]
     pub fn tenant_metrics(&self, name: &TenantName) -> &Arc<TenantMetrics> {
         self.tenant_metrics.get(name).unwrap_or(&self.other_tenants)
+    }
+
+    /// The same of a tenant that is known, with a place for what it asks last, to be kept by whoever leads there: of one
+    /// that was learned it takes a lock.
+    #[must_use]
+    pub fn counted(&self, name: &TenantName) -> Arc<TenantMetrics> {
+        if let Some(configured) = self.tenant_metrics.get(name) {
+            return Arc::clone(configured);
+        }
+        let mut learned = self.learned();
+        let own = learned.entry(name.clone()).or_insert_with(|| Arc::new(self.other_tenants.for_another()));
+        Arc::clone(own)
+    }
+
+    /// Where it is kept what a tenant asks last, if it has asked yet.
+    #[must_use]
+    pub fn asked_by(&self, name: &TenantName) -> Option<Arc<TenantMetrics>> {
+        self.tenant_metrics.get(name).cloned().or_else(|| self.learned().get(name).cloned())
+    }
+
+    fn learned(&self) -> MutexGuard<'_, HashMap<TenantName, Arc<TenantMetrics>>> {
+        self.learned_tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learned_still(&self, learned: &Learned) -> HashMap<TenantName, Arc<TenantMetrics>> {
+        let mut tenants = self.learned().clone();
+        tenants.retain(|name, _| match name {
+            TenantName::Instance(account) => learned.instance(account).is_some(),
+            TenantName::Organization(_) => false,
+        });
+        tenants
     }
 }
 

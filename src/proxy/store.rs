@@ -5,7 +5,6 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,17 +46,16 @@ pub async fn fetch(
     interest: Option<Interest>,
     outlet: Option<Outlet>,
 ) -> Option<Result<(Landed, Option<Streaming>), Rejection>> {
-    let sent = AtomicBool::new(false);
     let given_up = async {
         match &interest {
             Some(interest) => interest.lost().await,
             None => pending().await,
         }
-        if sent.load(Ordering::Relaxed) {
+        if ask.away.has_left() {
             pending::<()>().await;
         }
     };
-    let fetch = Fetch { proxy, ask, waiter, sent: &sent, asked_at: proxy.shelf.moment() };
+    let fetch = Fetch { proxy, ask, waiter, asked_at: proxy.shelf.moment() };
     let outcome = tokio::select! {
         outcome = fetch.run(entry, outlet) => outcome,
         () = given_up => return None,
@@ -66,7 +64,7 @@ pub async fn fetch(
     let outcome = outcome.map_err(|rejection| {
         if let Rejection::NoToken(no_token) = &rejection
             && no_token.error == TokenError::TokenRejected
-            && sent.load(Ordering::Relaxed)
+            && ask.away.has_left()
         {
             return Rejection::TokenRejected(no_token.clone());
         }
@@ -88,7 +86,6 @@ pub(super) struct Fetch<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) ask: &'a Ask,
     waiter: Waiter,
-    sent: &'a AtomicBool,
     /// What had happened when it began.
     pub(super) asked_at: Moment,
 }
@@ -182,7 +179,7 @@ impl Fetch<'_> {
             deadline,
             patience: snapshot.config.upstream.request_timeout / 2,
             plain: self.ask.is_plain(),
-            sent: self.sent,
+            away: &self.ask.away,
             endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
             tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
         };

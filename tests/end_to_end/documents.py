@@ -31,6 +31,10 @@ SHOWN = {
 NOT_RUN = {
     ("README.md", "cargo run --release -- demo"): "tests/end_to_end/first_command.sh runs it",
     ("README.md", "cargo test"): ".ci/run runs it",
+    ("README.md", "sudo install target/release/billing-insights-proxy /usr/local/bin/"): "it installs for everybody on the machine",
+    ("docs/simulator.md", "billing-insights-proxy simulate --write-credentials ."): "`example` runs it, and what the page says of it",
+    ("docs/operating.md", "systemctl reload billing-insights-proxy                # as on SIGHUP; `systemctl status` says so where it was refused"):
+        "there is no systemd to run a unit; socket_activation.py plays its part",
     ("docs/rotation.md", "install -m 600 new-secret /etc/billing-insights-proxy/secrets/acme-client-secret.new"):
         "there is no systemd to run a unit; rotation.py restarts the proxy on a folder of secrets",
     ("docs/rotation.md", "kubectl create secret generic billing-insights-proxy-secrets --from-file=acme-client-secret=new-secret "
@@ -83,7 +87,7 @@ class Stage:
         sample = (ROOT / "src/cli/demo.yaml").read_text()
         for name, value in {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "api_url": simulator.api_url, "token_url": simulator.token_url}.items():
             sample = sample.replace(f"{{{name}}}", value)
-        (where / "config.yaml").write_text(sample.replace("format: text", "format: json"))
+        (where / "config.yaml").write_text(sample.replace("format: text", "format: json\n  audit: audit.jsonl"))
         (where / "bin").mkdir()
         (where / "bin/billing-insights-proxy").symlink_to((ROOT / BINARY).resolve())
         # What answers with an error is one, where nothing else is shown.
@@ -132,7 +136,7 @@ def run_sh(stage, block):
         check(f"{block.name()}: {command} serves, and ends well", '"message":"serving"' in said and code == 0, (code, said))
         text = text.replace(command, "")
     seen = stage.run("bash", "-euo", "pipefail", "-c", stage.here(text), strict=True)
-    code, words = FINDS.get((block.page, block.text.strip()), (0, ""))
+    code, words = FINDS.get((block.page, text.strip().splitlines()[-1] if text.strip() else ""), (0, ""))
     as_it_should = seen.returncode == code and words in seen.stdout
     check(block.name(), as_it_should, (seen.returncode, seen.stdout[-500:], seen.stderr[-500:]))
     if block.says is not None:
@@ -174,6 +178,27 @@ def power_query(stage, block):
     pages += [page(number) for number in range(2, pages[0][first] + 1)]
     ids = [record["id"] for one in pages for record in one[outer][inner]]
     equal(f"{block.name()}: each record once, as many as there are", (pages[0]["total"], len(set(ids))), (len(ids), len(ids)))
+
+
+def example():
+    """The example of a configuration works before the simulator, with the two lines that its page has changed."""
+    page = (ROOT / "docs/simulator.md").read_text()
+    lines = re.findall(r"^  (api_url|token_url): (\S+)$", page, re.MULTILINE)
+    equal("the page has the two lines", ["api_url", "token_url"], [key for key, _ in lines])
+    with folder() as where, Simulator(where) as simulator:
+        text = (ROOT / "config.example.yaml").read_text()
+        for key, value in lines:
+            text = re.sub(rf"^  # {key}: .*$", f"  {key}: {value.replace('http://127.0.0.1:9480', simulator.api_url)}", text, flags=re.MULTILINE)
+        (where / "config.yaml").write_text(text)
+        for flags, wanted in (((), "can be served: 1 organization, 3 instances, 2 credentials, 5 endpoints"), (("--online",), "works: 15, fails: 0, unproven: 0, not asked: 0")):
+            command = [str((ROOT / BINARY).resolve()), "check", *flags, "--config", "config.yaml"]
+            seen = subprocess.run(command, cwd=where, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+            name = " ".join(["the example before the simulator: check", *flags])
+            check(name, seen.returncode == 0 and wanted in seen.stdout, (seen.returncode, seen.stdout[-300:], seen.stderr[-500:]))
+        (where / "acme-client-secret").unlink()
+        seen = subprocess.run(command[:2] + command[3:], cwd=where, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        place = where.resolve() / "acme-client-secret"
+        check("a secret that is missing is told with the folder where it was looked for", f"file {place}: there is no such file" in seen.stderr, seen.stderr)
 
 
 def links(pages):
@@ -227,6 +252,7 @@ def main():
                     stage.restore()
                     ran += 1
     check("there were blocks to run", ran >= 20, ran)
+    example()
     finish()
 
 

@@ -28,7 +28,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CHROMEDRIVER = os.environ.get("CHROMEDRIVER", "chromedriver")
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS") or tempfile.mkdtemp(prefix="status-page-"))
 PATIENCE = 30  # seconds for something to come true
-DESKTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 def becomes(name, wanted, look):
@@ -347,7 +347,7 @@ def numbers(browser, demo):
         bands.append(ends[end] - before)
         before = ends[end]
     equal("/api/status: the bands are those of the histogram", bands, demo.api("/api/status")["latency"])
-    for endpoint in ("invoices", "products", "usage_month"):
+    for endpoint in ("invoices", "products", "monthly_usage"):
         asked = demo.sum("cache_requests_total", endpoint=endpoint)
         if asked:
             becomes(f"cache, {endpoint}: asked", asked, page(f"#cache [data-row='{endpoint}'] [data-label=asked]"))
@@ -372,6 +372,11 @@ def same_as_api(browser, demo):
             if word not in shown.get(one["tenant"], ""):
                 wrong.append((one["tenant"], endpoint))
     equal("each tenant's verdicts stand in its row", [], wrong)
+    asked = "return [...document.querySelectorAll('#tenants tbody tr')].map((row) => [row.dataset.row, row.querySelector('[data-label=\"asked last\"]').textContent])"
+    wanted = {one["tenant"]: "{endpoint}: {status} ".format(**one["asked_last"]) if one["asked_last"] else "–" for one in tenants}
+    starts = {tenant: text[: len(wanted[tenant])] for tenant, text in browser.run(asked)}
+    equal("each tenant's row says what it asked last, and of what status the answer was", wanted, starts)
+    equal("a denial is told too, without the path", "invoices: 403 ", wanted["instances/initech"])
     failing = {one["tenant"]: one["failing"]["reason"] for one in tenants if one["failing"]}
     equal("the panel names whoever fails, by reason", failing, named(browser))
     shown = dict(browser.run(rows, "credentials"))
@@ -553,6 +558,9 @@ def first_screen(browser, served, tenants):
             return !(inside && width > 0 && height > 0 && there && (there === one || one.contains(there) || there.contains(one)));
         }).map((one) => one.textContent)""")
         equal(f"names and reasons are all on the first screen of a {name}", [], hidden)
+        drawn = browser.run("return [...document.querySelectorAll('svg text.name')].map((one) => one.firstChild.textContent)")
+        apart = drawn[: drawn.index("the proxy")]
+        equal(f"names in a picture can be told apart on a {name}", sorted(set(apart)), sorted(apart))
         browser.picture(f"failing-{name}")
         browser.long_picture(f"failing-{name}-whole", size)
     browser.size(DESKTOP)

@@ -439,12 +439,35 @@ async fn the_history_holds_what_was_counted_and_goes_on_from_where_it_was_read()
 }
 
 #[tokio::test]
-async fn what_a_tenant_asked_is_told_with_when_and_how_it_ended() {
-    let (_talkdesk, proxy) = sample_proxy("").await;
-    proxy.get(INVOICES).await;
-    let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
-    let acme = &tenants["tenants"][0];
-    assert_eq!((&acme["upstream_requests"], &acme["requests"]["miss"]), (&1.into(), &1.into()));
-    assert_eq!(acme["asked_last"]["outcome"], "miss");
-    assert!(tenants["tenants"][1]["asked_last"].is_null());
+async fn what_a_tenant_asked_last_is_told_by_endpoint_with_when_and_how_it_ended() {
+    let (_talkdesk, proxy) = sample_proxy("metrics: { max_tenants: 2 }\n").await;
+    let last = async |name: &str| {
+        let tenants = proxy.admin(Method::GET, "/api/tenants").await.json();
+        let all = tenants["tenants"].as_array().expect("a list").clone();
+        all.into_iter().find(|one| one["tenant"] == name).expect("it is there")["asked_last"].clone()
+    };
+    for (tenant, path, endpoint, status, outcome) in [
+        ("organizations/acme", "/express/invoices?per_page=1", "invoices", 200, "miss"),
+        ("organizations/acme", "/express/invoices?per_page=1", "invoices", 200, "hit"),
+        ("organizations/acme", "/express/products", "products", 200, "miss"),
+        ("organizations/acme", "/express/nothing", "other", 404, "denied"),
+        // It has no series of its own, and another one denies without going far.
+        ("instances/globex", "/express/usage/month", "monthly_usage", 200, "miss"),
+        ("instances/initech", "/express/invoices", "invoices", 403, "denied"),
+        ("instances/initech", "/express/products?from=secret-value", "products", 403, "denied"),
+    ] {
+        proxy.advance(std::time::Duration::from_secs(1));
+        proxy.get(&format!("/{tenant}{path}")).await;
+        let asked = last(tenant).await;
+        let told = (&asked["endpoint"], &asked["status"], &asked["outcome"]);
+        assert_eq!(told, (&endpoint.into(), &status.into(), &outcome.into()), "{tenant}{path}");
+        let at: jiff::Timestamp = asked["at"].as_str().expect("a time").parse().expect("a time");
+        let now = jiff::Timestamp::try_from(proxy.app.proxy().clock.now().wall).expect("a time");
+        assert_eq!(at.as_second(), now.as_second());
+        assert!(!asked.to_string().contains("secret-value"), "{asked}");
+    }
+    assert!(last("instances/hooli").await.is_null(), "it has not asked");
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert_eq!(last("organizations/acme").await["endpoint"], "other", "a reload forgets nothing");
+    assert_eq!(last("instances/globex").await["endpoint"], "monthly_usage");
 }

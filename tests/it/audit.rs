@@ -1,6 +1,7 @@
 //! The audit log: a line for who was let in to what and who was not, and nothing in it that is a secret.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde_json::Value;
@@ -48,27 +49,30 @@ async fn a_grant_says_who_saw_what_with_which_credential_and_from_where() {
     audited.proxy.get_with(path, &[("x-request-id", "first")]).await;
     let lines = audited.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert_eq!(lines[0]["event"], "token_request");
-    assert_eq!((&lines[0]["credential"], &lines[0]["result"]), (&"organizations/acme".into(), &"ok".into()));
+    assert_eq!(lines[0]["event.name"], "billing_insights_proxy.audit.token_request");
+    assert_eq!(
+        (&lines[0]["billing_insights_proxy.credential"], &lines[0]["billing_insights_proxy.result"]),
+        (&"organizations/acme".into(), &"ok".into())
+    );
     let granted = &lines[1];
     for (member, expected) in [
-        ("event", "request"),
-        ("decision", "granted"),
-        ("rule", "granted"),
-        ("tenant", "instances/josephpinetrees"),
-        ("endpoint", "invoices"),
-        ("credential", "organizations/acme"),
-        ("source", "upstream"),
-        ("request_id", "first"),
+        ("event.name", "billing_insights_proxy.audit.request"),
+        ("billing_insights_proxy.decision", "granted"),
+        ("billing_insights_proxy.rule", "granted"),
+        ("billing_insights_proxy.tenant", "instances/josephpinetrees"),
+        ("billing_insights_proxy.endpoint", "invoices"),
+        ("billing_insights_proxy.credential", "organizations/acme"),
+        ("billing_insights_proxy.source", "upstream"),
+        ("billing_insights_proxy.request_id", "first"),
         ("client.address", "127.0.0.1"),
-        ("listener", &audited.proxy.app.addresses().data),
+        ("billing_insights_proxy.listener", &audited.proxy.app.addresses().data),
     ] {
         assert_eq!(granted[member], expected, "{member}: {granted}");
     }
     assert_eq!(granted["http.response.status_code"], 200);
     assert!(granted["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{granted}");
     audited.proxy.get(path).await;
-    assert_eq!(audited.last()["source"], "cache");
+    assert_eq!(audited.last()["billing_insights_proxy.source"], "cache");
 }
 
 #[tokio::test]
@@ -83,8 +87,17 @@ async fn a_denial_names_its_rule() {
     ] {
         audited.proxy.get_with(path, fields).await;
         let line = audited.last();
-        assert_eq!((&line["decision"], &line["rule"]), (&"denied".into(), &rule.into()), "{line}");
-        assert!(line.get("credential").is_none() && line.get("source").is_none(), "{line}");
+        assert_eq!(
+            (&line["billing_insights_proxy.decision"], &line["billing_insights_proxy.rule"]),
+            (&"denied".into(), &rule.into()),
+            "{line}"
+        );
+        assert_eq!(line["error.type"], rule, "as in the access log: {line}");
+        assert!(
+            line.get("billing_insights_proxy.credential").is_none()
+                && line.get("billing_insights_proxy.source").is_none(),
+            "{line}"
+        );
     }
     assert_eq!(audited.lines().len(), 5);
     assert_eq!(audited.talkdesk.counts(), (0, 0));
@@ -102,8 +115,11 @@ async fn what_was_granted_and_failed_says_so() {
     audited.talkdesk.control().inject(fault).expect("a fault");
     audited.proxy.get("/organizations/acme/express/invoices").await;
     let lines = audited.lines();
-    assert_eq!(lines[0]["result"], "unavailable");
-    assert_eq!((&lines[1]["rule"], &lines[1]["failure"]), (&"granted".into(), &"token_unavailable".into()));
+    assert_eq!(lines[0]["billing_insights_proxy.result"], "unavailable");
+    assert_eq!(
+        (&lines[1]["billing_insights_proxy.rule"], &lines[1]["error.type"]),
+        (&"granted".into(), &"token_unavailable".into())
+    );
 }
 
 #[tokio::test]
@@ -113,21 +129,30 @@ async fn a_purge_and_who_was_not_let_in_to_the_admin_plane_are_there() {
     let purge = "/api/cache?tenant=organizations/acme&path_prefix=/express/invoices%3Fpage=secret-value";
     audited.proxy.admin(Method::DELETE, purge).await;
     let line = audited.last();
-    assert_eq!((&line["event"], &line["decision"]), (&"purge".into(), &"granted".into()));
     assert_eq!(
-        (&line["tenant"], &line["url.path"]),
+        (&line["event.name"], &line["billing_insights_proxy.decision"]),
+        (&"billing_insights_proxy.audit.purge".into(), &"granted".into())
+    );
+    assert_eq!(
+        (&line["billing_insights_proxy.tenant"], &line["billing_insights_proxy.path_prefix"]),
         (&"organizations/acme".into(), &"/express/invoices".into())
     );
-    assert_eq!((&line["entries"], &line["client.address"]), (&0.into(), &"127.0.0.1".into()));
-    assert_eq!(line["listener"], audited.proxy.app.addresses().admin.as_str());
+    assert_eq!(
+        (&line["billing_insights_proxy.entries"], &line["client.address"]),
+        (&0.into(), &"127.0.0.1".into())
+    );
+    assert_eq!(line["billing_insights_proxy.listener"], audited.proxy.app.addresses().admin.as_str());
     audited.proxy.admin(Method::DELETE, "/api/cache").await;
-    assert_eq!(audited.last()["entries"], 1);
+    assert_eq!(audited.last()["billing_insights_proxy.entries"], 1);
     audited.proxy.admin(Method::DELETE, "/api/cache?tenant=organizations/nobody").await;
-    assert_eq!(audited.last()["decision"], "denied");
+    assert_eq!(audited.last()["billing_insights_proxy.decision"], "denied");
     let admin = audited.proxy.app.addresses().admin.clone();
     audited.proxy.get_at(&admin, "/metrics", &[("origin", "null")]).await;
     let line = audited.last();
-    assert_eq!((&line["event"], &line["rule"]), (&"admin_request".into(), &"origin_not_allowed".into()));
+    assert_eq!(
+        (&line["event.name"], &line["billing_insights_proxy.rule"]),
+        (&"billing_insights_proxy.audit.admin_request".into(), &"origin_not_allowed".into())
+    );
 }
 
 #[tokio::test]
@@ -159,8 +184,8 @@ async fn a_client_at_a_unix_socket_is_its_user() {
     let socket = audited.folder.path().join("proxy.sock");
     assert!(say_to_file(&socket, request).await.contains("unknown_tenant"));
     let line = audited.last();
-    assert_eq!(line["client.user_id"], rustix::process::getuid().as_raw());
-    assert_eq!(line["listener"], format!("unix:{}", socket.display()));
+    assert_eq!(line["billing_insights_proxy.client.user_id"], rustix::process::getuid().as_raw());
+    assert_eq!(line["billing_insights_proxy.listener"], format!("unix:{}", socket.display()));
     assert!(line.get("client.address").is_none(), "{line}");
 }
 
@@ -195,4 +220,46 @@ async fn a_log_that_can_not_be_written_stops_the_start() {
     let refused = billing_insights_proxy::app::App::start(config, clock).await.err().expect("refused");
     let words = refused.to_string();
     assert!(words.contains("nowhere/audit.jsonl") && words.contains("log.audit"), "{words}");
+}
+
+/// The members that a page has a row for.
+fn members(page: &str) -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = std::fs::read_to_string(page).expect("a page");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    rows.map(|(member, _)| member.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_both_logs_have_has_one_name_and_each_member_has_its_row() {
+    let audited = Audited::start("").await;
+    audited.proxy.get("/instances/josephpinetrees/express/invoices").await;
+    audited.proxy.get("/instances/initech/express/invoices").await;
+    audited.proxy.admin(Method::DELETE, "/api/cache?tenant=organizations/acme&path_prefix=/express").await;
+    audited.proxy.admin(Method::POST, "/api/reload").await;
+    let found: BTreeSet<String> = audited
+        .lines()
+        .iter()
+        .flat_map(|line| line.as_object().expect("an object").keys().cloned())
+        .collect();
+    let (of_audit, of_access) = (members("audit.md"), members("logs.md"));
+    let no_row: Vec<_> = found.iter().filter(|member| !of_audit.contains(*member)).collect();
+    assert!(no_row.is_empty(), "docs/audit.md has no row for {no_row:?}");
+    let both = [
+        "timestamp",
+        "event.name",
+        "error.type",
+        "http.response.status_code",
+        "client.address",
+        "client.port",
+        "billing_insights_proxy.tenant",
+        "billing_insights_proxy.endpoint",
+        "billing_insights_proxy.listener",
+        "billing_insights_proxy.request_id",
+    ];
+    for member in both {
+        assert!(found.contains(member) && of_access.contains(member), "{member}: {found:?}");
+    }
+    let bare: Vec<_> = found.iter().filter(|member| !of_access.contains(*member)).collect();
+    assert!(bare.iter().all(|member| member.starts_with("billing_insights_proxy.")), "{bare:?}");
 }

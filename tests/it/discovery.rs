@@ -65,6 +65,31 @@ async fn every_account_of_every_page_becomes_a_tenant(#[case] max_per_page: u64)
     unknown.assert_problem(404, "unknown_tenant");
 }
 
+#[tokio::test]
+async fn what_a_learned_tenant_asked_last_is_told_and_a_reload_keeps_it() {
+    let talkdesk = Talkdesk::start(samples()).await;
+    let proxy = talkdesk.proxy(DISCOVERING, "").await;
+    learned(&proxy, 12).await;
+    let last = async |name: &str| {
+        let tenants = proxy.admin(http::Method::GET, "/api/tenants").await.json();
+        let all = tenants["tenants"].as_array().expect("a list").clone();
+        all.into_iter().find(|one| one["tenant"] == name).expect("it is there")["asked_last"].clone()
+    };
+    proxy.get("/instances/canyon-travel/express/invoices").await;
+    proxy.get("/instances/josephpinetrees/express/accounts").await;
+    for reloaded in [false, true] {
+        if reloaded {
+            assert_eq!(proxy.reload().await.status, StatusCode::OK);
+            learned(&proxy, 12).await;
+        }
+        let (served, denied) =
+            (last("instances/canyon-travel").await, last("instances/josephpinetrees").await);
+        assert_eq!((&served["endpoint"], &served["status"]), (&"invoices".into(), &200.into()), "{reloaded}");
+        assert_eq!((&denied["endpoint"], &denied["outcome"]), (&"accounts".into(), &"denied".into()));
+        assert!(last("instances/tunnel-paint").await.is_null(), "each has its own");
+    }
+}
+
 /// The next reading is refused pages of a hundred, gets one page, and meets the fault on the second.
 fn spoil_page_two(talkdesk: &Talkdesk, kind: FaultKind) {
     let harmless = on_accounts(FaultKind::Slow { milliseconds: 0 });

@@ -17,10 +17,11 @@ const STARK: &str = "organizations:
     credential: { account: stark, client_id: d42a80e7f59b4c63, client_secret: { file: stark-client-secret } }
 ";
 
-/// Runs it with a configuration before this Talkdesk.
+/// Runs it with a configuration before this Talkdesk. What stands before `---` is of the section `upstream`.
 async fn run(talkdesk: &Talkdesk, sections: &str, further: &[&str]) -> Output {
+    let (upstream, sections) = sections.split_once("---\n").unwrap_or(("", sections));
     let yaml = format!(
-        "upstream: {{ api_url: '{}', token_url: '{}' }}\n{sections}",
+        "upstream: {{ api_url: '{}', token_url: '{}', {upstream} }}\n{sections}",
         talkdesk.simulator.url(),
         talkdesk.simulator.token_url()
     );
@@ -195,10 +196,28 @@ async fn the_table_says_what_to_do_and_progress_is_told_meanwhile() {
     let line = table.lines().find(|line| line.contains("scope_missing")).expect("a line");
     assert!(line.trim_start().starts_with("FAILS") && line.contains("invoices"), "{table}");
     assert!(table.contains("-> Have Talkdesk add the scope"), "{table}");
-    assert!(table.trim_end().ends_with("fails: 1, unproven: 0"), "{table}");
+    assert!(table.trim_end().ends_with("fails: 1, unproven: 0, not asked: 0"), "{table}");
     for step in ["token", "accounts", "products", "accounts of subscriptions"] {
         assert!(progress.contains(&format!("[1/1] organizations/stark: {step}\n")), "{progress}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_added_endpoint_of_which_no_path_is_known_is_said_not_to_be_asked() {
+    let talkdesk = Talkdesk::samples().await;
+    let endpoints = "allow_unsafe_methods: true, endpoints: { reports: { path: /reports/* }, orders: { path: /orders, methods: [POST] } }";
+    let sections = format!("{endpoints}\n---\n{ACME}");
+    let (code, findings) = findings(&talkdesk, &sections).await;
+    assert_eq!(code, 0, "{findings:#?}");
+    for (what, why) in [("reports", "no path to ask for"), ("orders", "it does not answer GET")] {
+        assert_eq!(result(&findings, what), "not_asked");
+        assert!(text(&findings, what, "said").starts_with(why), "{findings:#?}");
+    }
+    let table = run(&talkdesk, &sections, &[]).await.stdout;
+    let table = String::from_utf8_lossy(&table);
+    let line = table.lines().find(|line| line.contains("no path to ask for")).expect("a line");
+    assert!(line.trim_start().starts_with("not asked  reports "), "{line}");
+    assert!(table.trim_end().ends_with("not asked: 2"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

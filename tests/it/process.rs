@@ -142,8 +142,10 @@ fn reloads(folder: &Path, many: usize) -> Vec<String> {
     for _ in 0..1_000 {
         let text = std::fs::read_to_string(folder.join("audit.jsonl")).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let reloads = lines.filter(|line| line["event"] == "reload");
-        results = reloads.map(|line| line["result"].as_str().unwrap_or_default().to_owned()).collect();
+        let reloads = lines.filter(|line| line["event.name"] == "billing_insights_proxy.audit.reload");
+        results = reloads
+            .map(|line| line["billing_insights_proxy.result"].as_str().unwrap_or_default().to_owned())
+            .collect();
         if results.len() >= many {
             break;
         }

@@ -39,6 +39,9 @@ async fn what_did_not_change_keeps_its_tokens_and_its_entries() {
     proxy.edit(|text| text.replace("denial_status: 403", "denial_status: 422"));
     let told = accepted(&proxy.reload().await);
     assert_eq!(lines(&told["changed"]), ["server is another"]);
+    let file = proxy.folder().join("config.yaml").display().to_string();
+    let warnings = lines(&told["warnings"]);
+    assert!(!warnings.is_empty() && warnings.iter().all(|one| one.starts_with(&file)), "{warnings:?}");
     assert_eq!(
         (told["secrets"].as_array().map(Vec::len), &told["needs_restart"]),
         (Some(0), &serde_json::json!([]))

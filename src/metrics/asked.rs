@@ -1,0 +1,98 @@
+//! What a tenant asked last: when, of which endpoint, and what came of it, in one word that a request stores without a
+//! lock. The endpoint is there by a number, so no path and no query is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+
+use super::handles::TenantOutcome;
+use super::{EndpointMetrics, Metrics};
+
+/// A tenant's last request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When it came, to the second.
+    pub at: SystemTime,
+    /// The endpoint's name; `other` where it led to none.
+    pub endpoint: Arc<str>,
+    /// The status of the answer.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: TenantOutcome,
+}
+
+/// The place where it is kept; those who share it keep one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastAsked(Arc<AtomicU64>);
+
+const ENDPOINT_BITS: u32 = 16;
+const STATUS_BITS: u32 = 10;
+const OUTCOME_BITS: u32 = 3;
+
+impl LastAsked {
+    pub(super) fn store(
+        &self,
+        at: SystemTime,
+        endpoint: &EndpointMetrics,
+        status: StatusCode,
+        outcome: TenantOutcome,
+    ) {
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let word = (seconds << ENDPOINT_BITS) | u64::from(endpoint.number);
+        let word = (word << STATUS_BITS) | u64::from(status.as_u16());
+        self.0.store((word << OUTCOME_BITS) | outcome as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn load(&self, metrics: &Metrics) -> Option<Asked> {
+        let word = self.0.load(Ordering::Relaxed);
+        let outcome = *TenantOutcome::ALL.get(part(word, 0, OUTCOME_BITS))?;
+        let status = part(word, OUTCOME_BITS, STATUS_BITS);
+        let endpoint = part(word, OUTCOME_BITS + STATUS_BITS, ENDPOINT_BITS);
+        let seconds = word >> (OUTCOME_BITS + STATUS_BITS + ENDPOINT_BITS);
+        (word != 0).then(|| Asked {
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            endpoint: metrics.endpoint_of_number(endpoint),
+            status: u16::try_from(status).unwrap_or_default(),
+            outcome,
+        })
+    }
+}
+
+fn part(word: u64, from: u32, bits: u32) -> usize {
+    usize::try_from((word >> from) & ((1 << bits) - 1)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_last_is_told_as_it_was() {
+        let metrics = Metrics::new();
+        let tenant = metrics.tenant("organizations/acme");
+        assert_eq!(tenant.asked_last(&metrics), None, "it has not asked yet");
+        let names = ["invoices", "other", "reports"].map(|name| (name, metrics.endpoint(name)));
+        let mut at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        for (name, endpoint) in &names {
+            for status in [StatusCode::OK, StatusCode::BAD_GATEWAY, StatusCode::from_u16(999).expect("one")] {
+                for outcome in TenantOutcome::ALL {
+                    at += Duration::from_secs(1);
+                    tenant.ended(outcome, at + Duration::from_millis(700), endpoint, status);
+                    let wanted = Asked { at, endpoint: (*name).into(), status: status.as_u16(), outcome };
+                    assert_eq!(tenant.asked_last(&metrics), Some(wanted));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_one_number_however_often_a_configuration_is_loaded() {
+        let metrics = Metrics::new();
+        let (first, other) = (metrics.endpoint("invoices").number, metrics.endpoint("products").number);
+        assert_eq!(metrics.endpoint("invoices").number, first);
+        assert_ne!(first, other);
+        assert_eq!(&*metrics.endpoint_of_number(usize::from(first)), "invoices");
+    }
+}
