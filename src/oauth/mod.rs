@@ -9,6 +9,7 @@
 pub mod assertion;
 pub mod grant;
 mod terms;
+pub mod token;
 pub mod token_search;
 pub mod token_use;
 pub mod tokens;

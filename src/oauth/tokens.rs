@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::HeaderValue;
 
 use super::grant::{Grant, GrantError, Granted};
 use super::terms::Terms;
+use super::token::Token;
 use super::token_search::TokenSearch;
 use super::token_use::TokenUse;
 use crate::audit::{AuditLog, Event, What};
@@ -26,20 +26,6 @@ use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
-
-/// A token in hand.
-pub struct Token {
-    /// The `Authorization` field that carries it.
-    pub authorization: HeaderValue,
-    /// Counts up with each token of the credential.
-    pub number: u64,
-    /// When its life, less the margin, ends.
-    pub usable_until: Instant,
-    /// Finds it where it must not be; none where it is too short to be told from other text.
-    pub search: Option<TokenSearch>,
-    refresh_at: Instant,
-    scopes: BTreeSet<String>,
-}
 
 /// Why there is no token now, and when there may be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -413,23 +399,6 @@ impl Tokens {
     /// Brings the metric up to date. A token ends by itself, so this is also done whenever the metrics are read.
     pub fn show_state(&self) {
         self.services.metrics.credential_is(&self.owner, self.status().state);
-    }
-}
-
-#[cfg(test)]
-impl Token {
-    /// A token that is good until then.
-    pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
-        let authorization: HeaderValue = format!("Bearer {secret}").parse().expect("a field's value");
-        let search = TokenSearch::new(authorization.as_bytes());
-        Self {
-            authorization,
-            number: 1,
-            usable_until,
-            search,
-            refresh_at: usable_until,
-            scopes: BTreeSet::new(),
-        }
     }
 }
 

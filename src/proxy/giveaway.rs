@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 use super::rejection::Rejection;
 use crate::metrics::Metrics;
+use crate::oauth::token::Token;
 use crate::oauth::token_search::TokenSearch;
-use crate::oauth::tokens::Token;
 
 /// Looks for a token in a body.
 #[derive(Clone)]

@@ -28,8 +28,9 @@ use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::{AGENT, retry_after};
+use crate::oauth::token::Token;
 use crate::oauth::token_use::TokenUse;
-use crate::oauth::tokens::{NoToken, Token, TokenError, Tokens};
+use crate::oauth::tokens::{NoToken, TokenError, Tokens};
 
 /// One credential's way to the API.
 pub struct Origin {
