@@ -291,43 +291,102 @@ impl Connection {
     async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answered> {
         self.stream.write_all(request).await?;
         let mut read = 0;
-        let (body, length) = loop {
+        let (came, length) = loop {
             let more = self.stream.read(&mut self.buffer[read..]).await?;
             ensure!(more > 0, "the connection ended within a head");
             let from = read.saturating_sub(3);
             read += more;
             let end = memchr::memmem::find(&self.buffer[from..read], b"\r\n\r\n").map(|end| from + end);
             if let Some(end) = end {
-                break (read - (end + 4), self.check(end)?);
+                break (end + 4..read, self.check(end)?);
             }
         };
+        let mut body = Body::new(length);
+        body.take(&self.buffer[came])?;
         let mut first_byte = Clock::System.now().monotonic;
-        let mut got = body;
-        while got < length {
+        let at_once = body.is_whole();
+        while !body.is_whole() {
+            let had_none = body.got == 0;
             let more = self.stream.read(&mut self.buffer).await?;
-            ensure!(more > 0, "the connection ended after {got} of {length} bytes");
-            if got == 0 {
+            ensure!(more > 0, "the connection ended after {} bytes", body.got);
+            body.take(&self.buffer[..more])?;
+            if had_none {
                 first_byte = Clock::System.now().monotonic;
             }
-            got += more;
         }
-        ensure!(got == length, "{got} bytes instead of {length}");
-        let last_byte = if body == length { first_byte } else { Clock::System.now().monotonic };
+        if let Some(wanted) = self.target.length {
+            ensure!(body.got == wanted, "a body of {} bytes", body.got);
+        }
+        let last_byte = if at_once { first_byte } else { Clock::System.now().monotonic };
         Ok(Answered { first_byte, last_byte })
     }
 
-    /// The length that the head before `end` says, if head and length are as they have to be.
-    fn check(&self, end: usize) -> anyhow::Result<usize> {
+    /// The length that the head before `end` says, none where the body comes in chunks, if the status is as it has to be.
+    fn check(&self, end: usize) -> anyhow::Result<Option<usize>> {
         let head = std::str::from_utf8(&self.buffer[..end]).context("a head that is no text")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
         ensure!(status == Some(self.target.status), "an answer other than {}: {head}", self.target.status);
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then_some(value.trim())
-        });
-        let length: usize = length.unwrap_or("0").parse().context("a length that is no number")?;
-        ensure!(self.target.length.is_none_or(|wanted| wanted == length), "a body of {length} bytes");
-        Ok(length)
+        let value_of = |wanted: &str| {
+            head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case(wanted).then_some(value.trim())
+            })
+        };
+        if value_of("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            return Ok(None);
+        }
+        let length = value_of("content-length").unwrap_or("0");
+        Ok(Some(length.parse().context("a length that is no number")?))
+    }
+}
+
+/// How much of a body came, and how much is to come (RFC 9112, sections 6.3 and 7.1).
+struct Body {
+    got: usize,
+    /// Of the whole, or of the present chunk.
+    left: usize,
+    /// The line that says how long the next chunk is, as far as it came; none where the length is known.
+    line: Option<Vec<u8>>,
+    last_chunk: bool,
+    ended: bool,
+}
+
+impl Body {
+    fn new(length: Option<usize>) -> Self {
+        let line = length.is_none().then(Vec::new);
+        Self { got: 0, left: length.unwrap_or(0), line, last_chunk: false, ended: length == Some(0) }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ended
+    }
+
+    fn take(&mut self, mut piece: &[u8]) -> anyhow::Result<()> {
+        while !piece.is_empty() {
+            ensure!(!self.ended, "more than a body");
+            if self.left > 0 {
+                let taken = self.left.min(piece.len());
+                self.left -= taken;
+                self.got += taken;
+                self.ended = self.left == 0 && self.line.is_none();
+                piece = &piece[taken..];
+                continue;
+            }
+            let line = self.line.get_or_insert_default();
+            line.push(piece[0]);
+            piece = &piece[1..];
+            let Some(text) = line.strip_suffix(b"\r\n") else { continue };
+            // An empty line ends each chunk, and the body after the last one.
+            if text.is_empty() {
+                self.ended = self.last_chunk;
+            } else {
+                self.left = usize::from_str_radix(std::str::from_utf8(text)?, 16)
+                    .context("a chunk without a length")?;
+                self.last_chunk = self.left == 0;
+            }
+            line.clear();
+        }
+        Ok(())
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) struct LastAsked(Arc<AtomicU64>);
 const ENDPOINT_BITS: u32 = 16;
 const STATUS_BITS: u32 = 10;
 const OUTCOME_BITS: u32 = 3;
+const SECONDS_FROM: u32 = OUTCOME_BITS + STATUS_BITS + ENDPOINT_BITS;
 
 impl LastAsked {
     pub(super) fn store(
@@ -42,7 +43,10 @@ impl LastAsked {
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let word = (seconds << ENDPOINT_BITS) | u64::from(endpoint.number);
         let word = (word << STATUS_BITS) | u64::from(status.as_u16());
-        self.0.store((word << OUTCOME_BITS) | outcome as u64, Ordering::Relaxed);
+        let word = (word << OUTCOME_BITS) | outcome as u64;
+        // One that came earlier may end later.
+        let is_later = |known: u64| (known >> SECONDS_FROM <= seconds).then_some(word);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_later);
     }
 
     pub(super) fn load(&self, metrics: &Metrics) -> Option<Asked> {
@@ -50,7 +54,7 @@ impl LastAsked {
         let outcome = *TenantOutcome::ALL.get(part(word, 0, OUTCOME_BITS))?;
         let status = part(word, OUTCOME_BITS, STATUS_BITS);
         let endpoint = part(word, OUTCOME_BITS + STATUS_BITS, ENDPOINT_BITS);
-        let seconds = word >> (OUTCOME_BITS + STATUS_BITS + ENDPOINT_BITS);
+        let seconds = word >> SECONDS_FROM;
         (word != 0).then(|| Asked {
             at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
             endpoint: metrics.endpoint_of_number(endpoint),
@@ -85,6 +89,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_came_earlier_and_ended_later_was_not_asked_last() {
+        let metrics = Metrics::new();
+        let (tenant, endpoint) = (metrics.tenant("organizations/acme"), metrics.endpoint("invoices"));
+        let came = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 + seconds);
+        tenant.ended(TenantOutcome::Hit, came(20), &endpoint, StatusCode::OK);
+        tenant.ended(TenantOutcome::Error, came(0), &endpoint, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(tenant.asked_last(&metrics).map(|asked| asked.status), Some(200));
+        tenant.ended(TenantOutcome::Error, came(20), &endpoint, StatusCode::BAD_GATEWAY);
+        assert_eq!(tenant.asked_last(&metrics).map(|asked| asked.status), Some(502));
     }
 
     #[test]

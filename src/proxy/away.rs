@@ -21,6 +21,11 @@ enum State {
 }
 
 impl Away {
+    /// It is to be sent, and has not left.
+    pub fn stays(&self) {
+        *self.state() = State::Here;
+    }
+
     /// It is sent now, for the first time or once more.
     pub fn leaves(&self, now: Now) {
         *self.state() = State::Since(now);
@@ -83,5 +88,7 @@ mod tests {
         away.leaves(clock.now());
         manual.advance(Duration::from_secs(3));
         assert_eq!(away.lasted(clock.now()), Duration::from_secs(3));
+        away.stays();
+        assert!(!away.has_left() && away.lasted(clock.now()).is_zero(), "another fetch begins");
     }
 }

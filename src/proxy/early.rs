@@ -123,11 +123,15 @@ impl Fetch<'_> {
         };
         let mut received = first.len() as u64;
         let mut masking = mask.map(Masking::new);
-        let (growing, reader) = Growing::new(BytesMut::from(masked(&mut masking, first)));
+        // What ends it is shown once it is kept: before, the client could know that it is over, and ask again.
+        let ends =
+            |receiving: &Receiving, received| receiving.is_at_end() || receiving.length() == Some(received);
+        let mut last = masked(&mut masking, first);
+        let shown =
+            if ends(&receiving, received) { BytesMut::new() } else { std::mem::take(&mut last).into() };
+        let (growing, reader) = Growing::new(shown);
         // Whoever asked may have left: it is kept all the same.
         let _ = outlet.send(self.early(&head, &receiving, Rest::Held(reader)));
-        // What ends it is shown once it is kept: before, the client could know that it is over, and ask again.
-        let mut last = Bytes::new();
         while received <= most {
             let Some(piece) = receiving.next().await? else {
                 let body = growing.with([&last, &masking.map(Masking::end).unwrap_or_default()]);
@@ -135,9 +139,13 @@ impl Fetch<'_> {
                 growing.end(body);
                 return Ok(landed);
             };
+            // Over HTTP/2 the end can be a piece of its own, without a byte.
+            if piece.is_empty() {
+                continue;
+            }
             received += piece.len() as u64;
             last = masked(&mut masking, piece);
-            if !receiving.is_at_end() {
+            if !ends(&receiving, received) {
                 growing.append(&std::mem::take(&mut last));
             }
         }

@@ -187,7 +187,8 @@ impl Wrapping {
                 cache: visit.result.as_str(),
                 reason: visit.reason,
                 duration,
-                upstream: visit.upstream,
+                // Another's fetch may have begun before this request came.
+                upstream: visit.upstream.min(duration),
                 waited: visit.waited,
                 token: visit.token.map(TokenUse::as_str),
                 traceparent: asked.traceparent.clone(),

@@ -66,6 +66,15 @@ pub enum Rest {
 }
 
 impl Rest {
+    /// Whether it keeps a place towards upstream for as long as it is not read.
+    #[must_use]
+    pub fn keeps_a_place(&self) -> bool {
+        match self {
+            Self::Upstream(_) => true,
+            Self::Held(reader) => reader.has_the_rest(),
+        }
+    }
+
     /// The next piece; none at the end.
     ///
     /// # Errors

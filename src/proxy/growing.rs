@@ -121,6 +121,12 @@ impl Growing {
 }
 
 impl Reader {
+    /// Whether what is beyond was left to this reader, who has not come to it yet.
+    #[must_use]
+    pub fn has_the_rest(&self) -> bool {
+        matches!(*self.body.borrow(), SoFar::HandedOver(_))
+    }
+
     /// What comes next, once it is there. Nothing is lost where the wait for it is given up.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! goes on as a stream, and so does one that comes slowly under a plain rule ([`early`](super::early)). Inflated size
 //! counts, so a small body can't become a large one unnoticed.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -40,8 +41,8 @@ pub enum Received {
 }
 
 enum Source {
-    Identity(Incoming),
-    Gzip(Box<GzipDecoder<StreamReader<DataStream, Bytes>>>, BytesMut),
+    Identity(Data),
+    Gzip(Box<GzipDecoder<StreamReader<Data, Bytes>>>, BytesMut),
 }
 
 /// How often the others of this thread are let go first, before a piece counts as one that has to be waited for: between
@@ -57,23 +58,28 @@ impl Receiving {
     /// # Errors
     /// [`Rejection::UpstreamProtocolError`] for an encoding that was not asked for, unless it may pass as it is
     /// (`any_coding`); [`Rejection::UpstreamResponseTooLarge`] where its length says so.
+    ///
+    /// `ends_openly` is for what comes over HTTP/2 and has no reason to be reset once it is whole, as the answer to a
+    /// request with a body has that was answered before it was read (RFC 9113, section 8.1).
     pub fn new(
         fields: &HeaderMap,
         body: Incoming,
         limit: u64,
         any_coding: bool,
         giveaway: Option<Giveaway>,
+        ends_openly: bool,
     ) -> Result<Self, Rejection> {
+        let body = Data { body, ends_openly };
         let declared = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit) {
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
-        let length = body.size_hint().exact();
+        let length = body.body.size_hint().exact();
         let source = match fields.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
             None => Source::Identity(body),
             Some(encoding) if encoding == b"identity" => Source::Identity(body),
             Some(_) if is_gzip(fields) => {
-                let mut decoder = GzipDecoder::new(StreamReader::new(DataStream(body)));
+                let mut decoder = GzipDecoder::new(StreamReader::new(body));
                 decoder.multiple_members(true);
                 Source::Gzip(Box::new(decoder), BytesMut::new())
             }
@@ -101,7 +107,7 @@ impl Receiving {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         match &self.source {
-            Source::Identity(body) => body.is_end_stream(),
+            Source::Identity(data) => data.body.is_end_stream(),
             Source::Gzip(..) => false,
         }
     }
@@ -142,7 +148,7 @@ impl Receiving {
     /// the token.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Rejection> {
         let piece = match &mut self.source {
-            Source::Identity(body) => next_data(body).await.transpose(),
+            Source::Identity(data) => poll_fn(|context| data.poll(context)).await.transpose(),
             Source::Gzip(decoder, buffer) => inflate(decoder, buffer).await,
         };
         let piece = piece.map_err(|error| Rejection::UpstreamProtocolError(cut_off(&error)))?;
@@ -173,7 +179,7 @@ impl Receiving {
     /// Looks once. What is not there yet is not lost where nobody waits for it: it is the source that remembers.
     async fn poll_next(&mut self) -> Poll<Result<Option<Bytes>, Rejection>> {
         let mut next = std::pin::pin!(self.next());
-        std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
+        poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
     }
 }
 
@@ -187,16 +193,12 @@ fn cut_off(error: &io::Error) -> String {
     format!("its body is cut off or malformed ({error})")
 }
 
-async fn next_data(body: &mut Incoming) -> Option<io::Result<Bytes>> {
-    std::future::poll_fn(|context| poll_data(body, context)).await
-}
-
 async fn inflate(
-    decoder: &mut GzipDecoder<StreamReader<DataStream, Bytes>>,
+    decoder: &mut GzipDecoder<StreamReader<Data, Bytes>>,
     buffer: &mut BytesMut,
 ) -> io::Result<Option<Bytes>> {
     buffer.resize(INFLATE_AT_ONCE, 0);
-    let read = std::future::poll_fn(|context| {
+    let read = poll_fn(|context| {
         let mut window = ReadBuf::new(buffer);
         match Pin::new(&mut *decoder).poll_read(context, &mut window) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(window.filled().len())),
@@ -209,26 +211,36 @@ async fn inflate(
 }
 
 /// The data frames of a body; trailers are passed over.
-struct DataStream(Incoming);
+struct Data {
+    body: Incoming,
+    /// Whether its end has to be seen to be believed.
+    ends_openly: bool,
+}
 
-fn poll_data(body: &mut Incoming, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-    loop {
-        return match Pin::new(&mut *body).poll_frame(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(io::Error::other(error)))),
-            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => Poll::Ready(Some(Ok(data))),
-                Err(_) => continue,
-            },
-        };
+impl Data {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            return match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Pending => Poll::Pending,
+                // hyper takes a stream that is reset without an error, or cancelled, for one that has ended.
+                Poll::Ready(None) if self.ends_openly && !self.body.is_end_stream() => {
+                    Poll::Ready(Some(Err(io::Error::other("the stream was reset before its end"))))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(io::Error::other(error)))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Poll::Ready(Some(Ok(data))),
+                    Err(_) => continue,
+                },
+            };
+        }
     }
 }
 
-impl futures_util::Stream for DataStream {
+impl futures_util::Stream for Data {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        poll_data(&mut self.0, context)
+        self.poll(context)
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn read(
     let Fetch { proxy, ask, asked_at, .. } = *fetch;
     let told_twice = giveaway.clone();
     let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-    let body = match Receiving::new(fields, body, LARGEST_ERROR, false, giveaway) {
+    let body = match Receiving::new(fields, body, LARGEST_ERROR, false, giveaway, false) {
         Ok(mut receiving) => {
             let read = proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
             read.ok().and_then(Result::ok)

@@ -194,8 +194,8 @@ fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, bas
     }
 }
 
-/// Passes a body on, piece by piece, at the client's pace. It ends when the client leaves, or reads nothing for
-/// as long as upstream may take: a client must not keep its credential's place for ever.
+/// Passes a body on, piece by piece, at the client's pace. It ends when the client leaves, or, where that pace is upstream's
+/// too, when it reads nothing for as long as upstream may take: a client must not keep its credential's place for ever.
 async fn pump(
     stream: Streaming,
     mut rewriter: Option<Rewriter>,
@@ -203,9 +203,17 @@ async fn pump(
     clock: Clock,
 ) {
     let Streaming { first, mut rest, json, patience, .. } = stream;
-    let mut next =
-        if first.is_empty() { next_piece(&mut rest, &clock, patience).await } else { Ok(Some(first)) };
+    let mut read = (!first.is_empty()).then_some(first);
     loop {
+        let next = if let Some(first) = read.take() {
+            Ok(Some(first))
+        } else {
+            tokio::select! {
+                biased;
+                piece = next_piece(&mut rest, &clock, patience) => piece,
+                () = pieces.closed() => return,
+            }
+        };
         let out = match next {
             Ok(Some(piece)) => rewritten(&mut rewriter, json, piece),
             Ok(None) => match rewriter.take().map(Rewriter::finish) {
@@ -224,17 +232,32 @@ async fn pump(
             Err(cut_off) => (vec![Err(cut_off)], true),
         };
         for piece in out {
-            if !matches!(clock.timeout(patience, pieces.send(piece)).await, Ok(Ok(()))) {
+            if !sent(&pieces, piece, &rest, &clock, patience).await {
                 return;
             }
         }
         if ended {
             break;
         }
-        tokio::select! {
-            biased;
-            piece = next_piece(&mut rest, &clock, patience) => next = piece,
-            () = pieces.closed() => return,
+    }
+}
+
+/// Gives a piece to the client, and says whether it took it: within its time, where it keeps its credential's place.
+async fn sent(
+    pieces: &mpsc::Sender<Result<Bytes, CutOff>>,
+    piece: Result<Bytes, CutOff>,
+    rest: &Rest,
+    clock: &Clock,
+    patience: Duration,
+) -> bool {
+    loop {
+        match clock.timeout(patience, pieces.reserve()).await {
+            Ok(Ok(place)) => {
+                place.send(piece);
+                return true;
+            }
+            Err(_) if !rest.keeps_a_place() => {}
+            Ok(Err(_)) | Err(_) => return false,
         }
     }
 }

@@ -141,7 +141,9 @@ impl Proxy {
             |reason| Answer { upstream: ask.away.lasted(now), ..self.stale(Arc::clone(&entry), reason, now) };
         match outcome {
             Err(_) => Ok(stale("slow")),
-            Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => Ok(stale("error")),
+            Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => {
+                Ok(Answer { upstream: answer.upstream, ..stale("error") })
+            }
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(rejection)) => match rejection.excuses_stale() {
                 Some(reason) if entry.serves_on_error(now) => Ok(stale(reason)),
@@ -335,7 +337,7 @@ impl Proxy {
     }
 }
 
-/// Whoever waits for another's fetch waits for upstream as long as that one does.
+/// Whoever waits for another's fetch waits for upstream as long as that one does, but for what was before it came.
 fn missed(ask: &Ask, failed: Failed) -> Rejection {
     ask.away.was(failed.upstream);
     failed.rejection

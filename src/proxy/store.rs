@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::Proxy;
 use super::ask::Ask;
@@ -46,6 +46,8 @@ pub async fn fetch(
     interest: Option<Interest>,
     outlet: Option<Outlet>,
 ) -> Option<Result<(Landed, Option<Streaming>), Rejection>> {
+    // It may have been away before, in a fetch whose answer another one took.
+    ask.away.stays();
     let given_up = async {
         match &interest {
             Some(interest) => interest.lost().await,
@@ -236,7 +238,7 @@ impl Fetch<'_> {
         let config = &self.ask.snapshot.config;
         let plain = self.ask.is_plain();
         let giveaway = Giveaway::of(&response);
-        let (http::response::Parts { headers: fields, .. }, body) = response.into_parts();
+        let (http::response::Parts { headers: fields, version, .. }, body) = response.into_parts();
         self.invalidate(&head);
         if head.status == StatusCode::FORBIDDEN && !plain {
             self.refuse();
@@ -256,7 +258,8 @@ impl Fetch<'_> {
         // What passes as it is passes with the token masked.
         let (giveaway, mask) =
             if plain && self.ask.permit.wall().is_none() { (None, giveaway) } else { (giveaway, None) };
-        let receiving = Receiving::new(&fields, body, most, plain, giveaway);
+        let ends_openly = version == Version::HTTP_2 && self.ask.body.is_empty();
+        let receiving = Receiving::new(&fields, body, most, plain, giveaway, ends_openly);
         if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {
             return self.pass_on(head, receiving?, mask, pass, outlet).await;
         }

@@ -31,7 +31,7 @@ SHOWN = {
 NOT_RUN = {
     ("README.md", "cargo run --release -- demo"): "tests/end_to_end/first_command.sh runs it",
     ("README.md", "cargo test"): ".ci/run runs it",
-    ("README.md", "sudo install target/release/billing-insights-proxy /usr/local/bin/"): "it installs for everybody on the machine",
+    ("README.md", "cargo build --profile dist"): "it takes long, and installs for everybody on the machine; what it makes is what benches/compare runs",
     ("docs/simulator.md", "billing-insights-proxy simulate --write-credentials ."): "`example` runs it, and what the page says of it",
     ("docs/operating.md", "systemctl reload billing-insights-proxy                # as on SIGHUP; `systemctl status` says so where it was refused"):
         "there is no systemd to run a unit; socket_activation.py plays its part",

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
 
 use crate::plain::PLAIN;
+use crate::support::peer::{Canned, Peer, Wire};
 use crate::support::raw::{Act, Caller, RawPeer};
 use crate::support::{Proxy, Reply, eventually};
 
@@ -193,7 +194,11 @@ async fn a_client_that_reads_nothing_holds_up_neither_the_others_nor_the_keeping
     assert_eq!((reply.status, reply.body.len()), (StatusCode::OK, "first ".len() + LARGE));
     assert_eq!(slow.proxy.get(ASKED).await.body.len(), "first ".len() + LARGE);
     assert_eq!(slow.peer.calls(), 1);
-    // And once he reads, it is all there.
+    // And once he reads, it is all there, however late: he keeps no place by then.
+    for _ in 0..3 {
+        slow.proxy.advance(Duration::from_secs(31));
+        slow.proxy.get(ASKED).await;
+    }
     assert_eq!(unchunked(&caller.hears_the_end().await).len(), "first ".len() + LARGE);
 }
 
@@ -226,6 +231,25 @@ async fn an_answer_that_breaks_off_after_its_head_is_cut_off_and_not_kept(
     assert_eq!(slow.entries().await, 0);
     assert_eq!(slow.proxy.get(ASKED).await.text(), "well");
     assert_eq!(slow.peer.calls(), 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_reset_over_http2_before_its_end_is_neither_whole_nor_kept(
+    #[values(h2::Reason::NO_ERROR, h2::Reason::CANCEL, h2::Reason::INTERNAL_ERROR)] reason: h2::Reason,
+    #[values(&[], &[("content-length", "8")])] length: &[(&str, &str)],
+) {
+    let peer = Peer::start(Wire::TlsHttp2).await;
+    let half = Canned { body: "half".into(), ..Canned::status(200) }.with("cache-control", "max-age=60");
+    peer.answers("/test/a", [length.iter().fold(half, |half, (name, value)| half.with(name, value))]);
+    let go = peer.resets("/test/a", reason);
+    let proxy = peer.proxy(PLAIN).await;
+    let mut caller = Caller::asks(&proxy, ASKED).await;
+    caller.hears("half").await;
+    go.notify_one();
+    assert!(!caller.hears_the_end().await.ends_with("0\r\n\r\n"), "no clean end");
+    assert_eq!(proxy.admin(Method::GET, "/api/cache").await.json()["entries"], 0);
+    assert!(proxy.metric("upstream_errors_total", &[("kind", "protocol")]).await > 0.9);
 }
 
 #[tokio::test]

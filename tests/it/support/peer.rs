@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use billing_insights_proxy::clock::ManualClock;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::Proxy;
 
@@ -56,6 +59,7 @@ pub struct Seen {
 struct Script {
     answers: Mutex<HashMap<String, Vec<Canned>>>,
     seen: Mutex<Vec<Seen>>,
+    resets: Mutex<HashMap<String, (h2::Reason, Arc<Notify>)>>,
 }
 
 /// Where the peer's tokens come from.
@@ -129,6 +133,13 @@ impl Peer {
     /// What it answers to a path, whatever the query: one after the other, the last for ever.
     pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
         self.script.answers.lock().expect("no panic").insert(path.into(), answers.into_iter().collect());
+    }
+
+    /// From now on what it answers to a path over HTTP/2 has no end, and is reset for this reason when it is told to.
+    pub fn resets(&self, path: &str, reason: h2::Reason) -> Arc<Notify> {
+        let go = Arc::new(Notify::new());
+        self.script.resets.lock().expect("no panic").insert(path.into(), (reason, Arc::clone(&go)));
+        go
     }
 
     /// The requests to a path so far.
@@ -223,10 +234,11 @@ async fn tls_http2(script: Arc<Script>, folder: &std::path::Path) -> String {
 async fn answer(
     request: Request<Incoming>,
     script: Arc<Script>,
-) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+) -> Result<Response<UnsyncBoxBody<Bytes, h2::Error>>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let reset = script.resets.lock().expect("no panic").get(head.uri.path()).cloned();
     let canned = script.answer(Seen {
         method: head.method,
         target,
@@ -238,5 +250,16 @@ async fn answer(
     for (name, value) in canned.fields {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::new(canned.body)).expect("a response"))
+    let body = match reset {
+        None => Full::new(canned.body).map_err(|never| match never {}).boxed_unsync(),
+        Some((reason, go)) => {
+            let data = stream::iter([Ok(Frame::data(canned.body))]);
+            let reset = stream::once(async move {
+                go.notified().await;
+                Err(h2::Error::from(reason))
+            });
+            StreamBody::new(data.chain(reset)).boxed_unsync()
+        }
+    };
+    Ok(response.body(body).expect("a response"))
 }
