@@ -326,7 +326,6 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::rfc9111::freshness::Freshness;
 
     #[rstest]
     #[case::strong(&[])]
@@ -349,17 +348,7 @@ mod tests {
             body: Bytes::from_static(b"body"),
             links: links.to_vec(),
             counts: Counts::default(),
-            verdict: Verdict {
-                freshness: Freshness {
-                    lifetime: Duration::ZERO,
-                    stale_while_revalidate: Duration::ZERO,
-                    stale_if_error: Duration::ZERO,
-                    always_validate: true,
-                    never_stale: true,
-                },
-                ours: false,
-                from_arrival: false,
-            },
+            verdict: Verdict::NOT_KEPT,
             received: Clock::System.now(),
             delay: Duration::ZERO,
         });

@@ -42,6 +42,21 @@ pub struct Verdict {
     pub from_arrival: bool,
 }
 
+impl Verdict {
+    /// Of an answer that is not kept: it is of use to nobody but those who wait for it.
+    pub const NOT_KEPT: Self = Self {
+        freshness: Freshness {
+            lifetime: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            always_validate: true,
+            never_stale: true,
+        },
+        ours: false,
+        from_arrival: false,
+    };
+}
+
 impl Bypass {
     /// The reason's name, in metrics and `Cache-Status`.
     #[must_use]

@@ -2,7 +2,6 @@
 //! entry that was there, confirmed or refreshed; and what a successful change makes invalid.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
@@ -19,7 +18,7 @@ use crate::cache::judge::{Bypass, Question, Verdict, judge, withheld};
 use crate::cache::{Entry, Shelved, label};
 use crate::domain::query;
 use crate::inspect::{Counts, Inspection};
-use crate::rfc9111::freshness::{Freshness, NotStored};
+use crate::rfc9111::freshness::NotStored;
 use crate::rfc9111::invalidation::{invalidated, invalidates};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::{describes, merged};
@@ -52,7 +51,7 @@ impl Fetch<'_> {
             body,
             links,
             counts,
-            verdict: verdict.unwrap_or(NOT_KEPT),
+            verdict: verdict.unwrap_or(Verdict::NOT_KEPT),
             variant,
             received: head.received,
             delay: head.received.since(head.asked.monotonic),
@@ -156,7 +155,7 @@ impl Fetch<'_> {
             body: Bytes::new(),
             links: Vec::new(),
             counts: Counts::default(),
-            verdict: NOT_KEPT,
+            verdict: Verdict::NOT_KEPT,
             variant: Variant::default(),
             received: head.received,
             delay: head.received.since(head.asked.monotonic),
@@ -236,16 +235,3 @@ impl Fetch<'_> {
         }
     }
 }
-
-/// The verdict of an answer that is not kept: it is of use to nobody but those who wait for it.
-const NOT_KEPT: Verdict = Verdict {
-    freshness: Freshness {
-        lifetime: Duration::ZERO,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        always_validate: true,
-        never_stale: true,
-    },
-    ours: false,
-    from_arrival: false,
-};
