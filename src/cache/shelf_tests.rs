@@ -14,6 +14,7 @@ use super::purges::Selection;
 use super::*;
 use crate::clock::{Clock, ManualClock, Now};
 use crate::config::{OurRule, Overrides, Rule};
+use crate::domain::query;
 use crate::inspect::{Count, Counts};
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;

@@ -44,9 +44,9 @@ impl LastAsked {
         let word = (seconds << ENDPOINT_BITS) | u64::from(endpoint.number);
         let word = (word << STATUS_BITS) | u64::from(status.as_u16());
         let word = (word << OUTCOME_BITS) | outcome as u64;
-        // One that came earlier may end later.
-        let is_later = |known: u64| (known >> SECONDS_FROM <= seconds).then_some(word);
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_later);
+        // One that came earlier may end later. Most hits of a second are alike, and then nothing is written.
+        let is_news = |known: u64| (known != word && known >> SECONDS_FROM <= seconds).then_some(word);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_news);
     }
 
     pub(super) fn load(&self, metrics: &Metrics) -> Option<Asked> {

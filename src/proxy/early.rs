@@ -25,9 +25,9 @@ use http::{Method, StatusCode, Version};
 use tokio::sync::oneshot;
 
 use super::fetched::{Fetched, Json, Landed, Outcome, Rest, Streaming};
-use super::giveaway::{Giveaway, Masking};
+use super::giveaway::{Giveaway, Masking, masked_whole};
 use super::growing::Growing;
-use super::receive::Receiving;
+use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::{Fetch, Head};
 use crate::cache::judge::Bypass;
@@ -87,21 +87,6 @@ pub(super) fn is_early(status: StatusCode) -> bool {
     status.is_success() && status != StatusCode::PARTIAL_CONTENT
 }
 
-/// What could be read without a wait.
-enum AtOnce {
-    /// All of it.
-    Whole(Bytes),
-    /// This much, and there is more.
-    Part(Bytes),
-}
-
-impl AtOnce {
-    /// A copy of the right size, since the entry that keeps it is weighed by its length.
-    fn whole(read: &[u8]) -> Self {
-        Self::Whole(Bytes::copy_from_slice(read))
-    }
-}
-
 impl Fetch<'_> {
     /// Takes an answer in, and gives it to the one who asked for it meanwhile where it has to be waited for.
     pub(super) async fn pass_on(
@@ -113,13 +98,13 @@ impl Fetch<'_> {
         outlet: Outlet,
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let most = self.ask.snapshot.config.cache.max_entry_bytes;
-        let first = match at_once(&mut receiving, ENOUGH.min(usize::try_from(most).unwrap_or(ENOUGH))).await?
-        {
-            AtOnce::Whole(body) => {
-                let body = mask.map_or_else(|| body.clone(), |mask| mask.masked(body.clone()));
+        let enough = ENOUGH.min(usize::try_from(most).unwrap_or(ENOUGH));
+        let first = match receiving.read_at_once(enough).await? {
+            Received::Whole(body) => {
+                let body = masked_whole(mask, body);
                 return self.whole(head, body, receiving.is_decoded(), pass);
             }
-            AtOnce::Part(first) => first,
+            Received::Part(first) => first,
         };
         let mut received = first.len() as u64;
         let mut masking = mask.map(Masking::new);
@@ -180,21 +165,4 @@ fn masked(masking: &mut Option<Masking>, piece: Bytes) -> Bytes {
         Some(masking) => masking.feed(piece),
         None => piece,
     }
-}
-
-/// Reads for as long as nothing has to be waited for, up to `enough`.
-async fn at_once(receiving: &mut Receiving, enough: usize) -> Result<AtOnce, Rejection> {
-    let mut read = BytesMut::new();
-    while read.len() <= enough {
-        if receiving.is_at_end() {
-            return Ok(AtOnce::whole(&read));
-        }
-        match receiving.next_at_once().await {
-            Some(Ok(Some(piece))) => read.extend_from_slice(&piece),
-            Some(Ok(None)) => return Ok(AtOnce::whole(&read)),
-            Some(Err(rejection)) => return Err(rejection),
-            None => break,
-        }
-    }
-    Ok(AtOnce::Part(read.freeze()))
 }

@@ -101,6 +101,15 @@ impl Giveaway {
     }
 }
 
+/// A whole body, with the token masked where it is to be.
+#[must_use]
+pub fn masked_whole(mask: Option<Giveaway>, body: Bytes) -> Bytes {
+    match mask {
+        Some(mask) => mask.masked(body),
+        None => body,
+    }
+}
+
 /// Masks a body as it comes, so that its pieces together are what [`Giveaway::masked`] makes of the whole.
 pub struct Masking {
     giveaway: Giveaway,

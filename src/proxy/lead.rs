@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::ask::upstream_target;
 use super::entrance::Entrance;
 use super::headers;
 use super::index;
@@ -16,7 +15,6 @@ use super::snapshot::Snapshot;
 use super::visit::Visit;
 use super::{Came, LONGEST_TARGET, Proxy};
 use crate::body::Body;
-use crate::cache::primary_key;
 use crate::clock::Now;
 use crate::config::Rule;
 use crate::domain::endpoint::Endpoint;
@@ -56,15 +54,9 @@ impl Proxy {
         }
         let permit = self.authorize(&tenant?, endpoint, target.path, head, snapshot, came.at)?;
         let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
-        Ok(Led::To(Arc::new(Route {
-            origin: Arc::clone(origin),
-            key: primary_key(&permit),
-            target: upstream_target(&permit),
-            base: links_base(head, snapshot, target.prefix),
-            bare: visit.bare,
-            counted: snapshot.counted(&permit.tenant().name),
-            permit,
-        })))
+        let base = links_base(head, snapshot, target.prefix);
+        let counted = snapshot.counted(&permit.tenant().name);
+        Ok(Led::To(Arc::new(Route::new(permit, Arc::clone(origin), base, visit.bare, counted))))
     }
 
     /// Who the request is for.

@@ -318,7 +318,7 @@ fn ask(
     let may_be_part = plain && head.method == Method::GET && permit.wall().is_none();
     Ask {
         key: route.key.clone(),
-        target: route.target.clone(),
+        target: route.target(),
         origin: Arc::clone(&route.origin),
         fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields, wish.for_origin),
         body,

@@ -135,9 +135,27 @@ impl Receiving {
                 return Ok(Received::Part(whole.freeze()));
             }
         }
-        // Of the right size, since the entry that keeps it is weighed by its length.
-        let fits = whole.len() == whole.capacity();
-        Ok(Received::Whole(if fits { whole.freeze() } else { Bytes::copy_from_slice(&whole) }))
+        Ok(Received::Whole(of_its_size(whole)))
+    }
+
+    /// Reads for as long as nothing has to be waited for: to the end, or until there is more than `enough`.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn read_at_once(&mut self, enough: usize) -> Result<Received, Rejection> {
+        let mut read = BytesMut::new();
+        while read.len() <= enough {
+            if self.is_at_end() {
+                return Ok(Received::Whole(of_its_size(read)));
+            }
+            match self.next_at_once().await {
+                Some(Ok(Some(piece))) => read.extend_from_slice(&piece),
+                Some(Ok(None)) => return Ok(Received::Whole(of_its_size(read))),
+                Some(Err(rejection)) => return Err(rejection),
+                None => break,
+            }
+        }
+        Ok(Received::Part(read.freeze()))
     }
 
     /// The next piece; none at the end.
@@ -163,7 +181,7 @@ impl Receiving {
     }
 
     /// The next piece, or the end, where neither has to be waited for.
-    pub async fn next_at_once(&mut self) -> Option<Result<Option<Bytes>, Rejection>> {
+    async fn next_at_once(&mut self) -> Option<Result<Option<Bytes>, Rejection>> {
         for _ in 0..CHANCES {
             if let Poll::Ready(next) = self.poll_next().await {
                 return Some(next);
@@ -181,6 +199,11 @@ impl Receiving {
         let mut next = std::pin::pin!(self.next());
         poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
     }
+}
+
+/// In memory that is as large as it, since the entry that keeps it is weighed by its length.
+fn of_its_size(body: BytesMut) -> Bytes {
+    if body.len() == body.capacity() { body.freeze() } else { Bytes::copy_from_slice(&body) }
 }
 
 /// Whether the body is one that is decoded here.

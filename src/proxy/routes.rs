@@ -16,7 +16,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
@@ -24,6 +24,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 
+use super::ask::upstream_target;
 use super::entrance::Entrance;
 use super::headers::X_TENANT;
 use super::origin::Origin;
@@ -31,6 +32,7 @@ use super::refused::Refused;
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
+use crate::cache::primary_key;
 use crate::domain::entitlement::Permit;
 use crate::domain::learned::Learned;
 use crate::domain::tenant::Tenant;
@@ -47,14 +49,42 @@ pub struct Route {
     pub origin: Arc<Origin>,
     /// Where its answer stands in the cache.
     pub key: PrimaryKey,
-    /// What it asks upstream for; none where that is no URL.
-    pub target: Option<Uri>,
+    /// What it asks upstream for, once it has: a hit needs none.
+    target: OnceLock<Option<Uri>>,
     /// What links begin with.
     pub base: Base,
     /// Whether its path names no tenant.
     pub bare: bool,
     /// The series of its tenant.
     pub counted: Arc<TenantMetrics>,
+}
+
+impl Route {
+    /// A route with this permit.
+    #[must_use]
+    pub fn new(
+        permit: Permit,
+        origin: Arc<Origin>,
+        base: Base,
+        names_no_tenant: bool,
+        counted: Arc<TenantMetrics>,
+    ) -> Self {
+        Self {
+            key: primary_key(&permit),
+            origin,
+            target: OnceLock::new(),
+            base,
+            bare: names_no_tenant,
+            counted,
+            permit,
+        }
+    }
+
+    /// What it asks upstream for; none where that is no URL.
+    #[must_use]
+    pub fn target(&self) -> Option<Uri> {
+        self.target.get_or_init(|| upstream_target(&self.permit)).clone()
+    }
 }
 
 /// Where a request leads that may not be made, by the configuration alone: to a refusal.

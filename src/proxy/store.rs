@@ -15,7 +15,7 @@ use super::Proxy;
 use super::ask::Ask;
 use super::early::{Outlet, is_early};
 use super::fetched::{Interest, Json, Landed, Rest, Streaming};
-use super::giveaway::Giveaway;
+use super::giveaway::{Giveaway, masked_whole};
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, add_via, sanitised};
 use super::origin::{Errand, Sent};
@@ -272,7 +272,7 @@ impl Fetch<'_> {
         let (body, decoded) = match read {
             Ok((Received::Whole(body), receiving)) => {
                 let decoded = receiving.is_decoded();
-                (mask.map_or_else(|| body.clone(), |mask| mask.masked(body.clone())), decoded)
+                (masked_whole(mask, body), decoded)
             }
             Ok((Received::Part(first), mut receiving)) => {
                 if let Some(mask) = mask {

@@ -3,7 +3,6 @@
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use base64::Engine as _;
 use rstest::rstest;
@@ -144,7 +143,7 @@ async fn nothing_that_is_written_or_answered_holds_a_secret(
     for token in std::iter::once(Canned::token(TOKEN)).chain(token_answers()) {
         let peer = Peer::start(wire).await;
         peer.answers(TOKEN_PATH, [token]);
-        let running = talkative(&peer, wire).await;
+        let mut running = talkative(&peer, wire).await;
         for (number, answer) in api_answers().into_iter().enumerate() {
             peer.answers("/express/invoices", [answer]);
             heard.push(running.ask(&format!("/organizations/acme/express/invoices?page={number}")).await);
@@ -157,15 +156,21 @@ async fn nothing_that_is_written_or_answered_holds_a_secret(
             (running.read("stdout").lines().count() >= api_answers().len()).then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", running.child.id())).unwrap_or_default();
+        heard.push(String::from_utf8_lossy(&arguments).into_owned());
+        // What ends well has written everything.
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&running.child),
+            rustix::process::Signal::TERM,
+        )
+        .expect("it runs");
+        eventually("it ends", async || running.child.try_wait().expect("a child")).await;
         for name in ["stdout", "stderr", "audit.jsonl"] {
             let written = running.read(name);
             assert!(!written.is_empty(), "{name} is empty");
             heard.push(written);
         }
         assert!(running.read("stderr").contains("\"level\":\"TRACE\""), "it is talkative");
-        let arguments = std::fs::read(format!("/proc/{}/cmdline", running.child.id())).unwrap_or_default();
-        heard.push(String::from_utf8_lossy(&arguments).into_owned());
         assert!(peer.calls(TOKEN_PATH) > 0, "the secret was used");
     }
     for text in &heard {

@@ -1,0 +1,56 @@
+//! Where the answer to a permitted request stands, and what that place is called.
+
+use std::sync::Arc;
+
+use crate::domain::credential::CredentialKey;
+use crate::domain::entitlement::Permit;
+use crate::domain::id::AccountId;
+use crate::domain::query;
+use crate::rfc9111::key::PrimaryKey;
+
+/// Whose answer stands at a place, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceLabel {
+    /// With which credential it was fetched.
+    pub credential: CredentialKey,
+    /// For which account alone, where the answer was checked for one.
+    pub account: Option<AccountId>,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// Path and query upstream.
+    pub path_and_query: Arc<str>,
+    /// What its pages have in common: the key, made without the parameter `page`.
+    pub pages: PrimaryKey,
+}
+
+/// The primary key of a permitted request.
+#[must_use]
+pub fn primary_key(permit: &Permit) -> PrimaryKey {
+    key(permit, permit.path_and_query())
+}
+
+fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
+    let credential = permit.credential();
+    let wall = permit.wall().map(|wall| format!("{} {}", wall.account, wall.field));
+    PrimaryKey::new(
+        credential.key.as_bytes(),
+        &credential.api_origin,
+        path_and_query,
+        wall.as_ref().map(String::as_bytes),
+    )
+}
+
+/// What the place of a permitted request is called, whose primary key is `at`.
+#[must_use]
+pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
+    let of_all_pages = query::without_parameter(permit.path_and_query(), "page");
+    // Most name no page: then the two are one, in memory too.
+    let names_none = of_all_pages == **permit.path_and_query();
+    PlaceLabel {
+        credential: permit.credential().key.clone(),
+        account: permit.wall().map(|wall| wall.account),
+        endpoint: Arc::clone(&permit.endpoint().name),
+        path_and_query: Arc::clone(permit.path_and_query()),
+        pages: if names_none { at.clone() } else { key(permit, &of_all_pages) },
+    }
+}
