@@ -315,7 +315,7 @@ impl App {
         announced.store(true, Ordering::Relaxed);
         let drained = async {
             tokio::time::sleep(drain_delay).await;
-            stopping.stop_accepting();
+            stopping.accepting.give();
             let ended = tokio::time::timeout(drain_timeout, futures_util::future::join_all(listening)).await;
             if ended.is_err() {
                 tracing::warn!("requests were still in flight when the drain timeout ended");
@@ -326,8 +326,8 @@ impl App {
             () = at_once => {}
         }
         background.cancel();
-        stopping.stop_accepting();
-        stopping.serving.cancel();
+        stopping.accepting.give();
+        stopping.serving.give();
         let last_lines = tokio::task::spawn_blocking(move || {
             proxy.audit.finish();
             if let Some(access_log) = access_log {

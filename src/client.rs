@@ -19,18 +19,20 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::legacy::{Client, Error as LegacyError};
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use tokio::net::TcpStream;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt as _};
 
 use crate::clock::{Clock, Elapsed};
 use crate::config::{Config, Upstream};
+use crate::joined_writes::JoinedWrites;
 
 /// Sends a request and gives back the head of its answer. The one seam where a test hands in another.
 pub type Outbound = BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, Failure>;
@@ -167,7 +169,7 @@ struct Dial {
 }
 
 type Dialing<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
-type Socket = <HttpConnector as Service<Uri>>::Response;
+type Socket = TokioIo<JoinedWrites<TcpStream>>;
 
 impl Service<Uri> for Dial {
     type Response = Socket;
@@ -182,13 +184,23 @@ impl Service<Uri> for Dial {
         let mut tcp = self.tcp.clone();
         let proxy = if is_loopback(&destination) { None } else { self.proxies.intercept(&destination) };
         Box::pin(async move {
-            let Some(proxy) = proxy else { return Ok(tcp.call(destination).await?) };
+            let Some(proxy) = proxy else { return Ok(joined(tcp.call(destination).await?)) };
             let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
             }
-            Ok(tunnel.call(destination).await?)
+            Ok(joined(tunnel.call(destination).await?))
         })
+    }
+}
+
+fn joined(stream: TokioIo<TcpStream>) -> Socket {
+    TokioIo::new(JoinedWrites(stream.into_inner()))
+}
+
+impl Connection for JoinedWrites<TcpStream> {
+    fn connected(&self) -> Connected {
+        self.0.connected()
     }
 }
 

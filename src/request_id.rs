@@ -5,8 +5,10 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
+use uuid::fmt::Hyphenated;
 
 /// The client's name for its request, if it sent a sane one, else one of ours: a UUID of version 4 (RFC 9562).
 ///
@@ -32,10 +34,12 @@ impl RequestId {
     /// One of ours.
     #[must_use]
     pub fn random() -> Self {
-        let mut text = uuid::Uuid::encode_buffer();
+        let mut text = [0; Hyphenated::LENGTH];
         let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
-        let text = id.hyphenated().encode_lower(&mut text);
-        Self(HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
+        id.hyphenated().encode_lower(&mut text);
+        // With its count from the beginning: it is shared by the answer and what is written down.
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        Self(value.unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
     /// The name as text.

@@ -5,15 +5,16 @@
 
 mod bare_answer;
 mod connection;
+mod head_timer;
 mod passed;
 mod socket_file;
+mod stopping;
 mod workers;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -21,7 +22,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
@@ -32,6 +32,7 @@ use passed::PassedListener;
 use socket_file::SocketFile;
 
 pub use passed::{NotTaken, Passed};
+pub use stopping::{Stopping, Word};
 pub use workers::Workers;
 
 /// A bound listener.
@@ -70,25 +71,6 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// Where what never becomes a request is counted.
     pub metrics: Arc<Metrics>,
-}
-
-/// When to stop, in two steps.
-#[derive(Clone, Debug, Default)]
-pub struct Stopping {
-    /// No more connections are taken, and those that are open end after the request they are at.
-    pub accepting: CancellationToken,
-    /// Whatever is still open is dropped.
-    pub serving: CancellationToken,
-    /// Whether the first has come, for those who ask at every request.
-    ending: Arc<AtomicBool>,
-}
-
-impl Stopping {
-    /// Takes the first step.
-    pub fn stop_accepting(&self) {
-        self.ending.store(true, Ordering::Relaxed);
-        self.accepting.cancel();
-    }
 }
 
 /// What answers the requests of a connection.
@@ -182,14 +164,14 @@ impl Listener {
             let Some(service) = make(connection) else { return };
             let (own, stopping) = (bounds.clone(), stopping.clone());
             let serve = |stream: Stream| async move {
-                let serving_ends = stopping.serving.clone();
+                let dropping = stopping.serving.clone();
                 let serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = match stream {
                     Stream::Tcp(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
                     Stream::Unix(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
                 };
                 tokio::select! {
                     () = serving => {}
-                    () = serving_ends.cancelled() => {}
+                    () = dropping.wait() => {}
                 }
                 drop(place);
             };
@@ -215,11 +197,11 @@ impl Listener {
             let place = Arc::clone(&bounds.connections).acquire_owned();
             let place = tokio::select! {
                 Ok(place) = place => place,
-                () = stopping.accepting.cancelled() => break,
+                () = stopping.accepting.wait() => break,
             };
             let accepted = tokio::select! {
                 accepted = self.accept() => accepted,
-                () = stopping.accepting.cancelled() => break,
+                () = stopping.accepting.wait() => break,
             };
             match accepted {
                 Ok(accepted) => begin(accepted, place),
@@ -241,7 +223,7 @@ impl Listener {
         open.close();
         tokio::select! {
             () = open.wait() => {}
-            () = stopping.serving.cancelled() => {}
+            () = stopping.serving.wait() => {}
         }
     }
 

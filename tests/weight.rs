@@ -117,6 +117,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             request.insert("accept-language", HeaderValue::from_static("de, en;q=0.5"));
         }
         let entry = Entry::new(Ingredients {
+            kept: true,
             plain: false,
             is_head: false,
             status: StatusCode::OK,

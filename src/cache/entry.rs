@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap, HeaderName,
-    HeaderValue, LAST_MODIFIED, LINK, LOCATION, PRAGMA,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
+    LAST_MODIFIED, LINK, LOCATION, PRAGMA,
 };
 
 use super::fields::StoredFields;
@@ -33,8 +33,6 @@ pub struct Entry {
     pub fields: StoredFields,
     /// Whether fields for clients have links in them.
     pub has_links_in_fields: bool,
-    /// The entity tag that clients get.
-    pub etag: Option<HeaderValue>,
     /// The body, decoded.
     pub body: Bytes,
     /// Whether it answered a `HEAD`, so that the fields speak of a body that is not here.
@@ -80,6 +78,8 @@ pub struct Ingredients {
     pub counts: Counts,
     /// For how long it may be used, and who decided.
     pub verdict: Verdict,
+    /// Whether it goes on the shelf; else it is given out and forgotten.
+    pub kept: bool,
     /// The request fields that select it.
     pub variant: Variant,
     /// When it arrived.
@@ -114,27 +114,30 @@ impl Entry {
             links,
             counts,
             verdict,
+            kept,
             variant,
             received,
             delay,
         } = ingredients;
         let passes = |name: &HeaderName| {
-            ![ETAG, AGE, UPSTREAM_REQUEST_ID].contains(name)
+            *name != UPSTREAM_REQUEST_ID
                 && (is_head || *name != CONTENT_LENGTH)
                 && (links.is_empty() || !is_digest(name))
-                && !(verdict.ours && [EXPIRES, PRAGMA, CACHE_CONTROL].contains(name))
+                && !(verdict.ours && [EXPIRES, PRAGMA].contains(name))
         };
-        let own = [(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
-        let added = if verdict.ours { &own[..] } else { &[] };
-        let stored = StoredFields::new(&fields, passes, added);
-        // Of what is stored: the field as it came would hold on to the whole head.
-        let etag = client_etag(stored.origin(&ETAG), &links)
-            .or_else(|| (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)));
+        let mut added = Vec::with_capacity(2);
+        if verdict.ours {
+            added.push((CACHE_CONTROL, HeaderValue::from_static("private, no-cache")));
+        }
+        let etag = match fields.get(&ETAG) {
+            Some(etag) => (!links.is_empty()).then(|| weakened(etag)),
+            None => (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)),
+        };
+        added.extend(etag.map(|etag| (ETAG, etag)));
         Self {
             status,
-            etag,
             has_links_in_fields: LINK_FIELDS.iter().any(|name| fields.contains_key(name)),
-            fields: stored,
+            fields: StoredFields::new(&fields, passes, &added, kept),
             body,
             is_head,
             links,
@@ -148,6 +151,13 @@ impl Entry {
             set: None,
             hits: Arc::default(),
         }
+    }
+
+    /// The entity tag that clients get: the origin's, weak where the body is given out with other links than the origin's,
+    /// since the bytes then differ from client to client; or one of the proxy's own.
+    #[must_use]
+    pub fn etag(&self) -> Option<&HeaderValue> {
+        self.fields.client(&ETAG)
     }
 
     /// Makes it a page of a set, whose life it shares.
@@ -284,12 +294,6 @@ impl Entry {
 /// What an allocation takes beside what was asked for, a reference count included.
 const ALLOCATION: usize = 32;
 
-/// The origin's tag; weak where the body is given out with other links than the origin's, since the bytes then
-/// differ from client to client.
-fn client_etag(etag: Option<&HeaderValue>, links: &[Splice]) -> Option<HeaderValue> {
-    etag.map(|etag| if links.is_empty() { etag.clone() } else { weakened(etag) })
-}
-
 /// Where the origin has no tag, one is made from the body.
 fn own_etag(body: &Bytes, links: &[Splice]) -> HeaderValue {
     let hash = URL_SAFE_NO_PAD.encode(&digest(&SHA256, body).as_ref()[..15]);
@@ -349,10 +353,11 @@ mod tests {
             links: links.to_vec(),
             counts: Counts::default(),
             verdict: Verdict::NOT_KEPT,
+            kept: true,
             received: Clock::System.now(),
             delay: Duration::ZERO,
         });
-        assert!(entry.etag.is_some_and(|etag| etag.as_bytes().ends_with(b"\"tag\"")));
+        assert!(entry.etag().is_some_and(|etag| etag.as_bytes().ends_with(b"\"tag\"")));
         assert!(head.is_unique(), "nobody else holds it");
     }
 }

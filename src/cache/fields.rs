@@ -1,51 +1,96 @@
 //! The fields of a stored response: those of the origin, and those that clients get, in one short list.
 //!
 //! Most are both, so each stands there once: first what is for clients alone, then what is both, then what is the
-//! origin's alone. A list and not a map, because a map takes three times the memory, and what answers a request goes
-//! through all of them anyway. The values are slices of one buffer of their own: as hyper reads fields, each would hold
-//! on to the whole head.
+//! origin's alone. The names are the same in most responses, so those are kept once for all that have them, and with them
+//! the table that clients get, prepared. The values are slices of one buffer of their own: as hyper reads fields, each
+//! would hold on to the whole head.
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AGE, HeaderMap, HeaderName, HeaderValue};
+
+use crate::prepared_head::{OWN, PreparedHead};
 
 /// The fields of a stored response.
 #[derive(Clone, Debug)]
 pub struct StoredFields {
-    all: Box<[(HeaderName, HeaderValue)]>,
+    shape: Arc<Shape>,
+    /// Whether no other response was known to have that shape, so that its memory is this one's.
+    first_of_shape: bool,
+    /// The values, in the order of the names.
+    values: Box<[HeaderValue]>,
+}
+
+/// What responses with the same names have in common.
+#[derive(Debug)]
+struct Shape {
+    names: Box<[HeaderName]>,
     /// Where the origin's begin.
     of_origin: usize,
     /// Where those for clients end.
     for_clients: usize,
+    /// The table that clients get. `Age` comes first in it, since it is another in each answer.
+    head: PreparedHead,
+}
+
+/// So many shapes are remembered, by each thread. An API has a few.
+const MOST_SHAPES: usize = 16;
+
+thread_local! {
+    /// The latest used first.
+    static SHAPES: RefCell<Vec<Arc<Shape>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl StoredFields {
     /// Of the fields of the origin, those of them that clients get (`passes`, by name), and what those get beside them.
+    /// What is not `kept` is given out and forgotten, so its values may hold on to what they came in.
     #[must_use]
     pub fn new(
         origin: &HeaderMap,
         passes: impl Fn(&HeaderName) -> bool,
         added: &[(HeaderName, HeaderValue)],
+        kept: bool,
     ) -> Self {
+        let passes = |name: &HeaderName| {
+            passes(name)
+                && !OWN.contains(name)
+                && *name != AGE
+                && added.iter().all(|(added, _)| added != name)
+        };
         let mut all: Vec<_> = Vec::with_capacity(origin.len() + added.len());
         all.extend(added.iter().map(|(name, value)| (name, value)));
         let of_origin = all.len();
         all.extend(origin.iter().filter(|(name, _)| passes(name)));
         let for_clients = all.len();
         all.extend(origin.iter().filter(|(name, _)| !passes(name)));
-        Self { all: detached(&all), of_origin, for_clients }
+        let (shape, first_of_shape) = Shape::of(&all, of_origin, for_clients);
+        let values =
+            if kept { detached(&all) } else { all.iter().map(|(_, value)| (*value).clone()).collect() };
+        Self { shape, first_of_shape, values }
     }
 
-    /// What clients get.
+    /// The table that clients get, with this `Age`.
     #[must_use]
-    pub fn for_clients(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.all[..self.for_clients]
+    pub fn for_clients(&self, age: HeaderValue) -> HeaderMap {
+        let values = self.values[..self.shape.for_clients].iter().cloned();
+        self.shape.head.with(std::iter::once(age).chain(values))
+    }
+
+    /// The first field of that name that clients get.
+    #[must_use]
+    pub fn client(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let place = self.shape.names[..self.shape.for_clients].iter().position(|known| known == name)?;
+        Some(&self.values[place])
     }
 
     /// What the origin sent.
     #[must_use]
     pub fn of_origin(&self) -> HeaderMap {
-        let mut fields = HeaderMap::with_capacity(self.all.len());
-        for (name, value) in &self.all[self.of_origin..] {
+        let names = &self.shape.names[self.shape.of_origin..];
+        let mut fields = HeaderMap::with_capacity(names.len());
+        for (name, value) in names.iter().zip(&self.values[self.shape.of_origin..]) {
             fields.append(name, value.clone());
         }
         fields
@@ -54,33 +99,70 @@ impl StoredFields {
     /// The first field of that name that the origin sent.
     #[must_use]
     pub fn origin(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.all[self.of_origin..].iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        let of_origin = self.shape.of_origin;
+        let place = self.shape.names[of_origin..].iter().position(|known| known == name)?;
+        Some(&self.values[of_origin + place])
     }
 
     /// The memory that they take beside their place; `allocation` is what one takes beside what is asked for.
     #[must_use]
     pub fn weight(&self, allocation: usize) -> usize {
-        /// The count of who shares a buffer.
-        const SHARED: usize = 40;
-        // A name that the standards do not have is an allocation of its own, with its count.
-        let texts = |(name, value): &(HeaderName, HeaderValue)| {
-            name.as_str().len() + SHARED + 2 * allocation + value.len()
-        };
-        let values = SHARED + 2 * allocation;
-        size_of_val(&*self.all) + allocation + values + self.all.iter().map(texts).sum::<usize>()
+        let values = SHARED + 2 * allocation + self.values.iter().map(HeaderValue::len).sum::<usize>();
+        let shape = if self.first_of_shape { self.shape.weight(allocation) } else { 0 };
+        size_of_val(&*self.values) + allocation + values + shape
     }
 }
 
-/// The fields, with their values in one buffer.
-fn detached(fields: &[(&HeaderName, &HeaderValue)]) -> Box<[(HeaderName, HeaderValue)]> {
+/// The count of who shares a buffer.
+const SHARED: usize = 40;
+
+impl Shape {
+    /// The shape of these fields, and whether it was not known yet.
+    fn of(fields: &[(&HeaderName, &HeaderValue)], of_origin: usize, for_clients: usize) -> (Arc<Self>, bool) {
+        let is_theirs = |shape: &Arc<Self>| {
+            shape.of_origin == of_origin
+                && shape.for_clients == for_clients
+                && shape.names.iter().eq(fields.iter().map(|(name, _)| *name))
+        };
+        SHAPES.with_borrow_mut(|shapes| {
+            let known = shapes.iter().position(is_theirs);
+            let shape = known.map_or_else(
+                || Arc::new(Self::new(fields, of_origin, for_clients)),
+                |place| shapes.remove(place),
+            );
+            shapes.truncate(MOST_SHAPES - 1);
+            shapes.insert(0, Arc::clone(&shape));
+            (shape, known.is_none())
+        })
+    }
+
+    fn new(fields: &[(&HeaderName, &HeaderValue)], of_origin: usize, for_clients: usize) -> Self {
+        let names: Box<[_]> = fields.iter().map(|(name, _)| (*name).clone()).collect();
+        let head = PreparedHead::new(std::iter::once(&AGE).chain(&names[..for_clients]));
+        Self { names, of_origin, for_clients, head }
+    }
+
+    /// A name that the standards do not have is an allocation of its own, with its count.
+    fn weight(&self, allocation: usize) -> usize {
+        let texts = |name: &HeaderName| name.as_str().len() + SHARED + 2 * allocation;
+        size_of::<Self>()
+            + size_of_val(&*self.names)
+            + self.names.iter().map(texts).sum::<usize>()
+            + self.head.weight()
+            + 4 * allocation
+    }
+}
+
+/// The values, in one buffer.
+fn detached(fields: &[(&HeaderName, &HeaderValue)]) -> Box<[HeaderValue]> {
     let mut buffer = BytesMut::with_capacity(fields.iter().map(|(_, value)| value.len()).sum());
     for (_, value) in fields {
         buffer.put_slice(value.as_bytes());
     }
     let mut rest = buffer.freeze();
-    let copied = fields.iter().map(|(name, value)| {
+    let copied = fields.iter().map(|(_, value)| {
         let copy = HeaderValue::from_maybe_shared(rest.split_to(value.len()));
-        ((*name).clone(), copy.unwrap_or_else(|_| (*value).clone()))
+        copy.unwrap_or_else(|_| (*value).clone())
     });
     copied.collect()
 }
@@ -107,18 +189,21 @@ mod tests {
             ("vary", "accept"),
             ("vary", "accept-language"),
             ("content-type", "application/json"),
+            ("x-content-type-options", "of the origin's own"),
         ]);
         let passes = |name: &HeaderName| !["cache-control", "age"].contains(&name.as_str());
         let added = [("cache-control", "no-cache"), ("x-added", "")]
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let stored = StoredFields::new(&origin, passes, &added);
+        let stored = StoredFields::new(&origin, passes, &added, true);
         assert_eq!(stored.of_origin(), origin);
-        let given: HeaderMap =
-            stored.for_clients().iter().cloned().fold(HeaderMap::new(), |mut map, (name, value)| {
-                map.append(name, value);
-                map
-            });
+        let given = stored.for_clients(HeaderValue::from_static("7"));
         let clients = map(&[
+            ("x-request-id", ""),
+            ("cache-status", ""),
+            ("x-tenant", ""),
+            ("x-content-type-options", "nosniff"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("age", "7"),
             ("cache-control", "no-cache"),
             ("vary", "accept"),
             ("vary", "accept-language"),
@@ -129,6 +214,8 @@ mod tests {
         assert_eq!(stored.origin(&http::header::AGE), origin.get("age"));
         assert_eq!(stored.origin(&http::header::CACHE_CONTROL), origin.get("cache-control"));
         assert_eq!(stored.origin(&HeaderName::from_static("x-added")), None);
+        assert_eq!(stored.client(&http::header::CACHE_CONTROL), clients.get("cache-control"));
+        assert_eq!(stored.client(&http::header::AGE), None);
     }
 
     #[test]
@@ -137,9 +224,48 @@ mod tests {
         let mut origin = HeaderMap::new();
         let value = HeaderValue::from_maybe_shared(head.slice(10..20)).expect("a value");
         origin.insert("etag", value);
-        let stored = StoredFields::new(&origin, |_| true, &[]);
+        let stored = StoredFields::new(&origin, |_| true, &[], true);
         drop(origin);
         assert!(head.is_unique(), "nobody else holds it");
-        assert_eq!(stored.for_clients()[0].1, "xxxxxxxxxx");
+        assert_eq!(stored.client(&http::header::ETAG), Some(&HeaderValue::from_static("xxxxxxxxxx")));
+    }
+
+    #[test]
+    fn responses_with_the_same_names_share_them_and_the_first_alone_weighs_more_for_that() {
+        let stored = |lines| StoredFields::new(&map(lines), |_| true, &[], true);
+        let one = stored(&[("x-one", "1"), ("x-two", "2")]);
+        let other = stored(&[("x-one", "3"), ("x-two", "4")]);
+        assert!(Arc::ptr_eq(&one.shape, &other.shape));
+        assert!(one.weight(32) > other.weight(32) + 500);
+        for different in [
+            &[("x-one", "1")][..],
+            &[("x-two", "2"), ("x-one", "1")],
+            &[("x-one", "1"), ("x-two", "2"), ("x-two", "2")],
+        ] {
+            assert!(!Arc::ptr_eq(&one.shape, &stored(different).shape), "{different:?}");
+        }
+        let kept_from_clients =
+            StoredFields::new(&map(&[("x-one", "1"), ("x-two", "2")]), |_| false, &[], true);
+        assert!(!Arc::ptr_eq(&one.shape, &kept_from_clients.shape));
+    }
+
+    #[test]
+    fn no_more_shapes_are_remembered_than_the_latest() {
+        let shape = |name: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                HeaderValue::from_static(""),
+            );
+            StoredFields::new(&fields, |_| true, &[], true).shape
+        };
+        let often = shape("x-often");
+        for number in 0..3 * MOST_SHAPES {
+            drop(shape(&format!("x-{number}")));
+            assert!(Arc::ptr_eq(&often, &shape("x-often")), "what is used stays");
+        }
+        let first = shape("x-0");
+        assert_eq!(SHAPES.with_borrow(Vec::len), MOST_SHAPES);
+        assert_eq!(Arc::strong_count(&first), 2, "it was made anew");
     }
 }

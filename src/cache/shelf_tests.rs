@@ -575,6 +575,7 @@ impl Stage {
         }
         let verdict = Verdict { freshness: one.freshness, ours: true, from_arrival: one.from_arrival };
         let mut entry = Entry::new(Ingredients {
+            kept: true,
             plain: false,
             is_head: false,
             status: StatusCode::OK,
@@ -687,6 +688,7 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
         .iter()
         .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
     Entry::new(Ingredients {
+        kept: true,
         plain: false,
         is_head: false,
         status: StatusCode::OK,

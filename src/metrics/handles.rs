@@ -1,6 +1,6 @@
 //! Series looked up once, for what happens on every request.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -49,11 +49,13 @@ pub struct EndpointMetrics {
     name: String,
     pub(super) number: u16,
     requests: IntCounterVec,
-    hit_ok: IntCounter,
-    hit_not_modified: IntCounter,
+    /// Of what nearly every request is answered with, by result; each looked up when it is first counted.
+    ok: [OnceLock<IntCounter>; CacheResult::ALL.len()],
+    not_modified: [OnceLock<IntCounter>; CacheResult::ALL.len()],
     durations: [Histogram; CacheResult::ALL.len()],
     results: [IntCounter; CacheResult::ALL.len() - 1],
     upstream_requests: IntCounterVec,
+    upstream_ok: OnceLock<IntCounter>,
     /// How long Talkdesk takes.
     pub upstream_duration: Histogram,
 }
@@ -119,11 +121,16 @@ impl Metrics {
             |result: CacheResult| self.http_request_duration.with_label_values(&[name, result.as_str()]);
         let result = |result: CacheResult| self.cache_requests.with_label_values(&[name, result.as_str()]);
         let [asked @ .., _] = CacheResult::ALL;
+        for status in ["200", "304"] {
+            // There from the beginning, so that the first of them is an increase.
+            self.http_requests.with_label_values(&[name, status, "hit"]);
+        }
         EndpointMetrics {
             name: name.to_owned(),
             number: self.number_of_endpoint(name),
-            hit_ok: self.http_requests.with_label_values(&[name, "200", "hit"]),
-            hit_not_modified: self.http_requests.with_label_values(&[name, "304", "hit"]),
+            ok: Default::default(),
+            not_modified: Default::default(),
+            upstream_ok: OnceLock::new(),
             requests: self.http_requests.clone(),
             durations: CacheResult::ALL.map(duration),
             results: asked.map(result),
@@ -169,10 +176,11 @@ impl Metrics {
 impl EndpointMetrics {
     /// Counts an answered request and its time.
     pub fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
-        match (status, result) {
-            (StatusCode::OK, CacheResult::Hit) => self.hit_ok.inc(),
-            (StatusCode::NOT_MODIFIED, CacheResult::Hit) => self.hit_not_modified.inc(),
-            _ => self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]).inc(),
+        let series = || self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]);
+        match status {
+            StatusCode::OK => self.ok[result as usize].get_or_init(series).inc(),
+            StatusCode::NOT_MODIFIED => self.not_modified[result as usize].get_or_init(series).inc(),
+            _ => series().inc(),
         }
         self.durations[result as usize].observe(seconds);
         if let Some(counter) = self.results.get(result as usize) {
@@ -182,7 +190,12 @@ impl EndpointMetrics {
 
     /// Counts an answer of the API.
     pub fn upstream_answered(&self, status: StatusCode) {
-        self.upstream_requests.with_label_values(&[&self.name, status.as_str()]).inc();
+        let series = || self.upstream_requests.with_label_values(&[&self.name, status.as_str()]);
+        if status == StatusCode::OK {
+            self.upstream_ok.get_or_init(series).inc();
+        } else {
+            series().inc();
+        }
     }
 
     /// Counts a request to the API that got no answer.

@@ -10,13 +10,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, HeaderMap, HeaderValue, VARY};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, VARY, VIA};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
 use super::entrance::Entrance;
-use super::headers::{CACHE_STATUS, CROSS_ORIGIN_RESOURCE_POLICY, NAME, OWN_VIA, X_TENANT};
+use super::headers::{NAME, OWN_VIA};
 use super::refused::Refused;
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
@@ -30,6 +30,7 @@ use crate::guard::Connection;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
+use crate::prepared_head::{CACHE_STATUS, Places, SAME_FOR_ALL, X_TENANT};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// The service of one connection.
@@ -235,23 +236,27 @@ impl Future for Answering {
 
 /// The fields that every answer carries.
 fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
-    fields.insert(X_REQUEST_ID, visit.request_id.value().clone());
-    if let Some(tenant) = &visit.tenant {
-        fields.insert(X_TENANT, tenant.field.clone());
+    let request_id = visit.request_id.value().clone();
+    let cache_status = visit.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
+    let tenant = visit.tenant.as_ref().map(|tenant| tenant.field.clone());
+    if Places::are_in(fields) {
+        Places { request_id, cache_status, tenant }.fill(fields);
+    } else {
+        fields.insert(X_REQUEST_ID, request_id);
+        fields.insert(CACHE_STATUS, cache_status);
+        for (name, value) in SAME_FOR_ALL.into_iter().chain(tenant.map(|tenant| (X_TENANT, tenant))) {
+            fields.insert(name, value);
+        }
+        if !fields.contains_key(VIA) {
+            fields.insert(VIA, HeaderValue::from_static(OWN_VIA));
+        }
     }
     if visit.bare {
         fields.append(VARY, HeaderValue::from_static("X-Tenant"));
     }
-    let status = visit.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
-    fields.insert(CACHE_STATUS, status);
     if let Some(rate) = visit.rate.filter(|_| visit.result != CacheResult::Collapsed) {
         rate.add_to(fields);
     }
-    if !fields.contains_key(http::header::VIA) {
-        fields.insert(http::header::VIA, HeaderValue::from_static(OWN_VIA));
-    }
-    fields.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// Counts a request for as long as it is being answered.

@@ -1,7 +1,6 @@
 //! Fields that belong to a connection, to the proxy, or to nobody else: what passes in which direction, and
 //! what the proxy adds (RFC 9110, section 7.6; RFC 9209; RFC 9211; draft-ietf-httpapi-ratelimit-headers).
 
-use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -15,16 +14,11 @@ use http::header::{
 use crate::cache::lookup::Forward;
 use crate::config::forwarding::is_forbidden;
 use crate::domain::endpoint::ForwardedFields;
+use crate::prepared_head::{CACHE_STATUS, X_TENANT};
 
 /// The proxy's name in `Via`, `Cache-Status` and `Proxy-Status`.
 pub const NAME: &str = "billing-insights-proxy";
 
-/// Who a request is for.
-pub const X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
-/// What the cache did (RFC 9211).
-pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// Who may show an answer: nobody from elsewhere.
-pub const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// `Via` of an answer of the proxy's own.
 pub const OWN_VIA: &str = "1.1 billing-insights-proxy";
 /// What went wrong between here and upstream (RFC 9209).
@@ -144,31 +138,60 @@ impl CacheStatus {
     /// The field's value.
     #[must_use]
     pub fn value(&self) -> HeaderValue {
-        let mut value = Vec::with_capacity(96);
-        value.extend_from_slice(NAME.as_bytes());
+        let mut value = Value::default();
+        value.add(NAME);
         if self.hit {
-            value.extend_from_slice(b"; hit");
+            value.add("; hit");
         }
         if let Some(forward) = self.forward {
-            let _ = write!(value, "; fwd={}", forward.as_str());
+            value.add("; fwd=").add(forward.as_str());
         }
         if let Some(status) = self.forward_status {
-            let _ = write!(value, "; fwd-status={status}");
+            value.add("; fwd-status=").add(itoa::Buffer::new().format(status));
         }
         if let Some(ttl) = self.ttl {
-            value.extend_from_slice(b"; ttl=");
-            value.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
+            value.add("; ttl=").add(itoa::Buffer::new().format(ttl));
         }
         if self.stored {
-            value.extend_from_slice(b"; stored");
+            value.add("; stored");
         }
         if self.collapsed {
-            value.extend_from_slice(b"; collapsed");
+            value.add("; collapsed");
         }
         if let Some(detail) = self.detail {
-            let _ = write!(value, "; detail={detail}");
+            value.add("; detail=").add(detail);
         }
-        HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static(NAME))
+        value.field().unwrap_or_else(|_| HeaderValue::from_static(NAME))
+    }
+}
+
+/// A short value that is put together: on the stack, so that it takes one allocation, of its own length. What would be
+/// longer is cut off.
+struct Value {
+    bytes: [u8; LONGEST_VALUE],
+    length: usize,
+}
+
+/// Longer than any that the proxy puts together.
+const LONGEST_VALUE: usize = 192;
+
+impl Default for Value {
+    fn default() -> Self {
+        Self { bytes: [0; LONGEST_VALUE], length: 0 }
+    }
+}
+
+impl Value {
+    fn add(&mut self, text: &str) -> &mut Self {
+        let room = &mut self.bytes[self.length..];
+        let length = text.len().min(room.len());
+        room[..length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length += length;
+        self
+    }
+
+    fn field(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        HeaderValue::from_bytes(&self.bytes[..self.length])
     }
 }
 
@@ -193,23 +216,15 @@ pub struct RateState {
 impl RateState {
     /// Adds `RateLimit` and `RateLimit-Policy`.
     pub fn add_to(self, fields: &mut HeaderMap) {
-        let policy = [("\"upstream\";q=", self.burst.get().into()), (";w=", self.window.as_secs().max(1))];
-        let state = [("\"upstream\";r=", self.remaining.into())];
-        if let (Ok(policy), Ok(state)) = (numbers(&policy), numbers(&state)) {
+        let (mut policy, mut state) = (Value::default(), Value::default());
+        policy.add("\"upstream\";q=").add(itoa::Buffer::new().format(self.burst.get()));
+        policy.add(";w=").add(itoa::Buffer::new().format(self.window.as_secs().max(1)));
+        state.add("\"upstream\";r=").add(itoa::Buffer::new().format(self.remaining));
+        if let (Ok(policy), Ok(state)) = (policy.field(), state.field()) {
             fields.insert(RATE_LIMIT_POLICY, policy);
             fields.insert(RATE_LIMIT, state);
         }
     }
-}
-
-/// A value of numbers, each with what goes before it. Not formatted: it is in each answer that went upstream.
-fn numbers(parts: &[(&str, u64)]) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = Vec::with_capacity(32);
-    for (before, number) in parts {
-        value.extend_from_slice(before.as_bytes());
-        value.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
-    }
-    HeaderValue::try_from(value)
 }
 
 /// Whole seconds for `Retry-After`, never less than one.

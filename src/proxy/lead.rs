@@ -7,7 +7,6 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::entrance::Entrance;
-use super::headers;
 use super::index;
 use super::rejection::Rejection;
 use super::routes::Route;
@@ -21,6 +20,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask as Asked, Permit};
 use crate::domain::target;
 use crate::domain::tenant::{Naming, Tenant, Unnamed};
+use crate::prepared_head::X_TENANT;
 
 /// Where a request leads: to an answer without data, or to data.
 pub(super) enum Led {
@@ -67,7 +67,7 @@ impl Proxy {
         snapshot: &Snapshot,
         entrance: &Entrance,
     ) -> Result<Arc<Tenant>, Rejection> {
-        let mut fields = head.headers.get_all(headers::X_TENANT).iter();
+        let mut fields = head.headers.get_all(X_TENANT).iter();
         let naming = Naming {
             prefix,
             field: fields.next().map(http::HeaderValue::as_bytes),

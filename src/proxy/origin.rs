@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT,
+};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -54,6 +56,15 @@ pub struct Origin {
     pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.
     pub links: links::Origin,
+    /// What `Host` says, where the API is spoken to in plain. hyper would make it for each request; over TLS it is left to
+    /// hyper, since HTTP/2 has no such field.
+    pub host: Option<HeaderValue>,
+}
+
+/// What `Host` says towards an API that is spoken to in plain.
+#[must_use]
+pub fn host_in_plain(api_origin: &str) -> Option<HeaderValue> {
+    api_origin.strip_prefix("http://").and_then(|authority| HeaderValue::from_str(authority).ok())
 }
 
 /// One request to be sent.
@@ -224,7 +235,7 @@ impl Origin {
         errand: &Errand<'_>,
         token: &Arc<Token>,
     ) -> Result<Response<Incoming>, Rejection> {
-        let mut request = request(errand, token)?;
+        let mut request = request(errand, token, self.host.as_ref())?;
         let metrics = Arc::clone(&self.metrics);
         hyper::ext::on_informational(&mut request, move |_| metrics.upstream_interim_responses.inc());
         errand.away.leaves(self.clock.now());
@@ -328,11 +339,15 @@ fn unanswered(failure: Failure) -> Rejection {
 }
 
 /// How many fields the proxy adds to a request.
-const OWN_FIELDS: usize = 4;
+const OWN_FIELDS: usize = 5;
 
 /// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
 /// the proxy's own.
-fn request(errand: &Errand<'_>, token: &Token) -> Result<Request<Full<Bytes>>, Rejection> {
+fn request(
+    errand: &Errand<'_>,
+    token: &Token,
+    host: Option<&HeaderValue>,
+) -> Result<Request<Full<Bytes>>, Rejection> {
     let target = errand.target.cloned();
     let mut request = Request::new(Full::new(errand.body.clone()));
     *request.method_mut() = errand.method.clone();
@@ -346,6 +361,9 @@ fn request(errand: &Errand<'_>, token: &Token) -> Result<Request<Full<Bytes>>, R
     own.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
     own.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
     own.insert(AUTHORIZATION, token.authorization.clone());
+    if let Some(host) = host {
+        own.insert(HOST, host.clone());
+    }
     add_via(own, http::Version::HTTP_11);
     Ok(request)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RANGE,
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -35,9 +35,6 @@ pub struct Recipient<'a> {
     pub clock: &'a Clock,
 }
 
-/// How many fields the proxy adds to an answer at most.
-const ROOM_FOR_OWN: usize = 12;
-
 /// Pieces of a stream that may wait for a slow client.
 const PIECES_IN_WAIT: usize = 4;
 
@@ -66,24 +63,15 @@ impl Recipient<'_> {
     fn entry(&self, entry: &Entry, from_cache: bool) -> Result<Response<Body>, Rejection> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = entry.status;
-        let fields = response.headers_mut();
-        // Room for all at once: a table that grows is built twice.
-        let stored = entry.fields.for_clients();
-        fields.reserve(stored.len() + ROOM_FOR_OWN);
-        for (name, value) in stored {
-            fields.append(name, value.clone());
-        }
-        if let Some(etag) = &entry.etag {
-            fields.insert(ETAG, etag.clone());
-        }
+        *response.headers_mut() = entry.fields.for_clients(entry.age(self.now).as_secs().into());
         // What was in a cache before it came here is that old at the first answer already.
-        if from_cache || entry.fields.origin(&AGE).is_some() {
-            fields.insert(AGE, entry.age(self.now).as_secs().into());
+        if !from_cache && entry.fields.origin(&AGE).is_none() {
+            response.headers_mut().remove(AGE);
         }
         if entry.status.is_success()
             && entry.status != StatusCode::PARTIAL_CONTENT
             && self.reads()
-            && client_has_it(self.fields, entry.etag.as_ref(), entry.modified())
+            && client_has_it(self.fields, || entry.etag(), || entry.modified())
         {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(CONTENT_TYPE);
@@ -106,7 +94,7 @@ impl Recipient<'_> {
         }
         if *self.method == Method::HEAD {
             let length = spliced_length(&entry.body, &entry.links, self.base);
-            fields.insert(CONTENT_LENGTH, length.into());
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
         } else {
             *response.body_mut() = if entry.links.is_empty() {
                 entry.body.clone().into()
@@ -129,7 +117,7 @@ impl Recipient<'_> {
         }
         let (length, fields) = (entry.body.len() as u64, entry.fields.of_origin());
         let modified = range::strong_date(&fields);
-        match range::asked(self.fields, length, entry.etag.as_ref(), modified) {
+        match range::asked(self.fields, length, entry.etag(), modified) {
             Asked::Whole => Ok(None),
             Asked::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
             Asked::Part(part) => {

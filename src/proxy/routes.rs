@@ -26,7 +26,6 @@ use http::{Method, Uri};
 
 use super::ask::upstream_target;
 use super::entrance::Entrance;
-use super::headers::X_TENANT;
 use super::origin::Origin;
 use super::refused::Refused;
 use super::rejection::Rejection;
@@ -39,6 +38,7 @@ use crate::domain::tenant::Tenant;
 use crate::guard::Connection;
 use crate::links::Base;
 use crate::metrics::TenantMetrics;
+use crate::prepared_head::X_TENANT;
 use crate::rfc9111::key::PrimaryKey;
 
 /// Where a request leads that may be made.

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::ask::Ask;
 use super::health::Health;
-use super::origin::Origin;
+use super::origin::{Origin, host_in_plain};
 use super::retry_budget::RetryBudget;
 use super::routes::Routes;
 use crate::audit::AuditLog;
@@ -106,6 +106,7 @@ impl Snapshot {
                 budget: RetryBudget::default(),
                 forgotten_for: ArcSwapOption::empty(),
                 links: links::Origin::new(Arc::clone(&credential.api_origin)),
+                host: host_in_plain(&credential.api_origin),
             };
             (credential.key.clone(), Arc::new(origin))
         });

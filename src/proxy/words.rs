@@ -88,7 +88,7 @@ impl Rejection {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "header_too_large",
                 "http_request_error",
-                "The head of the request is longer than 32 KiB, or has more than 128 fields.".into(),
+                "The head of the request is longer than 32 KiB, or has more than 100 fields.".into(),
                 "Send fewer and shorter fields: only those that the README names have an effect. The connection is closed.",
             ),
             Self::BodyNotAllowed => told(

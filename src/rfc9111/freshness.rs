@@ -1,5 +1,6 @@
 //! May a response be stored, for how long is it fresh, and how old is it (RFC 9111, sections 3, 4.2 and 5).
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use http::header::{DATE, EXPIRES, HeaderMap, LAST_MODIFIED, VARY};
@@ -181,8 +182,23 @@ fn heuristic_lifetime(fields: &HeaderMap, received: SystemTime) -> Duration {
 /// whose zone can be GMT only (section 4.2).
 #[must_use]
 pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
+    thread_local! {
+        /// The latest in the usual form. Those of one answer, and of one second, are the same, and reading one takes a
+        /// while.
+        static LATEST: Cell<([u8; LENGTH], Option<SystemTime>)> = const { Cell::new(([0; LENGTH], None)) };
+    }
+    /// Of the usual form, `IMF-fixdate`.
+    const LENGTH: usize = 29;
+    let (latest, known) = LATEST.get();
+    if value.as_bytes() == latest {
+        return known;
+    }
     let text = value.to_str().ok()?;
-    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&usual_case(text))).ok()
+    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&usual_case(text))).ok();
+    if let Ok(latest) = value.as_bytes().try_into() {
+        LATEST.set((latest, date));
+    }
+    date
 }
 
 /// `sun, 06 nov 1994 08:49:37 gmt` as `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -17,20 +17,20 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::bare_answer::Dressed;
-use super::{Answers, Bounds, Stopping};
+use super::head_timer::HeadTimer;
+use super::{Answers, Bounds, Stopping, Word};
 use crate::body::Body;
+use crate::joined_writes::JoinedWrites;
 
-/// The longest head of a request.
+/// The longest head of a request. Of its fields there may be a hundred, hyper's own bound: for any other it makes and fills
+/// a list for each request, which took a tenth of the instructions of a hit.
 const LONGEST_HEAD: usize = 32 * 1024;
-
-/// The most fields of a request.
-const MOST_FIELDS: usize = 128;
 
 /// How long a connection at rest stays open once the listener stops.
 const LINGER: Duration = Duration::from_millis(250);
@@ -45,19 +45,19 @@ where
     S: Answers,
 {
     let heard = Arc::new(AtomicBool::new(false));
-    let stream = Dressed::new(stream, Arc::clone(&bounds.metrics), Arc::clone(&heard));
+    let stream = Dressed::new(JoinedWrites(stream), Arc::clone(&bounds.metrics), Arc::clone(&heard));
     let service =
-        Closing { service: TowerToHyperService::new(service), ending: Arc::clone(&stopping.ending) };
+        Closing { service: TowerToHyperService::new(service), accepting: stopping.accepting.clone() };
+    let timer = HeadTimer::new();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(timer.clone())
         .header_read_timeout(bounds.header_timeout)
         .max_buf_size(LONGEST_HEAD)
-        .max_headers(MOST_FIELDS)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+    let mut connection = pin!(timer.watch(connection, bounds.header_timeout));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopping.accepting.cancelled() => 'ended: {
+        () = stopping.accepting.wait() => 'ended: {
             if let Ok(ended) = timeout(LINGER, connection.as_mut()).await {
                 break 'ended ended;
             }
@@ -66,7 +66,7 @@ where
             {
                 break 'ended ended;
             }
-            connection.as_mut().graceful_shutdown();
+            connection.as_mut().connection().graceful_shutdown();
             connection.await
         }
     };
@@ -78,12 +78,12 @@ where
 /// A service whose answers say that the connection closes, once it will.
 struct Closing<S> {
     service: TowerToHyperService<S>,
-    ending: Arc<AtomicBool>,
+    accepting: Word,
 }
 
 struct Answer<S: Answers> {
     answer: TowerToHyperServiceFuture<S, Request<Incoming>>,
-    ending: Arc<AtomicBool>,
+    accepting: Word,
 }
 
 impl<S: Answers> hyper::service::Service<Request<Incoming>> for Closing<S> {
@@ -92,7 +92,7 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Closing<S> {
     type Future = Answer<S>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Answer { answer: self.service.call(request), ending: Arc::clone(&self.ending) }
+        Answer { answer: self.service.call(request), accepting: self.accepting.clone() }
     }
 }
 
@@ -103,7 +103,7 @@ impl<S: Answers> Future for Answer<S> {
         let answer = Pin::new(&mut self.answer).poll(context);
         answer.map_ok(|mut response| {
             // At the end and not at the beginning: a request under way when it stops is the connection's last.
-            if self.ending.load(Ordering::Relaxed) {
+            if self.accepting.is_given() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response

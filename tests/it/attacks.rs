@@ -234,7 +234,8 @@ async fn what_is_too_large_is_refused(#[case] attack: String, #[case] expected: 
 #[tokio::test]
 async fn as_many_fields_as_may_be_are_served() {
     let (peer, proxy) = target("").await;
-    let fields = "A: b\r\n".repeat(126);
+    // A hundred, with the two that are there.
+    let fields = "A: b\r\n".repeat(98);
     let request = format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{fields}Connection: close\r\n\r\n");
     let heard = say(&proxy, filled(&proxy, &request).as_bytes()).await;
     assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");

@@ -151,7 +151,7 @@ async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does
         waiting.push(stream);
     }
     let stopping = Stopping::default();
-    stopping.stop_accepting();
+    stopping.accepting.give();
     let answer = |_| ready(Ok(Response::new(Body::Empty)));
     listener.serve(bounds, stopping, |_| Some(tower::service_fn(answer))).await;
     for mut stream in waiting {
