@@ -111,6 +111,12 @@ fn what_is_not_json_is_refused() {
         "{}{}",
         "]",
         "{]",
+        "[1}",
+        "{\"a\":1]",
+        "[01]",
+        "{\"a\":01}",
+        "[1.]",
+        "{\"a\":1.,\"b\":2}",
         "{1:2}",
         "NaN",
         "+1",
@@ -121,7 +127,17 @@ fn what_is_not_json_is_refused() {
     }
     assert!(events(&[b"\"\xff\""]).is_err());
     assert!(events(&[b"\"\xc3"]).is_err());
-    assert!(events(&["[".repeat(nesting::DEEPEST + 1).as_bytes()]).is_err());
+    assert!(events(&[b"\"\xc3", b"a", b"\xa9\""]).is_err(), "another character in the middle of one");
+}
+
+#[test]
+fn nesting_has_an_end() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        assert!(events(&[nested(nesting::DEEPEST).as_bytes()]).is_ok());
+        let reason = events(&[nested(nesting::DEEPEST + 1).as_bytes()]).map_err(|error| error.reason);
+        assert_eq!(reason, Err("the nesting is too deep"));
+    }
 }
 
 /// JSON of every kind, with texts that end before, at and beyond what is looked at at once.
