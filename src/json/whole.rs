@@ -74,8 +74,12 @@ impl Reader {
 
     /// Passes members of an object, and of objects in it, one after the other: most of any body. Says what may come next,
     /// and where that is.
-    fn members<'p>(&mut self, piece: &'p [u8], end: u64, listener: &mut impl Listener) -> (Next, &'p [u8]) {
-        let mut rest = piece;
+    fn members<'p>(
+        &mut self,
+        mut rest: &'p [u8],
+        end: u64,
+        listener: &mut impl Listener,
+    ) -> (Next, &'p [u8]) {
         loop {
             let [b'"', name @ ..] = rest else { return (Next::Key, rest) };
             let Some((name, following)) = plain_text(name, end) else { return (Next::Key, rest) };
@@ -100,8 +104,9 @@ impl Reader {
                     following
                 }
             };
-            while let [b'}', following @ ..] = rest {
-                self.open.close(Bracket::Object);
+            while let [b'}', following @ ..] = rest
+                && self.open.close(Bracket::Object)
+            {
                 listener.closes(Bracket::Object);
                 rest = following;
                 if self.open.innermost() != Some(Bracket::Object) {
