@@ -15,7 +15,7 @@ use memchr::memmem::Finder;
 
 use crate::domain::entitlement::Wall;
 use crate::domain::id::AccountId;
-use crate::json::{Event, NotJson, Reader, Text};
+use crate::json::{Bracket, Listener, NotJson, Reader, Text};
 use crate::links::{Origin, Splice};
 
 /// What a body that may be given out looks like.
@@ -80,8 +80,8 @@ pub enum Breach {
 pub fn inspect(body: &[u8], origin: &Origin, wall: Option<&Wall>) -> Result<Inspection, Unfit> {
     let mut reader = Reader::new();
     let mut inspector = Inspector::new(origin.clone(), wall.cloned());
-    reader.feed(body, &mut |event| inspector.see(event))?;
-    reader.finish(&mut |event| inspector.see(event))?;
+    reader.feed(body, &mut inspector)?;
+    reader.finish(&mut inspector)?;
     match inspector.breach {
         Some(breach) => Err(Unfit::Breach(breach)),
         None => Ok(Inspection { links: inspector.links, counts: inspector.counts }),
@@ -96,12 +96,15 @@ pub fn may_have_links(body: &[u8]) -> bool {
     HREF.find(body).is_some() || memchr::memchr(b'\\', body).is_some()
 }
 
-/// Follows a body's structure, event by event.
+/// Follows a body's structure, as the reader passes it.
 #[derive(Debug)]
 pub struct Inspector {
     origin: Origin,
     wall: Option<Wall>,
-    frames: Vec<Frame>,
+    /// The innermost object or array.
+    frame: Frame,
+    /// Those that it stands in, the outermost first; before them what is outside of the body.
+    around: Vec<Frame>,
     key: Key,
     embedded_seen: bool,
     links: Vec<Splice>,
@@ -112,7 +115,6 @@ pub struct Inspector {
 #[derive(Debug)]
 struct Frame {
     place: Place,
-    object: bool,
     /// How often this object carried the account's id.
     marks: u8,
 }
@@ -120,6 +122,8 @@ struct Frame {
 /// Where in a body an object or array stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    /// Before the body or after it.
+    Outside,
     Root,
     /// The object under `_embedded`.
     Embedded,
@@ -133,7 +137,7 @@ enum Place {
     Anywhere,
 }
 
-/// What the present member is called, as far as it matters.
+/// What the present member is called, as far as it matters. In an array it is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Href,
@@ -148,14 +152,52 @@ enum Key {
 /// The members at the top of a body that hold link objects (HAL's, and those of monthly usage).
 const LINK_MEMBERS: [&[u8]; 7] = [b"_links", b"first", b"last", b"next", b"prev", b"self", b"show"];
 
+impl Listener for Inspector {
+    fn opens(&mut self, bracket: Bracket) {
+        self.enter(bracket);
+    }
+
+    fn closes(&mut self, _: Bracket) {
+        self.leave();
+    }
+
+    #[inline]
+    fn name(&mut self, text: Text<'_>) {
+        self.key = self.key_of(&text);
+    }
+
+    #[inline]
+    fn string(&mut self, text: Text<'_>) {
+        if self.value_matters() {
+            self.see_string(&text);
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, whole: impl FnOnce() -> Option<u64>) {
+        if self.value_matters() {
+            self.value(None, whole());
+        }
+    }
+
+    #[inline]
+    fn word(&mut self) {
+        if self.value_matters() {
+            self.value(None, None);
+        }
+    }
+}
+
 impl Inspector {
     /// An inspector at the beginning of a body.
     #[must_use]
     pub fn new(origin: Origin, wall: Option<Wall>) -> Self {
+        let place = if wall.is_some() { Place::Outside } else { Place::Anywhere };
         Self {
             origin,
             wall,
-            frames: Vec::new(),
+            frame: Frame { place, marks: 0 },
+            around: Vec::new(),
             key: Key::Other,
             embedded_seen: false,
             links: Vec::new(),
@@ -167,7 +209,7 @@ impl Inspector {
     /// Whether the next value, if it is a string, is a link's.
     #[must_use]
     pub fn expects_link(&self) -> bool {
-        self.key == Key::Href && self.frames.last().is_some_and(|frame| frame.object)
+        self.key == Key::Href
     }
 
     /// The links found since the last call.
@@ -175,24 +217,11 @@ impl Inspector {
         std::mem::take(&mut self.links)
     }
 
-    /// Takes note of what the reader passed.
+    /// Whether the next value, if it is a plain one, has to be looked at. Most do not, and that is told by this alone.
     #[inline]
-    pub fn see(&mut self, event: Event<'_>) {
-        match event {
-            Event::ObjectStart => self.enter(true),
-            Event::ArrayStart => self.enter(false),
-            Event::ObjectEnd | Event::ArrayEnd => self.leave(),
-            Event::Key(text) => self.key = self.name(&text),
-            Event::String(text) => self.string(&text),
-            Event::Number(number) => {
-                self.count(number);
-                self.value(None);
-            }
-            Event::Scalar => {
-                self.count(None);
-                self.value(None);
-            }
-        }
+    const fn value_matters(&self) -> bool {
+        !matches!(self.key, Key::Other)
+            || matches!(self.frame.place, Place::Outside | Place::Embedded | Place::Records)
     }
 
     fn breach(&mut self, breach: Breach) {
@@ -202,75 +231,80 @@ impl Inspector {
         }
     }
 
-    fn name(&mut self, text: &Text<'_>) -> Key {
-        if !text.complete {
+    #[inline]
+    fn key_of(&mut self, name: &Text<'_>) -> Key {
+        if !name.complete {
             return Key::Other;
         }
-        let at_root = self.frames.len() == 1;
         if let Some(wall) = &self.wall
-            && text.decoded == wall.field.as_bytes()
+            && name.decoded == wall.field.as_bytes()
         {
             return Key::Account;
         }
-        match text.decoded {
-            b"href" => Key::Href,
-            b"_embedded" if at_root => {
+        if name.decoded == b"href" {
+            return Key::Href;
+        }
+        let at_root = self.around.len() == 1;
+        if at_root { self.key_at_root(name.decoded) } else { Key::Other }
+    }
+
+    fn key_at_root(&mut self, name: &[u8]) -> Key {
+        match name {
+            b"_embedded" => {
                 if std::mem::replace(&mut self.embedded_seen, true) && self.wall.is_some() {
                     self.breach(Breach::Elsewhere);
                 }
                 Key::Embedded
             }
-            b"total" if at_root => Key::Total,
-            b"total_pages" if at_root => Key::TotalPages,
-            name if at_root && LINK_MEMBERS.contains(&name) => Key::LinkObject,
+            b"total" => Key::Total,
+            b"total_pages" => Key::TotalPages,
+            name if LINK_MEMBERS.contains(&name) => Key::LinkObject,
             _ => Key::Other,
         }
     }
 
-    fn enter(&mut self, object: bool) {
+    fn enter(&mut self, bracket: Bracket) {
         self.count(None);
-        let place = match self.frames.last().map(|frame| frame.place) {
-            _ if self.wall.is_none() => Place::Anywhere,
-            None if object => Place::Root,
-            Some(Place::Root) if object && self.key == Key::Embedded => Place::Embedded,
-            Some(Place::Root) if object && self.key == Key::LinkObject => Place::Links,
-            Some(Place::Embedded) if !object => Place::Records,
-            Some(Place::Records) if object => Place::Record,
-            Some(Place::Record | Place::InsideRecord) => {
+        let object = bracket == Bracket::Object;
+        let place = match self.frame.place {
+            Place::Anywhere => Place::Anywhere,
+            Place::Outside if object => Place::Root,
+            Place::Root if object && self.key == Key::Embedded => Place::Embedded,
+            Place::Root if object && self.key == Key::LinkObject => Place::Links,
+            Place::Embedded if !object => Place::Records,
+            Place::Records if object => Place::Record,
+            Place::Links if object => Place::Links,
+            Place::Record | Place::InsideRecord => {
                 if self.key == Key::Account {
                     self.breach(Breach::Unmarked);
                 }
                 Place::InsideRecord
             }
-            Some(Place::Links) if object => Place::Links,
-            None | Some(Place::Root | Place::Embedded | Place::Records | Place::Links | Place::Anywhere) => {
+            Place::Outside | Place::Root | Place::Embedded | Place::Records | Place::Links => {
                 self.breach(Breach::Elsewhere);
                 Place::InsideRecord
             }
         };
-        self.frames.push(Frame { place, object, marks: 0 });
+        self.around.push(std::mem::replace(&mut self.frame, Frame { place, marks: 0 }));
         self.key = Key::Other;
     }
 
     fn leave(&mut self) {
-        if let Some(Frame { place: Place::Record, marks, .. }) = self.frames.pop()
-            && marks != 1
-        {
+        let Some(around) = self.around.pop() else { return };
+        let left = std::mem::replace(&mut self.frame, around);
+        if left.place == Place::Record && left.marks != 1 {
             self.breach(Breach::Unmarked);
         }
         self.key = Key::Other;
     }
 
-    fn string(&mut self, text: &Text<'_>) {
+    fn see_string(&mut self, text: &Text<'_>) {
         if self.expects_link()
             && let Some(length) = self.origin.length_in(text.decoded)
         {
             self.links.push(Splice { start: text.start, length: text.raw_length(length) });
         }
-        self.count(None);
-        // Read where it counts alone: most strings are no ids.
-        let is_id = self.key == Key::Account && text.complete;
-        self.value(is_id.then(|| AccountId::from_bytes(text.decoded)).flatten());
+        self.value(text.complete.then_some(text.decoded), None);
     }
 
     /// A value, where it may be that of a count.
@@ -287,27 +321,28 @@ impl Inspector {
         };
     }
 
-    /// A plain value, with the account's id that it is, if it is one.
-    fn value(&mut self, account: Option<AccountId>) {
+    /// A plain value: a whole text, or a number that may be a count, or neither.
+    fn value(&mut self, text: Option<&[u8]>, number: Option<u64>) {
+        self.count(number);
         let Some(wall) = &self.wall else { return };
-        let (place, expected) = (self.frames.last().map(|frame| frame.place), wall.account);
-        match place {
-            Some(Place::Record | Place::InsideRecord) if self.key == Key::Account => {
-                if account != Some(expected) {
+        let expected = Some(wall.account);
+        // Read where it counts alone: most texts are no ids.
+        let account = text.filter(|_| self.key == Key::Account).and_then(AccountId::from_bytes);
+        match self.frame.place {
+            Place::Record | Place::InsideRecord if self.key == Key::Account => {
+                if account != expected {
                     self.breach(if account.is_some() { Breach::Foreign } else { Breach::Unmarked });
                 }
-                if let Some(frame) = self.frames.last_mut() {
-                    frame.marks = frame.marks.saturating_add(1);
-                }
+                self.frame.marks = self.frame.marks.saturating_add(1);
             }
             // Beside the records nothing may claim to be another account's: it would be a record of it.
-            Some(Place::Root | Place::Links) if self.key == Key::Account && account != Some(expected) => {
+            Place::Root | Place::Links if self.key == Key::Account && account != expected => {
                 self.breach(if account.is_some() { Breach::Foreign } else { Breach::Unmarked });
             }
             // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
-            None | Some(Place::Embedded) => self.breach(Breach::Elsewhere),
-            Some(Place::Records) => self.breach(Breach::Unmarked),
-            Some(Place::Root | Place::Record | Place::InsideRecord | Place::Links | Place::Anywhere) => {}
+            Place::Outside | Place::Embedded => self.breach(Breach::Elsewhere),
+            Place::Records => self.breach(Breach::Unmarked),
+            Place::Root | Place::Record | Place::InsideRecord | Place::Links | Place::Anywhere => {}
         }
     }
 }

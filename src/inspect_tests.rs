@@ -45,12 +45,20 @@ fn what_is_the_accounts_own_passes(#[case] body: &str) {
     r#"{"_embedded":{"a":[{"account_id":{"id":"5ea75fe7aa224700012eae40"}}]}}"#,
     Breach::Unmarked
 )]
+#[case::an_object_for_a_nested_id(
+    r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","x":{"account_id":{}}}]}}"#,
+    Breach::Unmarked
+)]
+#[case::an_array_for_a_nested_id(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","x":{"account_id":["5ea75fe7aa224700012eae41"]}}]}}"#, Breach::Unmarked)]
 #[case::only_a_nested_one(
     r#"{"_embedded":{"a":[{"x":{"account_id":"5ea75fe7aa224700012eae40"}}]}}"#,
     Breach::Unmarked
 )]
 #[case::nested_foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40","x":{"account_id":"5ea75fe7aa224700012eae41"}}]}}"#, Breach::Foreign)]
 #[case::a_record_that_is_none(r#"{"_embedded":{"a":["text"]}}"#, Breach::Unmarked)]
+#[case::records_that_are_a_text(r#"{"_embedded":{"a":"text"}}"#, Breach::Elsewhere)]
+#[case::records_that_are_a_number(r#"{"_embedded":{"a":1}}"#, Breach::Elsewhere)]
+#[case::records_that_are_a_word(r#"{"_embedded":{"a":null}}"#, Breach::Elsewhere)]
 #[case::records_in_an_object(
     r#"{"_embedded":{"a":{"b":{"account_id":"5ea75fe7aa224700012eae40"}}}}"#,
     Breach::Elsewhere

@@ -1,24 +1,27 @@
 //! A JSON reader that takes its input in pieces and keeps none of it (RFC 8259).
 //!
-//! It tells what it passes (keys, strings, brackets) and where, and whether the text is JSON at all. That is
-//! what finding links and checking accounts need: a body is looked at once, and is never parsed into a tree
-//! and printed again, so `1.10` stays `1.10`.
+//! It tells a [`Listener`] what it passes (keys, strings, brackets) and where, and says whether the text is JSON at
+//! all. That is what finding links and checking accounts need: a body is looked at once, and is never parsed into a
+//! tree and printed again, so `1.10` stays `1.10`.
 //!
-//! Deliberately absent: values of numbers that count nothing (`1.10`, `-1`, `1e3`), and strings beyond their first [`LONGEST_TEXT`] bytes. Nothing that
-//! is compared with a string here is that long.
+//! Deliberately absent: values of numbers that count nothing (`1.10`, `-1`, `1e3`), and strings beyond their first
+//! [`LONGEST_TEXT`] bytes. Nothing that is compared with a string here is that long.
 
+mod listener;
+mod nesting;
 mod number;
+mod plain;
 mod utf8;
 mod whole;
 
+pub use listener::{Bracket, Listener, Text};
+use nesting::Nesting;
 use number::Number;
+use plain::plain_length;
 use utf8::Utf8;
 
 /// How much of a string is decoded and shown. A longer one is told of as incomplete.
 pub const LONGEST_TEXT: usize = 512;
-
-/// Deeper nesting than this is refused: it is a mistake or an attack.
-const DEEPEST: usize = 128;
 
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,57 +33,11 @@ pub struct NotJson {
     pub reason: &'static str,
 }
 
-/// Something that the reader passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// `{`
-    ObjectStart,
-    /// `}`
-    ObjectEnd,
-    /// `[`
-    ArrayStart,
-    /// `]`
-    ArrayEnd,
-    /// The name of a member.
-    Key(Text<'a>),
-    /// A string that is a value.
-    String(Text<'a>),
-    /// A number, with its value where it is written as a whole one that is not negative and fits.
-    Number(Option<u64>),
-    /// `true`, `false` or `null`.
-    Scalar,
-}
-
-/// The decoded beginning of a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text<'a> {
-    /// The decoded bytes, [`LONGEST_TEXT`] at most.
-    pub decoded: &'a [u8],
-    /// Whether that is all of it.
-    pub complete: bool,
-    /// Where its first byte (after the quote) stands.
-    pub start: u64,
-    /// For each decoded byte, how many raw bytes it and those before it take; empty where the two agree.
-    raw_lengths: &'a [u32],
-}
-
-impl Text<'_> {
-    /// How many raw bytes the first `decoded` decoded ones take, escapes included.
-    #[must_use]
-    pub fn raw_length(&self, decoded: usize) -> u64 {
-        match decoded.checked_sub(1) {
-            None => 0,
-            Some(last) => self.raw_lengths.get(last).map_or(decoded as u64, |raw| u64::from(*raw)),
-        }
-    }
-}
-
 /// The reader. Feed it a body in pieces, then [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct Reader {
     state: State,
-    /// Open brackets; true for an object.
-    open: Vec<bool>,
+    open: Nesting,
     offset: u64,
     text: Vec<u8>,
     raw_lengths: Vec<u32>,
@@ -118,7 +75,7 @@ impl Reader {
     pub fn new() -> Self {
         Self {
             state: State::Value,
-            open: Vec::new(),
+            open: Nesting::default(),
             offset: 0,
             text: Vec::new(),
             raw_lengths: Vec::new(),
@@ -142,24 +99,24 @@ impl Reader {
     ///
     /// # Errors
     /// [`NotJson`]; the reader is of no use after it.
-    pub fn feed(&mut self, piece: &[u8], tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+    pub fn feed(&mut self, piece: &[u8], listener: &mut impl Listener) -> Result<(), NotJson> {
         self.utf8.feed(piece).map_err(|()| self.wrong("the text is not UTF-8"))?;
         let mut position = 0;
         while position < piece.len() {
-            position += self.pass_whole(&piece[position..], tell);
+            position += self.pass_whole(&piece[position..], listener);
             if position == piece.len() {
                 break;
             }
             if let State::Text { .. } = self.state {
-                let run = plain_run(&piece[position..]);
-                self.take_text(&piece[position..position + run], tell);
+                let run = plain_length(&piece[position..]);
+                self.take_text(&piece[position..position + run], listener);
                 position += run;
                 self.offset += run as u64;
                 if position == piece.len() {
                     break;
                 }
             }
-            self.step(piece[position], tell)?;
+            self.step(piece[position], listener)?;
             position += 1;
             self.offset += 1;
         }
@@ -170,11 +127,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`NotJson`] where it ended too early.
-    pub fn finish(mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+    pub fn finish(mut self, listener: &mut impl Listener) -> Result<(), NotJson> {
         if let State::Number(number) = self.state
             && number.may_end()
         {
-            tell(Event::Number(number.whole()));
+            listener.number(|| number.whole());
             self.value_ends();
         }
         if self.state == State::Done && self.utf8.is_complete() {
@@ -188,9 +145,9 @@ impl Reader {
         NotJson { offset: self.offset, reason }
     }
 
-    fn step(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+    fn step(&mut self, byte: u8, listener: &mut impl Listener) -> Result<(), NotJson> {
         match self.state {
-            State::Text { key } => self.step_text(byte, key, tell),
+            State::Text { key } => self.step_text(byte, key, listener),
             State::Escape { key } => self.step_escape(byte, key),
             State::Unicode { key, digits, value, high } => self.step_unicode(byte, key, digits, value, high),
             State::LowSurrogate { key, high, backslash } => {
@@ -202,15 +159,15 @@ impl Reader {
                     Ok(())
                 }
                 None if number.may_end() => {
-                    tell(Event::Number(number.whole()));
+                    listener.number(|| number.whole());
                     self.value_ends();
-                    self.step(byte, tell)
+                    self.step(byte, listener)
                 }
                 None => Err(self.wrong("a number is malformed")),
             },
             State::Literal { rest } => match rest {
                 [expected] if *expected == byte => {
-                    tell(Event::Scalar);
+                    listener.word();
                     self.value_ends();
                     Ok(())
                 }
@@ -221,9 +178,9 @@ impl Reader {
                 _ => Err(self.wrong("a word is neither true, false nor null")),
             },
             _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
-            State::FirstElement if byte == b']' => self.close(false, tell),
-            State::Value | State::FirstElement => self.step_value(byte, tell),
-            State::FirstKey if byte == b'}' => self.close(true, tell),
+            State::FirstElement if byte == b']' => self.close(Bracket::Array, listener),
+            State::Value | State::FirstElement => self.step_value(byte, listener),
+            State::FirstKey if byte == b'}' => self.close(Bracket::Object, listener),
             State::FirstKey | State::Key if byte == b'"' => {
                 self.text_begins(true);
                 Ok(())
@@ -234,24 +191,15 @@ impl Reader {
                 Ok(())
             }
             State::Colon => Err(self.wrong("a colon is missing")),
-            State::AfterValue => self.step_after_value(byte, tell),
+            State::AfterValue => self.step_after_value(byte, listener),
             State::Done => Err(self.wrong("something follows the value")),
         }
     }
 
-    fn step_value(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+    fn step_value(&mut self, byte: u8, listener: &mut impl Listener) -> Result<(), NotJson> {
         self.state = match byte {
-            b'{' | b'[' if self.open.len() == DEEPEST => return Err(self.wrong("the nesting is too deep")),
-            b'{' => {
-                self.open.push(true);
-                tell(Event::ObjectStart);
-                State::FirstKey
-            }
-            b'[' => {
-                self.open.push(false);
-                tell(Event::ArrayStart);
-                State::FirstElement
-            }
+            b'{' => return self.open(Bracket::Object, listener),
+            b'[' => return self.open(Bracket::Array, listener),
             b'"' => {
                 self.text_begins(false);
                 return Ok(());
@@ -264,28 +212,40 @@ impl Reader {
         Ok(())
     }
 
-    fn step_after_value(&mut self, byte: u8, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
-        match (byte, self.open.last()) {
-            (b',', Some(true)) => self.state = State::Key,
-            (b',', Some(false)) => self.state = State::Value,
-            (b'}', Some(true)) => return self.close(true, tell),
-            (b']', Some(false)) => return self.close(false, tell),
+    fn step_after_value(&mut self, byte: u8, listener: &mut impl Listener) -> Result<(), NotJson> {
+        match (byte, self.open.innermost()) {
+            (b',', Some(Bracket::Object)) => self.state = State::Key,
+            (b',', Some(Bracket::Array)) => self.state = State::Value,
+            (b'}', Some(Bracket::Object)) => return self.close(Bracket::Object, listener),
+            (b']', Some(Bracket::Array)) => return self.close(Bracket::Array, listener),
             _ => return Err(self.wrong("a comma or a closing bracket is missing")),
         }
         Ok(())
     }
 
-    fn close(&mut self, object: bool, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
-        if self.open.pop() != Some(object) {
+    fn open(&mut self, bracket: Bracket, listener: &mut impl Listener) -> Result<(), NotJson> {
+        if !self.open.open(bracket) {
+            return Err(self.wrong("the nesting is too deep"));
+        }
+        listener.opens(bracket);
+        self.state = match bracket {
+            Bracket::Object => State::FirstKey,
+            Bracket::Array => State::FirstElement,
+        };
+        Ok(())
+    }
+
+    fn close(&mut self, bracket: Bracket, listener: &mut impl Listener) -> Result<(), NotJson> {
+        if !self.open.close(bracket) {
             return Err(self.wrong("a bracket closes nothing"));
         }
-        tell(if object { Event::ObjectEnd } else { Event::ArrayEnd });
+        listener.closes(bracket);
         self.value_ends();
         Ok(())
     }
 
     fn value_ends(&mut self) {
-        self.state = if self.open.is_empty() { State::Done } else { State::AfterValue };
+        self.state = if self.open.innermost().is_some() { State::AfterValue } else { State::Done };
     }
 
     fn text_begins(&mut self, key: bool) {
@@ -296,10 +256,10 @@ impl Reader {
         self.state = State::Text { key };
     }
 
-    fn step_text(&mut self, byte: u8, key: bool, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NotJson> {
+    fn step_text(&mut self, byte: u8, key: bool, listener: &mut impl Listener) -> Result<(), NotJson> {
         match byte {
             b'"' => {
-                self.tell_text(key, true, tell);
+                self.tell_text(key, true, listener);
                 if key {
                     self.state = State::Colon;
                 } else {
@@ -315,18 +275,22 @@ impl Reader {
         }
     }
 
-    fn tell_text(&mut self, key: bool, complete: bool, tell: &mut impl FnMut(Event<'_>)) {
+    fn tell_text(&mut self, key: bool, complete: bool, listener: &mut impl Listener) {
         if self.text_told {
             return;
         }
         self.text_told = true;
         let text =
             Text { decoded: &self.text, complete, start: self.text_start, raw_lengths: &self.raw_lengths };
-        tell(if key { Event::Key(text) } else { Event::String(text) });
+        if key {
+            listener.name(text);
+        } else {
+            listener.string(text);
+        }
     }
 
     /// Takes a run of bytes that stand for themselves.
-    fn take_text(&mut self, run: &[u8], tell: &mut impl FnMut(Event<'_>)) {
+    fn take_text(&mut self, run: &[u8], listener: &mut impl Listener) {
         if self.text_told || run.is_empty() {
             return;
         }
@@ -340,7 +304,7 @@ impl Reader {
         if taken < run.len()
             && let State::Text { key } = self.state
         {
-            self.tell_text(key, false, tell);
+            self.tell_text(key, false, listener);
         }
     }
 
@@ -420,12 +384,6 @@ impl Reader {
         };
         Ok(())
     }
-}
-
-/// How many bytes at the beginning stand for themselves in a string.
-fn plain_run(bytes: &[u8]) -> usize {
-    let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-    bytes[..end].iter().position(|byte| *byte < 0x20).unwrap_or(end)
 }
 
 #[cfg(test)]

@@ -2,36 +2,44 @@ use super::*;
 use proptest::prelude::*;
 
 /// What was told, in a form that can be compared: decoded text with where it stood.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Listener for Told {
+    fn opens(&mut self, bracket: Bracket) {
+        self.0.push(format!("{bracket:?}Start"));
+    }
+
+    fn closes(&mut self, bracket: Bracket) {
+        self.0.push(format!("{bracket:?}End"));
+    }
+
+    fn name(&mut self, text: Text<'_>) {
+        self.0.push(format!("key {} @{}", String::from_utf8_lossy(text.decoded), text.start));
+    }
+
+    fn string(&mut self, text: Text<'_>) {
+        let (decoded, raw) = (String::from_utf8_lossy(text.decoded), text.raw_length(text.decoded.len()));
+        self.0.push(format!("string {decoded} @{}+{raw} {}", text.start, text.complete));
+    }
+
+    fn number(&mut self, whole: impl FnOnce() -> Option<u64>) {
+        self.0.push(format!("Number({:?})", whole()));
+    }
+
+    fn word(&mut self) {
+        self.0.push("Word".to_owned());
+    }
+}
+
 fn events(pieces: &[&[u8]]) -> Result<Vec<String>, NotJson> {
-    let mut told = Vec::new();
-    let mut tell = |event: Event<'_>| {
-        told.push(match event {
-            Event::Key(text) => format!("key {} @{}", String::from_utf8_lossy(text.decoded), text.start),
-            Event::String(text) => {
-                let raw = text.raw_length(text.decoded.len());
-                format!(
-                    "string {} @{}+{raw} {}",
-                    String::from_utf8_lossy(text.decoded),
-                    text.start,
-                    text.complete
-                )
-            }
-            bare @ (Event::ObjectStart
-            | Event::ObjectEnd
-            | Event::ArrayStart
-            | Event::ArrayEnd
-            | Event::Number(_)
-            | Event::Scalar) => {
-                format!("{bare:?}")
-            }
-        });
-    };
+    let mut told = Told::default();
     let mut reader = Reader::new();
     for piece in pieces {
-        reader.feed(piece, &mut tell)?;
+        reader.feed(piece, &mut told)?;
     }
-    reader.finish(&mut tell)?;
-    Ok(told)
+    reader.finish(&mut told)?;
+    Ok(told.0)
 }
 
 #[test]
@@ -45,7 +53,7 @@ fn keys_and_strings_are_told_with_their_place() {
             "ArrayStart",
             "string x @7+1 true",
             "Number(None)",
-            "Scalar",
+            "Word",
             "Number(Some(120))",
             "ArrayEnd",
             "ObjectEnd"
@@ -103,6 +111,12 @@ fn what_is_not_json_is_refused() {
         "{}{}",
         "]",
         "{]",
+        "[1}",
+        "{\"a\":1]",
+        "[01]",
+        "{\"a\":01}",
+        "[1.]",
+        "{\"a\":1.,\"b\":2}",
         "{1:2}",
         "NaN",
         "+1",
@@ -113,10 +127,64 @@ fn what_is_not_json_is_refused() {
     }
     assert!(events(&[b"\"\xff\""]).is_err());
     assert!(events(&[b"\"\xc3"]).is_err());
-    assert!(events(&["[".repeat(DEEPEST + 1).as_bytes()]).is_err());
+    assert!(events(&[b"\"\xc3", b"a", b"\xa9\""]).is_err(), "another character in the middle of one");
+}
+
+#[test]
+fn nesting_has_an_end() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        assert!(events(&[nested(nesting::DEEPEST).as_bytes()]).is_ok());
+        let reason = events(&[nested(nesting::DEEPEST + 1).as_bytes()]).map_err(|error| error.reason);
+        assert_eq!(reason, Err("the nesting is too deep"));
+    }
+}
+
+/// JSON of every kind, with texts that end before, at and beyond what is looked at at once.
+fn json() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        20 => "[a-z_]{0,20}".prop_map(|text| format!("\"{text}\"")),
+        5 => r#"(a|é|/|\\/|\\n|\\"|\\u00e9|\\ud83d\\ude00){0,20}"#.prop_map(|text| format!("\"{text}\"")),
+        1 => (LONGEST_TEXT - 2..LONGEST_TEXT + 20).prop_map(|length| format!("\"{}\"", "x".repeat(length))),
+    ];
+    let number = r"-?(0|[1-9][0-9]{0,22})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?";
+    let plain = prop_oneof![3 => text.clone(), 2 => number, 1 => "true|false|null"];
+    let space = "|||| |\n\t";
+    plain.prop_recursive(4, 60, 6, move |value| {
+        let member = (text.clone(), space, value.clone(), space)
+            .prop_map(|(name, before, value, after)| format!("{name}:{before}{value}{after}"));
+        prop_oneof![
+            2 => (space, prop::collection::vec(member, 0..6))
+                .prop_map(|(space, members)| format!("{{{space}{}}}", members.join(","))),
+            1 => (space, prop::collection::vec(value, 0..6))
+                .prop_map(|(space, elements)| format!("[{space}{}]", elements.join(","))),
+        ]
+    })
 }
 
 proptest! {
+    #[test]
+    fn what_stands_whole_is_passed_as_byte_by_byte(
+        text in json(),
+        damage in prop::option::of((any::<prop::sample::Index>(), r#"[\[\]{}",:0-9eE+\-. truefalsn\\\x00-\x1f]?"#)),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let text = match damage {
+            None => text,
+            Some((place, other)) => {
+                let place = place.index(text.chars().count());
+                let (head, rest): (String, String) =
+                    (text.chars().take(place).collect(), text.chars().skip(place + 1).collect());
+                head + &other + &rest
+            }
+        };
+        let whole = events(&[text.as_bytes()]);
+        let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+        prop_assert_eq!(&whole, &events(&bytes), "{}", text);
+        let (head, rest) = text.as_bytes().split_at(cut.index(text.len() + 1));
+        let in_two = events(&[head, rest]);
+        prop_assert_eq!(whole, in_two, "{}", text);
+    }
     #[test]
     fn agrees_with_a_parser_on_what_is_json(text in r#"[\[\]{}",:0-9eE+\-. truefalsn\\u/é]{0,24}"#) {
         // serde_json takes a lone surrogate for an error too, and a depth that this alphabet can't reach.

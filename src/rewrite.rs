@@ -39,7 +39,7 @@ impl Rewriter {
     /// [`NotJson`] as soon as that is plain.
     pub fn feed(&mut self, piece: &Bytes) -> Result<Vec<Bytes>, NotJson> {
         let Self { reader, inspector, .. } = self;
-        reader.feed(piece, &mut |event| inspector.see(event))?;
+        reader.feed(piece, inspector)?;
         let window = if self.held.is_empty() {
             piece.clone()
         } else {
@@ -68,7 +68,7 @@ impl Rewriter {
     /// [`NotJson`] where it ended too early, with what is held back.
     pub fn finish(self) -> Result<(), (NotJson, Option<Bytes>)> {
         let Self { reader, mut inspector, held, .. } = self;
-        reader.finish(&mut |event| inspector.see(event)).map_err(|error| (error, left(held)))
+        reader.finish(&mut inspector).map_err(|error| (error, left(held)))
     }
 
     /// What is held back, for whoever goes on without.

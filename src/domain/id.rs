@@ -107,20 +107,29 @@ impl AccountId {
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
         let text: &[u8; 24] = text.try_into().ok()?;
-        let mut id = [0; 12];
-        for (byte, digits) in id.iter_mut().zip(text.as_chunks::<2>().0) {
-            *byte = hex_digit(digits[0])? << 4 | hex_digit(digits[1])?;
+        let mut digits = [0; 24];
+        for (digit, byte) in digits.iter_mut().zip(text) {
+            *digit = hex_digit(*byte);
         }
-        Some(Self(id))
+        let valid = digits.iter().fold(0, |all, digit| all | digit) < 16;
+        let mut id = [0; 12];
+        for (byte, digits) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
+            *byte = digits[0] << 4 | digits[1];
+        }
+        valid.then_some(Self(id))
     }
 }
 
-const fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// The value of a hexadecimal digit; 16 and more where it is none. Without a branch, so that many are read at once.
+const fn hex_digit(digit: u8) -> u8 {
+    let decimal = digit.wrapping_sub(b'0');
+    let letter = (digit | 0x20).wrapping_sub(b'a');
+    if decimal < 10 {
+        decimal
+    } else if letter < 6 {
+        letter + 10
+    } else {
+        0xff
     }
 }
 
@@ -163,6 +172,18 @@ mod tests {
             ["", "5ea75fe7aa224700012eae4", "5ea75fe7aa224700012eae400", "5ea75fe7aa224700012eae4g", "é"]
         {
             assert!(text.parse::<AccountId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_digit_of_an_account_id_is_hexadecimal() {
+        for (place, byte) in (0..24).flat_map(|place| (0..=u8::MAX).map(move |byte| (place, byte))) {
+            let mut text = *b"5ea75fe7aa224700012eae40";
+            text[place] = byte;
+            let read = AccountId::from_bytes(&text).map(|id| id.to_string());
+            let is_digit = byte.is_ascii_hexdigit();
+            let expected = is_digit.then(|| String::from_utf8_lossy(&text).to_ascii_lowercase());
+            assert_eq!(read, expected, "{byte} at {place}");
         }
     }
 

@@ -21,6 +21,10 @@ impl Utf8 {
                 Err(_) => {}
             }
         }
+        // Most bodies have nothing else.
+        if piece.is_ascii() {
+            return Ok(());
+        }
         match std::str::from_utf8(piece) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(()),

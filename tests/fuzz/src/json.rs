@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use billing_insights_proxy::json::{Event, LONGEST_TEXT, Reader};
+use billing_insights_proxy::json::{Bracket, LONGEST_TEXT, Listener, Reader, Text};
 use serde::de::{Deserialize as _, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::lines::{cuts_and_body, pieces};
@@ -44,30 +44,60 @@ pub fn run(data: &[u8]) {
 
 fn read(body: &[u8], cuts: &[u8]) -> Result<Vec<Passed>, String> {
     let mut reader = Reader::new();
-    let mut passed = Vec::new();
-    let mut see = |event: Event<'_>| {
-        passed.push(match event {
-            Event::ObjectStart => Passed::ObjectStart,
-            Event::ObjectEnd => Passed::ObjectEnd,
-            Event::ArrayStart => Passed::ArrayStart,
-            Event::ArrayEnd => Passed::ArrayEnd,
-            Event::Key(text) | Event::String(text) => {
-                let start = usize::try_from(text.start).expect("within the body");
-                assert_eq!(body[start - 1], b'"');
-                assert!(text.raw_length(text.decoded.len()) <= (body.len() - start) as u64);
-                assert_eq!(text.complete, text.decoded.len() <= LONGEST_TEXT && text.complete);
-                let decoded = text.decoded[..text.decoded.len().min(LONGEST_TEXT)].to_vec();
-                if matches!(event, Event::Key(_)) { Passed::Key(decoded) } else { Passed::String(decoded) }
-            }
-            Event::Number(number) => Passed::Number(number),
-            Event::Scalar => Passed::Scalar,
-        });
-    };
+    let mut told = Told { body, passed: Vec::new() };
     for piece in pieces(body, cuts) {
-        reader.feed(piece, &mut see).map_err(|error| error.to_string())?;
+        reader.feed(piece, &mut told).map_err(|error| error.to_string())?;
     }
-    reader.finish(&mut see).map_err(|error| error.to_string())?;
-    Ok(passed)
+    reader.finish(&mut told).map_err(|error| error.to_string())?;
+    Ok(told.passed)
+}
+
+struct Told<'a> {
+    body: &'a [u8],
+    passed: Vec<Passed>,
+}
+
+impl Told<'_> {
+    /// The beginning of a text, which has to stand where it says.
+    fn beginning(&self, text: Text<'_>) -> Vec<u8> {
+        let start = usize::try_from(text.start).expect("within the body");
+        assert_eq!(self.body[start - 1], b'"');
+        assert!(text.raw_length(text.decoded.len()) <= (self.body.len() - start) as u64);
+        assert_eq!(text.complete, text.decoded.len() <= LONGEST_TEXT && text.complete);
+        text.decoded[..text.decoded.len().min(LONGEST_TEXT)].to_vec()
+    }
+}
+
+impl Listener for Told<'_> {
+    fn opens(&mut self, bracket: Bracket) {
+        self.passed.push(match bracket {
+            Bracket::Object => Passed::ObjectStart,
+            Bracket::Array => Passed::ArrayStart,
+        });
+    }
+
+    fn closes(&mut self, bracket: Bracket) {
+        self.passed.push(match bracket {
+            Bracket::Object => Passed::ObjectEnd,
+            Bracket::Array => Passed::ArrayEnd,
+        });
+    }
+
+    fn name(&mut self, text: Text<'_>) {
+        self.passed.push(Passed::Key(self.beginning(text)));
+    }
+
+    fn string(&mut self, text: Text<'_>) {
+        self.passed.push(Passed::String(self.beginning(text)));
+    }
+
+    fn number(&mut self, whole: impl FnOnce() -> Option<u64>) {
+        self.passed.push(Passed::Number(whole()));
+    }
+
+    fn word(&mut self) {
+        self.passed.push(Passed::Scalar);
+    }
 }
 
 struct Collect<'a>(&'a mut Vec<Passed>);
