@@ -51,12 +51,20 @@ pub struct Entry {
     pub received: Instant,
     /// How old it was then.
     initial_age: Duration,
-    /// Talkdesk's id of the request.
-    pub upstream_request_id: Option<Arc<str>>,
     /// The pages that it belongs to, where our `ttl` decides.
     set: Option<Arc<PageSet>>,
-    /// How often it answered, shared with those that it took the place of.
-    hits: Arc<AtomicU64>,
+    /// How often it answered, and those that it took the place of.
+    hits: Hits,
+}
+
+/// A count that is made while it is shared, and goes on from there in a copy.
+#[derive(Debug, Default)]
+struct Hits(AtomicU64);
+
+impl Clone for Hits {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// What an entry is made of.
@@ -94,8 +102,11 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Talkdesk's own name for the request that it answered so.
 #[must_use]
 pub fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
-    let value = fields.get(UPSTREAM_REQUEST_ID)?.to_str().ok()?;
-    Some(crate::oauth::grant::printable(value).into())
+    fields.get(UPSTREAM_REQUEST_ID).and_then(readable)
+}
+
+fn readable(name: &HeaderValue) -> Option<Arc<str>> {
+    Some(crate::oauth::grant::printable(name.to_str().ok()?).into())
 }
 
 /// The fields that links stand in.
@@ -147,9 +158,8 @@ impl Entry {
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
             initial_age: initial_age(&fields, received.wall, delay),
-            upstream_request_id: upstream_request_id(&fields),
             set: None,
-            hits: Arc::default(),
+            hits: Hits::default(),
         }
     }
 
@@ -160,6 +170,12 @@ impl Entry {
         self.fields.client(&ETAG)
     }
 
+    /// Talkdesk's own name for the request that it answered.
+    #[must_use]
+    pub fn upstream_request_id(&self) -> Option<Arc<str>> {
+        self.fields.origin(&UPSTREAM_REQUEST_ID).and_then(readable)
+    }
+
     /// Makes it a page of a set, whose life it shares.
     pub(super) fn join(&mut self, set: Arc<PageSet>, lifetime: Duration) {
         self.verdict.freshness.lifetime = lifetime;
@@ -168,7 +184,7 @@ impl Entry {
 
     /// Goes on where the entry stood that it confirms.
     pub fn carry_on(&mut self, confirmed: &Self) {
-        self.hits = Arc::clone(&confirmed.hits);
+        self.hits = confirmed.hits.clone();
     }
 
     /// The same answer, stale from now on.
@@ -210,13 +226,13 @@ impl Entry {
 
     /// Counts an answer that was given from it.
     pub fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.hits.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often it answered.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.hits.0.load(Ordering::Relaxed)
     }
 
     /// How old the answer is (RFC 9111, section 4.2.3).
@@ -286,7 +302,6 @@ impl Entry {
         own + self.links.len() * size_of::<Splice>()
             + self.fields.weight(ALLOCATION)
             + self.variant.length()
-            + self.upstream_request_id.as_ref().map_or(0, |id| id.len() + ALLOCATION)
             + self.set.as_ref().map_or(0, |set| set.share())
     }
 }

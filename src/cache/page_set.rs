@@ -39,7 +39,59 @@ struct State {
     /// When the latest of its pages was asked for.
     latest_asked: Instant,
     /// The pages, by their keys; some may have left the shelf.
-    members: HashSet<PrimaryKey>,
+    members: Members,
+}
+
+/// Keys of pages. Nearly every set has one page, and is as small as that.
+#[derive(Debug, Default)]
+enum Members {
+    #[default]
+    None,
+    One(PrimaryKey),
+    #[expect(clippy::box_collection, reason = "it is rare, and would make every set larger")]
+    Several(Box<HashSet<PrimaryKey>>),
+}
+
+impl Members {
+    fn insert(&mut self, page: &PrimaryKey) {
+        match self {
+            Self::None => *self = Self::One(page.clone()),
+            Self::One(known) if known == page => {}
+            Self::One(known) => {
+                *self = Self::Several(Box::new(HashSet::from([known.clone(), page.clone()])));
+            }
+            Self::Several(known) => {
+                known.insert(page.clone());
+            }
+        }
+    }
+
+    fn remove(&mut self, page: &PrimaryKey) {
+        match self {
+            Self::One(known) if known == page => *self = Self::None,
+            Self::None | Self::One(_) => {}
+            Self::Several(known) => {
+                known.remove(page);
+            }
+        }
+    }
+
+    /// Whether there is no other than this one.
+    fn are_none_but(&self, page: &PrimaryKey) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(known) => known == page,
+            Self::Several(known) => known.iter().all(|known| known == page),
+        }
+    }
+
+    fn into_keys(self) -> HashSet<PrimaryKey> {
+        match self {
+            Self::None => HashSet::new(),
+            Self::One(page) => HashSet::from([page]),
+            Self::Several(pages) => *pages,
+        }
+    }
 }
 
 /// The sets that have entries.
@@ -100,7 +152,7 @@ impl PageSet {
                 begun,
                 deadline: after(arrival.received, lifetime),
                 latest_asked: arrival.asked,
-                members: HashSet::new(),
+                members: Members::None,
             }),
         };
         set.enlist(&mut set.state(), arrival);
@@ -155,15 +207,15 @@ impl PageSet {
     }
 
     fn enlist(&self, state: &mut State, arrival: &Arrival<'_>) {
-        state.members.insert(arrival.page.clone());
+        state.members.insert(arrival.page);
         state.latest_asked = state.latest_asked.max(arrival.asked);
-        self.several.store(state.members.len() > 1, Ordering::Relaxed);
+        self.several.store(!state.members.are_none_but(arrival.page), Ordering::Relaxed);
     }
 
     fn dropped_as_of(self: &Arc<Self>, state: &mut State, now: Instant) -> Dropped {
         self.dropped.store(true, Ordering::Release);
         state.begun = state.begun.max(Some(now));
-        Dropped { set: Arc::clone(self), members: std::mem::take(&mut state.members) }
+        Dropped { set: Arc::clone(self), members: std::mem::take(&mut state.members).into_keys() }
     }
 }
 
@@ -230,7 +282,7 @@ fn placing(old: &Arc<PageSet>, arrival: &Arrival<'_>, lifetime: Duration) -> Pla
         let dropped = Some(old.dropped_as_of(&mut state, begun));
         return if unclear { Placing::Outdated(dropped) } else { Placing::Begin(Some(begun), dropped) };
     }
-    let alone = state.members.iter().all(|member| member == arrival.page);
+    let alone = state.members.are_none_but(arrival.page);
     if is_over || alone {
         if is_over {
             // What was asked for while the old pages were fresh may be as old as they are.

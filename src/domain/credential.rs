@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::id::{ClientId, Scope};
 use super::tenant::TenantName;
 
@@ -27,7 +29,8 @@ pub struct Credential {
 /// Identifies a credential across a reload: two credentials with one key would fetch equal tokens and see
 /// equal data, so they may share both; any other two never do.
 ///
-/// Every part is preceded by its length, so no two different inputs run together into equal bytes.
+/// It is a digest (SHA-256) of them, since every key of a cached answer begins with it. Every part is preceded by its
+/// length, so no two different inputs run together into equal bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct CredentialKey(Arc<[u8]>);
 
@@ -55,7 +58,7 @@ impl CredentialKey {
         for scope in scopes.into_iter().flatten() {
             part(scope.as_str());
         }
-        Self(bytes.into())
+        Self(digest(&SHA256, &bytes).as_ref().into())
     }
 
     /// The bytes, for keys that begin with a credential.

@@ -78,6 +78,7 @@ impl Wrapping {
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
         let mut visit = Visit::new(RequestId::of(request.headers()));
+        visit.is_written_down = self.access_log.is_some();
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
         let under_way = match self.proxy.answer(&mut visit, &snapshot, request, &self.came(&asked)) {
             Ok(Progress::UnderWay(under_way)) => under_way,

@@ -207,7 +207,7 @@ impl Prover<'_> {
         };
         let status = entry.status.as_u16();
         if entry.status != StatusCode::OK {
-            let request = entry.upstream_request_id.as_ref().map(|id| format!(" (its request id is {id})"));
+            let request = entry.upstream_request_id().map(|id| format!(" (its request id is {id})"));
             let said = format!("Talkdesk answered {status}{}", request.unwrap_or_default());
             let remedy = match status {
                 404 => "check upstream.region and upstream.api_url: the path is not there",

@@ -10,9 +10,10 @@
 //! Who may speak to the listener is asked of every request all the same: its peer, the page that it comes from, and its
 //! body are its own.
 //!
-//! The table has so many places, a target has one of them, and a later one takes it from an earlier one. With the longest
-//! targets in every place it takes about 20 MiB; where they are as usual, 2. The hash has a seed of its own, so nobody
-//! can choose targets that push others out.
+//! The table has so many places, and a target has one of them. A later one takes it from an earlier one that is still
+//! right now and then only: where there are many more targets than places, remembering each would cost more than it saves,
+//! and those that are asked for often get theirs soon. With the longest targets in every place it takes about 20 MiB;
+//! where they are as usual, 2. The hash has a seed of its own, so nobody can choose targets that push others out.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
@@ -157,6 +158,8 @@ pub struct Asking<'a> {
 
 /// Targets that can be remembered at once.
 const PLACES: usize = 8_192;
+/// Of so many that find their place taken, one takes it.
+const ONE_IN: u8 = 16;
 /// The longest target that is remembered.
 const LONGEST_TARGET: usize = 512;
 /// The longest `Host` and `X-Tenant`.
@@ -233,6 +236,11 @@ impl Routes {
         {
             return;
         }
+        let place = self.place(asking);
+        let is_taken = place.load().as_ref().is_some_and(|known| known.lessons == asking.lessons);
+        if is_taken && fastrand::u8(..ONE_IN) > 0 {
+            return;
+        }
         let known = Known {
             entrance: Arc::clone(asking.entrance),
             local: asking.local,
@@ -243,7 +251,7 @@ impl Routes {
             lessons: asking.lessons,
             leads,
         };
-        self.place(asking).store(Some(Arc::new(known)));
+        place.store(Some(Arc::new(known)));
     }
 
     fn place(&self, asking: &Asking<'_>) -> &ArcSwapOption<Known> {

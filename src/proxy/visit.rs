@@ -50,7 +50,9 @@ pub struct Visit {
     pub outcome: TenantOutcome,
     /// The series of its tenant, once its route is known.
     pub counted: Option<Arc<TenantMetrics>>,
-    /// Talkdesk's name for the request.
+    /// Whether there is a log that it will stand in.
+    pub is_written_down: bool,
+    /// Talkdesk's name for the request, where it is written down.
     pub upstream_request_id: Option<Arc<str>>,
 }
 
@@ -75,6 +77,7 @@ impl Visit {
             reason: None,
             outcome: TenantOutcome::Error,
             counted: None,
+            is_written_down: false,
             upstream_request_id: None,
         }
     }
@@ -139,10 +142,11 @@ impl Visit {
             | CacheResult::Bypass
             | CacheResult::NotAsked => TenantOutcome::Miss,
         };
-        let upstream_request_id = match &answer.content {
-            Content::Entry(entry) => &entry.upstream_request_id,
-            Content::Stream(stream) => &stream.upstream_request_id,
-        };
-        self.upstream_request_id.clone_from(upstream_request_id);
+        if self.is_written_down {
+            self.upstream_request_id = match &answer.content {
+                Content::Entry(entry) => entry.upstream_request_id(),
+                Content::Stream(stream) => stream.upstream_request_id.clone(),
+            };
+        }
     }
 }

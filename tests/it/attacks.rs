@@ -209,7 +209,7 @@ async fn a_bare_lf_ends_a_line_and_hides_nothing() {
 #[rstest]
 #[case::a_long_field(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}\r\n\r\n", "a".repeat(70_000)), "431 header_too_large")]
 #[case::a_long_name(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}: a\r\n\r\n", "a".repeat(70_000)), "431 header_too_large|400 malformed_request")]
-#[case::many_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}\r\n", "A: b\r\n".repeat(129)), "431 header_too_large")]
+#[case::many_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}\r\n", "A: b\r\n".repeat(100)), "431 header_too_large")]
 #[case::a_flood_of_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}", "A: b\r\n".repeat(100_000)), "431 header_too_large")]
 #[case::a_head_without_an_end(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}", "a".repeat(1 << 20)), "431 header_too_large")]
 #[case::a_method_without_an_end("A".repeat(1 << 20), "431 header_too_large|400 malformed_request")]
