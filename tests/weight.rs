@@ -100,7 +100,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             credential: credential.clone(),
             account: None,
             endpoint: Arc::from("invoices"),
-            path_and_query: path.as_str().into(),
+            at: key_of_this.clone(),
             pages,
         };
         let mut fields = HeaderMap::new();

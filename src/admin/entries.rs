@@ -39,7 +39,7 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
         .map(|credential| (credential.key.clone(), credential.owner.to_string()))
         .collect();
     let mut places: Vec<_> = proxy.shelf.places().filter(|place| selection.picks(&place.label)).collect();
-    places.sort_by(|one, other| one.label.path_and_query.cmp(&other.label.path_and_query));
+    places.sort_by(|one, other| one.label.path_and_query().cmp(other.label.path_and_query()));
     let usable = |place: &Arc<Place>| {
         let place = Arc::clone(place);
         (0..place.variants.len()).map(move |at| (Arc::clone(&place), at))
@@ -123,6 +123,6 @@ fn labelled(label: &PlaceLabel, owners: &Owners) -> Value {
         "endpoint": &*label.endpoint,
         "credential": owners.get(&label.credential),
         "account_id": label.account.map(|account| account.to_string()),
-        "path": &*label.path_and_query,
+        "path": label.path_and_query(),
     })
 }

@@ -62,20 +62,20 @@ impl Changes {
     }
 
     /// The latest change of a URL, where one is remembered.
-    pub(super) fn latest(&self, credential: &CredentialKey, path_and_query: &Arc<str>) -> Option<u64> {
+    pub(super) fn latest(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
         if self.count() == 0 {
             return None;
         }
-        self.state().latest.get(&(credential.clone(), Arc::clone(path_and_query))).copied()
+        self.state().latest.get(&(credential.clone(), Arc::from(path_and_query))).copied()
     }
 
     /// Whether a URL changed, or may have, after there had been `since` changes.
-    pub(super) fn took(&self, since: u64, credential: &CredentialKey, path_and_query: &Arc<str>) -> bool {
+    pub(super) fn took(&self, since: u64, credential: &CredentialKey, path_and_query: &str) -> bool {
         if since == self.count() {
             return false;
         }
         let state = self.state();
-        let latest = state.latest.get(&(credential.clone(), Arc::clone(path_and_query)));
+        let latest = state.latest.get(&(credential.clone(), Arc::from(path_and_query)));
         state.forgotten > since || latest.is_some_and(|latest| *latest > since)
     }
 

@@ -17,10 +17,18 @@ pub struct PlaceLabel {
     pub account: Option<AccountId>,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// Path and query upstream.
-    pub path_and_query: Arc<str>,
+    /// The key of the place, which has path and query in it.
+    pub at: PrimaryKey,
     /// What its pages have in common: the key, made without the parameter `page`.
     pub pages: PrimaryKey,
+}
+
+impl PlaceLabel {
+    /// Path and query upstream.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        self.at.path_and_query()
+    }
 }
 
 /// The primary key of a permitted request.
@@ -50,7 +58,7 @@ pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
         credential: permit.credential().key.clone(),
         account: permit.wall().map(|wall| wall.account),
         endpoint: Arc::clone(&permit.endpoint().name),
-        path_and_query: Arc::clone(permit.path_and_query()),
+        at: at.clone(),
         pages: if names_none { at.clone() } else { key(permit, &of_all_pages) },
     }
 }

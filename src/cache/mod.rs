@@ -137,7 +137,7 @@ impl Shelf {
 
     /// The latest change of a URL: whoever asks after it does not wait for what was asked for before.
     #[must_use]
-    pub fn changed(&self, credential: &CredentialKey, path_and_query: &Arc<str>) -> Option<u64> {
+    pub fn changed(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
         self.changes.latest(credential, path_and_query)
     }
 
@@ -154,7 +154,7 @@ impl Shelf {
             self.changes.note(credential, path);
         }
         self.invalidate(|label| {
-            label.credential == *credential && paths.iter().any(|path| **path == *label.path_and_query)
+            label.credential == *credential && paths.iter().any(|path| *path == label.path_and_query())
         });
     }
 
@@ -200,7 +200,7 @@ impl Shelf {
     fn overtaken(&self, asked_at: Moment, label: &PlaceLabel) -> Option<Bypass> {
         if self.purges.took(asked_at.purges, label) {
             Some(Bypass::Purged)
-        } else if self.changes.took(asked_at.changes, &label.credential, &label.path_and_query) {
+        } else if self.changes.took(asked_at.changes, &label.credential, label.path_and_query()) {
             Some(Bypass::Superseded)
         } else {
             None
@@ -354,8 +354,8 @@ pub enum Shelved {
 
 fn weight(key: &PrimaryKey, place: &Place) -> u32 {
     let variants: usize = place.variants.iter().map(|entry| entry.weight()).sum();
-    let PlaceLabel { path_and_query, pages, .. } = &place.label;
-    let label = path_and_query.len() + if pages.is_shared_with(key) { 0 } else { pages.length() };
+    let pages = &place.label.pages;
+    let label = if pages.is_shared_with(key) { 0 } else { pages.length() };
     u32::try_from(key.length() + label + BOOKKEEPING + variants).unwrap_or(u32::MAX)
 }
 

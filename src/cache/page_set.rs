@@ -193,8 +193,8 @@ impl PageSet {
     /// The memory that it takes for each of its pages.
     #[must_use]
     pub fn share(&self) -> usize {
-        const WHOLE: usize = 560;
-        const PAGE: usize = 48;
+        const WHOLE: usize = 220;
+        const PAGE: usize = 80;
         let pages = match self.counts.total_pages {
             Count::Number(pages) => usize::try_from(pages).unwrap_or(usize::MAX).max(1),
             Count::Absent | Count::Unreadable => 1,

@@ -40,14 +40,14 @@ impl Selection {
     /// Whether it takes what stands at a place.
     #[must_use]
     pub fn picks(&self, label: &PlaceLabel) -> bool {
-        self.is_whose(label) && label.path_and_query.starts_with(&self.path_prefix)
+        self.is_whose(label) && label.path_and_query().starts_with(&self.path_prefix)
     }
 
     /// Whether it takes what stands at a place, or could take a page of the same set.
     fn may_pick_sibling(&self, label: &PlaceLabel) -> bool {
         let path = self.path_prefix.split('?').next().unwrap_or_default();
         let is_whole = path.len() < self.path_prefix.len();
-        let own = label.path_and_query.split('?').next().unwrap_or_default();
+        let own = label.path_and_query().split('?').next().unwrap_or_default();
         self.is_whose(label) && if is_whole { own == path } else { own.starts_with(path) }
     }
 

@@ -406,7 +406,7 @@ fn at(spot: Spot) -> (PrimaryKey, PlaceLabel) {
         credential: credential.clone(),
         account: None,
         endpoint: "invoices".into(),
-        path_and_query: path.as_str().into(),
+        at: key(&path),
         pages: key(&query::without_parameter(&path, "page")),
     };
     (key(&path), label)

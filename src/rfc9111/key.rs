@@ -28,6 +28,20 @@ impl PrimaryKey {
         Self(bytes.into())
     }
 
+    /// The path and query in it.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        let mut rest = &*self.0;
+        let mut part = || {
+            let (length, after) = rest.split_first_chunk()?;
+            let (part, after) = after.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+            rest = after;
+            Some(part)
+        };
+        let [_, _, path_and_query] = [part(), part(), part()];
+        path_and_query.and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default()
+    }
+
     /// Whether both are one in memory.
     #[must_use]
     pub fn is_shared_with(&self, other: &Self) -> bool {
@@ -121,6 +135,14 @@ mod tests {
             );
         }
         fields
+    }
+
+    #[test]
+    fn a_key_tells_the_path_and_query_that_is_in_it() {
+        for path_and_query in ["/express/invoices?a=ü", ""] {
+            let key = PrimaryKey::new(b"credential \xff", "https://api", path_and_query, Some(b"account"));
+            assert_eq!(key.path_and_query(), path_and_query);
+        }
     }
 
     #[test]
