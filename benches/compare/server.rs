@@ -55,6 +55,7 @@ type Browser = Client<HttpConnector, Empty<Bytes>>;
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     // As the proxy has it.
+    #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, serve(arguments))

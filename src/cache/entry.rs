@@ -141,7 +141,9 @@ impl Entry {
             added.push((CACHE_CONTROL, HeaderValue::from_static("private, no-cache")));
         }
         let etag = match fields.get(&ETAG) {
-            Some(etag) => (!links.is_empty()).then(|| weakened(etag)),
+            Some(etag) if !links.is_empty() => Some(weakened(etag)),
+            // The first, where there are several: it is the one that conditions are held against.
+            Some(etag) => (fields.get_all(&ETAG).iter().count() > 1).then(|| etag.clone()),
             None => (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)),
         };
         added.extend(etag.map(|etag| (ETAG, etag)));
@@ -347,18 +349,22 @@ mod tests {
     use crate::clock::Clock;
 
     #[rstest]
-    #[case::strong(&[])]
-    #[case::with_links(&[Splice { start: 0, length: 1 }])]
-    fn an_entry_does_not_hold_on_to_the_head_that_its_fields_came_in(#[case] links: &[Splice]) {
-        let head = Bytes::from(format!("\"tag\" text/plain req-1 {}", "x".repeat(8192)));
-        let value = |range| HeaderValue::from_maybe_shared(head.slice(range)).expect("a value");
+    #[case::strong(&[], "\"one\"")]
+    #[case::with_links(&[Splice { start: 0, length: 1 }], "W/\"one\"")]
+    fn clients_get_one_entity_tag_though_the_origin_sends_two(#[case] links: &[Splice], #[case] tag: &str) {
         let mut fields = HeaderMap::new();
-        for (name, range) in
-            [("etag", 0..5), ("content-type", 6..16), ("x-request-id", 17..22), ("vary", 17..20)]
-        {
-            fields.insert(name, value(range));
+        for value in ["\"one\"", "\"two\""] {
+            fields.append(ETAG, HeaderValue::from_static(value));
         }
-        let entry = Entry::new(Ingredients {
+        let entry = Entry::new(ingredients(fields, links));
+        let given = entry.fields.for_clients(HeaderValue::from_static("0"));
+        assert_eq!(given.get_all(ETAG).iter().collect::<Vec<_>>(), [tag]);
+        assert_eq!(entry.etag(), given.get(ETAG));
+        assert_eq!(entry.fields.of_origin().get_all(ETAG).iter().count(), 2);
+    }
+
+    fn ingredients(fields: HeaderMap, links: &[Splice]) -> Ingredients {
+        Ingredients {
             plain: true,
             is_head: false,
             status: StatusCode::OK,
@@ -371,7 +377,22 @@ mod tests {
             kept: true,
             received: Clock::System.now(),
             delay: Duration::ZERO,
-        });
+        }
+    }
+
+    #[rstest]
+    #[case::strong(&[])]
+    #[case::with_links(&[Splice { start: 0, length: 1 }])]
+    fn an_entry_does_not_hold_on_to_the_head_that_its_fields_came_in(#[case] links: &[Splice]) {
+        let head = Bytes::from(format!("\"tag\" text/plain req-1 {}", "x".repeat(8192)));
+        let value = |range| HeaderValue::from_maybe_shared(head.slice(range)).expect("a value");
+        let mut fields = HeaderMap::new();
+        for (name, range) in
+            [("etag", 0..5), ("content-type", 6..16), ("x-request-id", 17..22), ("vary", 17..20)]
+        {
+            fields.insert(name, value(range));
+        }
+        let entry = Entry::new(ingredients(fields, links));
         assert!(entry.etag().is_some_and(|etag| etag.as_bytes().ends_with(b"\"tag\"")));
         assert!(head.is_unique(), "nobody else holds it");
     }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{EXPIRES, HeaderMap, HeaderName, PRAGMA, VARY};
+use http::header::{EXPIRES, HeaderMap, HeaderName, PRAGMA, VARY, VIA};
 use http::{Method, StatusCode};
 
 use crate::clock::Now;
@@ -120,7 +120,8 @@ pub fn judge(
 
 /// The fields of an answer that may not be kept with it (`private="…"`), or not be used again without validation
 /// (`no-cache="…"`), which here comes to the same: they are given to the one whose request brought them, and to nobody
-/// from the cache (sections 5.2.2.4 and 5.2.2.7).
+/// from the cache (sections 5.2.2.4 and 5.2.2.7). `Via` is among them never: what passed through here says so, and in that
+/// field this proxy stands as well.
 #[must_use]
 pub fn withheld(rule: &Rule, fields: &HeaderMap) -> Vec<HeaderName> {
     let origin = ResponseDirectives::read(fields);
@@ -131,7 +132,7 @@ pub fn withheld(rule: &Rule, fields: &HeaderMap) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for directive in [directives.private, directives.no_cache] {
         if let Some(Qualified::Fields(named)) = directive {
-            names.extend(named.into_iter().filter(|name| fields.contains_key(name)));
+            names.extend(named.into_iter().filter(|name| *name != VIA && fields.contains_key(name)));
         }
     }
     names

@@ -246,10 +246,14 @@ impl Shelf {
     }
 
     /// Puts an answer on the shelf, in the place of the one that the same requests select.
-    fn put(&self, key: &PrimaryKey, label: PlaceLabel, entry: &Arc<Entry>) {
+    fn put(&self, key: &PrimaryKey, mut label: PlaceLabel, entry: &Arc<Entry>) {
         self.places.entry_by_ref(key).and_upsert_with(|known| {
             let mut variants = vec![Arc::clone(entry)];
             if let Some(known) = known {
+                // Of two equal keys in memory one is enough, and the place stands at the first.
+                if known.value().label == label {
+                    label = known.value().label.clone();
+                }
                 let others = known
                     .value()
                     .variants

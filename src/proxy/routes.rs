@@ -12,8 +12,8 @@
 //!
 //! The table has so many places, and a target has one of them. A later one takes it from an earlier one that is still
 //! right now and then only: where there are many more targets than places, remembering each would cost more than it saves,
-//! and those that are asked for often get theirs soon. With the longest targets in every place it takes about 20 MiB;
-//! where they are as usual, 2. The hash has a seed of its own, so nobody can choose targets that push others out.
+//! and those that are asked for often get theirs soon. With the longest targets in every place it takes about 20 MiB,
+//! and some 7 more where each of them leads to a refusal; where they are as usual, 2. The hash has a seed of its own, so nobody can choose targets that push others out.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;

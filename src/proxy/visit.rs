@@ -17,6 +17,7 @@ use crate::oauth::token_use::TokenUse;
 use crate::request_id::RequestId;
 
 /// One request, on its way.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Visit {
     /// Its name: the client's, if it sent a sane one.
     pub request_id: RequestId,

@@ -22,31 +22,35 @@ pub struct Stopping {
     pub serving: Word,
 }
 
-/// A word that is given once, to all who wait for it.
+/// A word that is given once, to all who wait for it. Each request has a clone, so that is a count and no lock, which a
+/// clone of the token would take.
 #[derive(Clone, Debug, Default)]
-pub struct Word {
+pub struct Word(Arc<Spoken>);
+
+#[derive(Debug, Default)]
+struct Spoken {
     token: CancellationToken,
-    given: Arc<AtomicBool>,
+    given: AtomicBool,
 }
 
 impl Word {
     /// Gives it.
     pub fn give(&self) {
         // First the flag: who is woken looks at it.
-        self.given.store(true, Ordering::Release);
-        self.token.cancel();
+        self.0.given.store(true, Ordering::Release);
+        self.0.token.cancel();
     }
 
     /// Whether it was given, for those who ask at every request.
     #[must_use]
     pub fn is_given(&self) -> bool {
-        self.given.load(Ordering::Relaxed)
+        self.0.given.load(Ordering::Relaxed)
     }
 
     /// Waits for it. What this returns is waited for by one task alone: it keeps the waker that it was first looked at
     /// with.
     pub fn wait(&self) -> Waiting<'_> {
-        Waiting { cancelled: self.token.cancelled(), given: &self.given, is_known: false }
+        Waiting { cancelled: self.0.token.cancelled(), given: &self.0.given, is_known: false }
     }
 }
 
@@ -78,6 +82,9 @@ impl Future for Waiting<'_> {
 mod tests {
     use super::*;
 
+    /// Long enough to be told from for ever.
+    const SOON: std::time::Duration = std::time::Duration::from_secs(10);
+
     #[tokio::test]
     async fn who_waits_among_other_things_is_woken_by_the_word() {
         let word = Word::default();
@@ -99,7 +106,8 @@ mod tests {
         }
         assert!(!task.is_finished() && !word.is_given());
         word.give();
-        assert_eq!(task.await.expect("it ends"), 3);
+        let ended = tokio::time::timeout(SOON, task).await.expect("it is woken");
+        assert_eq!(ended.expect("it ends"), 3);
         assert!(word.is_given());
     }
 
@@ -107,6 +115,6 @@ mod tests {
     async fn a_word_that_was_given_before_is_not_waited_for() {
         let word = Word::default();
         word.give();
-        word.wait().await;
+        tokio::time::timeout(SOON, word.wait()).await.expect("it was given");
     }
 }

@@ -8,8 +8,10 @@
 //!
 //! The allocator (`main.rs`) was chosen in the same way, by medians of ratios to glibc's within a round: a hit took 0.89
 //! of the time with mimalloc (0.96 in another series) and 0.94 with jemalloc, a request that is passed through 0.86
-//! (0.88) and 0.93. An idle connection takes 14.7 KiB with mimalloc, 11.0 with jemalloc and 19.4 with glibc's, an idle
-//! proxy 8.8, 10.1 and 7.8 MiB.
+//! (0.88) and 0.93. mimalloc asks the system for huge pages, of which the buffers of a connection take the whole and fill
+//! a part, so the program does without: an idle connection takes 12.4 KiB then, and 20.9 with them (8.7 with jemalloc), an
+//! idle proxy 13 to 15 MiB, and 20 (12). What that costs is told by hits among 100,000 entries, which take a tenth longer;
+//! those of a few entries take the same within what rounds differ by.
 //!
 //! What accepts, the admin plane and what runs in the background stay on the thread that starts all this, so whoever
 //! lists a large cache there holds no client up.

@@ -512,6 +512,7 @@ async fn section_5_2_1_2_a_client_may_take_what_is_stale() {
 #[rstest]
 #[case::section_5_2_2_4("no-cache=\"x-mine, x-absent\", max-age=60")]
 #[case::section_5_2_2_7("private=\"x-mine\", max-age=60")]
+#[case::what_the_proxy_says_itself_is_said_all_the_same("private=\"x-mine, via\", max-age=60")]
 #[tokio::test]
 async fn a_field_that_is_for_one_alone_reaches_that_one_and_is_not_kept(#[case] directives: &str) {
     let (peer, proxy) = start().await;
@@ -520,6 +521,8 @@ async fn a_field_that_is_for_one_alone_reaches_that_one_and_is_not_kept(#[case] 
     assert_eq!((first.field("x-mine"), first.field("x-all")), ("1", "2"));
     let second = proxy.get(ASKED).await;
     assert_eq!((second.field("x-mine"), second.field("x-all")), ("", "2"));
+    assert_eq!(second.field("via"), first.field("via"));
+    assert!(second.field("via").ends_with("billing-insights-proxy"));
     assert_eq!(peer.calls(PATH), 1);
 }
 
