@@ -4,6 +4,11 @@
 //! given a moment for its first, and a kept-alive one a shorter moment for its next. Whatever is answered from then on
 //! says `Connection: close`, so that clients leave by themselves. What rests after that is closed, as HTTP has it for
 //! connections at rest (RFC 9112, section 9.3).
+//!
+//! hyper can write the answers to requests that came together (pipelined) at once. For eight at a time a hit took 0.43 of
+//! the processor time then (`wrk`, medians of nine rounds of a second), and one by one it takes the same. It is left off:
+//! an answer is then not written while a part of the next request has come, so a client that sends a part and waits would
+//! wait for as long as a head may take; and clients that send several at once are rare.
 
 use std::convert::Infallible;
 use std::future::Future;
