@@ -14,7 +14,8 @@ use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::domain::query::parameters;
 use billing_insights_proxy::domain::target;
 use billing_insights_proxy::domain::tenant::{Naming, Seller, Tenant, TenantKind};
-use billing_insights_proxy::proxy::headers::{X_TENANT, forwarded};
+use billing_insights_proxy::prepared_head::X_TENANT;
+use billing_insights_proxy::proxy::headers::forwarded;
 use http::{HeaderMap, Method, Uri};
 
 use crate::lines::fields;
