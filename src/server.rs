@@ -231,7 +231,9 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // An answer is written at once; waiting for more to send would only delay it.
+                // An answer is written at once; waiting for more to send would only delay it. Without this a hit of 2 KiB
+                // took 0.98 of the processor time, one of 1 MiB 0.96 (medians of 11 and 5 rounds of a second, which is
+                // what rounds differ by), and a piece of a stream would wait until the one before is acknowledged.
                 stream.set_nodelay(true)?;
                 let connection = Connection::Tcp { peer, local: stream.local_addr()? };
                 Ok((Stream::Tcp(stream), connection))
