@@ -17,7 +17,8 @@ use crate::prepared_head::{OWN, PreparedHead};
 #[derive(Clone, Debug)]
 pub struct StoredFields {
     shape: Arc<Shape>,
-    /// Whether no other response was known to have that shape, so that its memory is this one's.
+    /// Whether no other response was known to have that shape: then the shape is weighed with this one. Once this one is
+    /// gone the others weigh nothing for it, which is a few kilobytes for each shape that is in use.
     first_of_shape: bool,
     /// The values, in the order of the names.
     values: Box<[HeaderValue]>,

@@ -73,6 +73,16 @@ fn a_process_that_serves_leaves_no_core_dump() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_serves_takes_no_huge_pages() {
+    let folder = configured("", 0o600);
+    let (serving, _) = serve(folder.path());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.0.id())).expect("its status");
+    let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).map(str::trim);
+    assert!(matches!(told, None | Some("0")), "older systems do not say: {told:?}");
+}
+
+#[test]
 fn a_secret_that_others_can_read_draws_a_warning_and_no_more() {
     for (mode, warned) in [(0o644, true), (0o640, true), (0o600, false), (0o400, false)] {
         let folder = configured("", mode);
