@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One connection in memory, requests one after the other: first one that fills the cache, then so many hits. `bare` is
-//! hyper with the same settings and a body of the same size. Run under `valgrind --tool=callgrind`, the difference
+//! hyper alone, with a body of about the same size. Run under `valgrind --tool=callgrind`, the difference
 //! between two numbers of requests is the instructions of a request, which are the same each time.
 
 use std::process::ExitCode;

@@ -90,13 +90,19 @@ impl Guard {
         self.browser(&head.headers, page)
     }
 
-    /// The same for a request of which it is known already that its `Host` is let in here.
+    /// The same for a request of which it is known already that its `Host` is let in here, and whether it has `Origin` or
+    /// `Sec-Fetch-Site`, without which nothing tells of a page.
     ///
     /// # Errors
     /// [`Blocked`]
-    pub fn admit_known_host(&self, fields: &HeaderMap, connection: Connection) -> Result<(), Blocked> {
+    pub fn admit_known_host(
+        &self,
+        fields: &HeaderMap,
+        may_be_of_page: bool,
+        connection: Connection,
+    ) -> Result<(), Blocked> {
         self.peer(connection)?;
-        self.browser(fields, false)
+        if may_be_of_page { self.browser(fields, false) } else { Ok(()) }
     }
 
     fn host(&self, head: &Parts, connection: Connection) -> Result<(), Blocked> {

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use passed::PassedListener;
 use socket_file::SocketFile;
 
+pub use connection::serve;
 pub use passed::{NotTaken, Passed};
 pub use stopping::{Stopping, Word};
 pub use workers::Workers;
@@ -73,7 +74,7 @@ pub struct Bounds {
     pub metrics: Arc<Metrics>,
 }
 
-/// What answers the requests of a connection.
+/// What answers the requests of a connection. It is always ready for one (`poll_ready`): what has no room for it answers so.
 pub trait Answers:
     tower::Service<
         Request<Incoming>,

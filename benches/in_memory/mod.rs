@@ -11,15 +11,16 @@ use billing_insights_proxy::config::{Environment, parse};
 use billing_insights_proxy::guard::Connection;
 use billing_insights_proxy::proxy::entrance::Entrance;
 use billing_insights_proxy::proxy::envelope::Envelope;
+use billing_insights_proxy::server::{Bounds, Stopping, Workers, serve};
 use billing_insights_proxy::simulator::{Options, Simulator};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::Semaphore;
 
 const REQUEST: &[u8] =
     b"GET /organizations/organization-1/express/products HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
@@ -51,12 +52,17 @@ pub(crate) async fn proxy() -> (DuplexStream, (App, Simulator)) {
     let entrance = Arc::new(Entrance::wide("127.0.0.1:8080"));
     let envelope = Envelope::new(Arc::clone(app.proxy()), Connection::Tcp { peer, local }, entrance, None);
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let serving = server().serve_connection(TokioIo::new(far), TowerToHyperService::new(envelope));
-    tokio::spawn(async move { drop(serving.await) });
+    let bounds = Bounds {
+        connections: Arc::new(Semaphore::new(1)),
+        workers: Workers::default(),
+        header_timeout: Duration::from_secs(10),
+        metrics: Arc::clone(&app.proxy().metrics),
+    };
+    tokio::spawn(serve(far, envelope, bounds, Stopping::default()));
     (near, (app, simulator))
 }
 
-/// A connection to hyper with the same settings, and a body of about the same size.
+/// A connection to hyper alone, and a body of about the same size.
 pub(crate) fn bare() -> DuplexStream {
     let body = Bytes::from(vec![b'x'; 2048]);
     let service = service_fn(move |_| {
@@ -66,15 +72,9 @@ pub(crate) fn bare() -> DuplexStream {
         async move { Ok::<_, Infallible>(response) }
     });
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let serving = server().serve_connection(TokioIo::new(far), service);
+    let serving = http1::Builder::new().serve_connection(TokioIo::new(far), service);
     tokio::spawn(async move { drop(serving.await) });
     near
-}
-
-fn server() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    builder
 }
 
 /// Asks, and reads the answer to its end.

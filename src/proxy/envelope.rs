@@ -31,7 +31,7 @@ use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
 use crate::prepared_head::{CACHE_STATUS, Places, SAME_FOR_ALL, X_TENANT};
-use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::request_id::X_REQUEST_ID;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl Wrapping {
             path: self.access_log.as_ref().map(|_| request.uri().path().to_owned()).unwrap_or_default(),
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
-        let mut visit = Visit::new(RequestId::of(request.headers()));
+        let mut visit = Visit::new(request.headers());
         visit.is_written_down = self.access_log.is_some();
         visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
         let under_way = match self.proxy.answer(&mut visit, &snapshot, request, &self.came(&asked)) {

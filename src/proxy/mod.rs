@@ -28,6 +28,7 @@ pub mod health;
 pub mod index;
 mod keep;
 mod lead;
+mod mentions;
 pub mod online;
 pub mod origin;
 pub mod receive;
@@ -197,10 +198,10 @@ impl Proxy {
     ) -> Result<Progress, Rejection> {
         let (head, body) = request.into_parts();
         visit.unread_body = !body.is_end_stream();
-        let asking = Asking::of(&head, came.connection, came.entrance, &self.learned);
+        let asking = Asking::of(&head, visit.mentions.tenant, came, &self.learned);
         let known = asking.as_ref().and_then(|asking| snapshot.routes.find(asking));
         if known.is_some() {
-            snapshot.guard.admit_known_host(&head.headers, came.connection)?;
+            snapshot.guard.admit_known_host(&head.headers, visit.mentions.page, came.connection)?;
         } else {
             snapshot.guard.admit(&head, came.connection, false)?;
         }
@@ -233,7 +234,11 @@ impl Proxy {
         let plain = *snapshot.rule(route.permit.endpoint()) == Rule::Plain;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let wish = Wish {
-            directives: RequestDirectives::read(&head.headers),
+            directives: if visit.mentions.directives {
+                RequestDirectives::read(&head.headers)
+            } else {
+                RequestDirectives::default()
+            },
             for_origin: !reads || (plain && headers::has_condition_for_origin(&head.headers)),
         };
         let found = self.lookup(&route, &head.headers, &wish, snapshot, came.at);
@@ -294,6 +299,7 @@ impl Proxy {
         let recipient = Recipient {
             method: &head.method,
             fields: &head.headers,
+            mentions: visit.mentions,
             base: &route.base,
             now,
             clock: &self.clock,

@@ -4,13 +4,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
-};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::fetched::{Content, Json, Rest, Streaming};
+use super::mentions::Mentions;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};
 use crate::cache::Entry;
@@ -27,6 +26,8 @@ pub struct Recipient<'a> {
     pub method: &'a Method,
     /// The fields of the request.
     pub fields: &'a HeaderMap,
+    /// Which of them there are.
+    pub mentions: Mentions,
     /// What links begin with.
     pub base: &'a Base,
     /// The time.
@@ -71,6 +72,7 @@ impl Recipient<'_> {
         if entry.status.is_success()
             && entry.status != StatusCode::PARTIAL_CONTENT
             && self.reads()
+            && self.mentions.conditions
             && client_has_it(self.fields, || entry.etag(), || entry.modified())
         {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -112,7 +114,7 @@ impl Recipient<'_> {
 
     /// The part that is asked for. A body with links in it has other bytes for every client, so it comes as a whole.
     fn part(&self, entry: &Entry) -> Result<Option<Range<usize>>, Rejection> {
-        if !entry.links.is_empty() || !self.fields.contains_key(RANGE) {
+        if !entry.links.is_empty() || !self.mentions.range {
             return Ok(None);
         }
         let (length, fields) = (entry.body.len() as u64, entry.fields.of_origin());

@@ -25,6 +25,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 
+use super::Came;
 use super::ask::upstream_target;
 use super::entrance::Entrance;
 use super::origin::Origin;
@@ -167,23 +168,19 @@ const LONGEST_FIELD: usize = 128;
 
 impl<'a> Asking<'a> {
     /// What of a request decides where it leads, and how much is learned by now; none for one that is not remembered:
-    /// another method, a target that is long or has an authority of its own, a field that is repeated.
+    /// another method, a target that is long or has an authority of its own, a field that is repeated. `names_tenant` is whether
+    /// it has `X-Tenant`.
     #[must_use]
-    pub fn of(
-        head: &'a Parts,
-        connection: Connection,
-        entrance: &'a Arc<Entrance>,
-        learned: &Learned,
-    ) -> Option<Self> {
+    pub fn of(head: &'a Parts, names_tenant: bool, came: &Came<'a>, learned: &Learned) -> Option<Self> {
         if !matches!(head.method, Method::GET | Method::HEAD) || head.uri.authority().is_some() {
             return None;
         }
         let target = head.uri.path_and_query()?.as_str();
         let host = at_most_one(&head.headers, &HOST)??;
-        let tenant = at_most_one(&head.headers, &X_TENANT)?;
+        let tenant = if names_tenant { at_most_one(&head.headers, &X_TENANT)? } else { None };
         (target.len() <= LONGEST_TARGET).then_some(Self {
-            entrance,
-            local: match connection {
+            entrance: came.entrance,
+            local: match came.connection {
                 Connection::Tcp { local, .. } => Some(local.ip()),
                 Connection::Unix { .. } => None,
             },

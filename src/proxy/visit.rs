@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::fetched::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
+use super::mentions::Mentions;
 use super::routes::{DeadEnd, Route};
 use crate::audit::What;
 use crate::domain::credential::Credential;
@@ -21,6 +22,8 @@ use crate::request_id::RequestId;
 pub struct Visit {
     /// Its name: the client's, if it sent a sane one.
     pub request_id: RequestId,
+    /// Which fields it has that decide something.
+    pub mentions: Mentions,
     /// Who it is for, once that is known.
     pub tenant: Option<Arc<Tenant>>,
     /// The credential that it may be made with, once that is decided.
@@ -58,11 +61,13 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// A request of which only the name is known.
+    /// A request of which only its fields are known.
     #[must_use]
-    pub fn new(request_id: RequestId) -> Self {
+    pub fn new(fields: &HeaderMap) -> Self {
+        let mentions = Mentions::of(fields);
         Self {
-            request_id,
+            request_id: if mentions.request_id { RequestId::of(fields) } else { RequestId::random() },
+            mentions,
             tenant: None,
             credential: None,
             overloaded: false,

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::head_timer::Waits;
 use crate::metrics::Metrics;
 use crate::proxy::headers::{NAME, proxy_status};
 use crate::proxy::rejection::Rejection;
@@ -24,6 +25,8 @@ pub(super) struct Dressed<T> {
     answer: Option<(Vec<u8>, usize)>,
     /// Whether anything has come from the client.
     heard: Arc<AtomicBool>,
+    /// Told when all is written.
+    waits: Arc<Waits>,
 }
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
@@ -34,8 +37,8 @@ const LONGEST_BARE: usize = 256;
 
 impl<T> Dressed<T> {
     /// `heard` is set when the first byte comes.
-    pub(super) fn new(stream: T, metrics: Arc<Metrics>, heard: Arc<AtomicBool>) -> Self {
-        Self { stream, metrics, answer: None, heard }
+    pub(super) fn new(stream: T, metrics: Arc<Metrics>, heard: Arc<AtomicBool>, waits: Arc<Waits>) -> Self {
+        Self { stream, metrics, answer: None, heard, waits }
     }
 }
 
@@ -158,7 +161,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Dressed<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // hyper flushes what it has written to its last byte, and that alone.
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.waits.all_is_written();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,22 +15,23 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::bare_answer::Dressed;
-use super::head_timer::HeadTimer;
+use super::head_timer::{Waits, Watched};
 use super::{Answers, Bounds, Stopping, Word};
-use crate::body::Body;
+use crate::body::{Body, CutOff};
 use crate::joined_writes::JoinedWrites;
 
 /// The longest head of a request. Of its fields there may be a hundred, hyper's own bound: for any other it makes and fills
@@ -44,22 +45,25 @@ const LINGER: Duration = Duration::from_millis(250);
 const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
 /// Serves a connection to its end.
-pub(super) async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
+pub async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Answers,
 {
     let heard = Arc::new(AtomicBool::new(false));
-    let stream = Dressed::new(JoinedWrites(stream), Arc::clone(&bounds.metrics), Arc::clone(&heard));
-    let service =
-        Closing { service: TowerToHyperService::new(service), accepting: stopping.accepting.clone() };
-    let timer = HeadTimer::new();
+    let waits = Arc::new(Waits::new());
+    let stream = Dressed::new(
+        JoinedWrites(stream),
+        Arc::clone(&bounds.metrics),
+        Arc::clone(&heard),
+        Arc::clone(&waits),
+    );
+    let told = Arc::new(Told { accepting: stopping.accepting.clone(), waits: Arc::clone(&waits) });
     let connection = http1::Builder::new()
-        .timer(timer.clone())
-        .header_read_timeout(bounds.header_timeout)
+        .header_read_timeout(None)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(timer.watch(connection, bounds.header_timeout));
+        .serve_connection(TokioIo::new(stream), Telling { service, told });
+    let mut connection = pin!(Watched::new(connection, waits, bounds.header_timeout));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopping.accepting.wait() => 'ended: {
@@ -75,43 +79,90 @@ where
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
 }
 
-/// A service whose answers say that the connection closes, once it will.
-struct Closing<S> {
-    service: TowerToHyperService<S>,
+/// What the requests of a connection are told, and tell.
+struct Told {
     accepting: Word,
+    waits: Arc<Waits>,
 }
 
-struct Answer<S: Answers> {
-    answer: TowerToHyperServiceFuture<S, Request<Incoming>>,
-    accepting: Word,
+/// A service that tells when a head has come and when its answer is over, and whose answers say that the connection
+/// closes, once it will.
+struct Telling<S> {
+    service: S,
+    told: Arc<Told>,
 }
 
-impl<S: Answers> hyper::service::Service<Request<Incoming>> for Closing<S> {
-    type Response = Response<Body>;
+struct Answering<S: Answers> {
+    answer: S::Future,
+    told: Arc<Told>,
+}
+
+/// The body of an answer, which is over when hyper drops it: not before it has taken all of it, if it does.
+struct Answer {
+    body: Body,
+    told: Arc<Told>,
+}
+
+impl<S: Answers> hyper::service::Service<Request<Incoming>> for Telling<S> {
+    type Response = Response<Answer>;
     type Error = Infallible;
-    type Future = Answer<S>;
+    type Future = Answering<S>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Answer { answer: self.service.call(request), accepting: self.accepting.clone() }
+        self.told.waits.head_came();
+        // Not by hyper-util's adapter, which keeps the request until the service is ready: these always are ([`Answers`]), and
+        // to move a request about is no small part of what a hit takes.
+        let mut service = self.service.clone();
+        let is_ready = service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready();
+        debug_assert!(is_ready, "a service that has no room says so in its answer");
+        Answering { answer: service.call(request), told: Arc::clone(&self.told) }
     }
 }
 
-impl<S: Answers> Future for Answer<S> {
-    type Output = Result<Response<Body>, Infallible>;
+impl<S: Answers> Future for Answering<S> {
+    type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(context);
         answer.map_ok(|mut response| {
             // At the end and not at the beginning: a request under way when it stops is the connection's last.
-            if self.accepting.is_given() {
+            if self.told.accepting.is_given() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            response
+            response.map(|body| Answer { body, told: Arc::clone(&self.told) })
         })
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.told.waits.answer_ended();
     }
 }

@@ -1,128 +1,106 @@
-//! The bound on how long a head may take, for next to nothing. hyper makes a timer for each head, which most requests
-//! never need: it is put among all timers of the thread, and taken out again as soon as the head is there. Here hyper gets
-//! a timer that only notes when the time would be up ([`HeadTimer`]), and each connection has one of tokio's, which is set
-//! anew only when it has rung ([`Watched`]): it looks at the note, and rings again then.
+//! The bound on how long a head may take, for next to nothing. hyper has one too: with it, hyper looks for the next request
+//! once more after each answer, and sets a timer anew, which was a twentieth of the instructions of a hit. Here it is only
+//! noted when a connection began to wait for a head ([`Waits`]), and each connection has one timer ([`Watched`]), which is
+//! set anew only when it has rung: it looks at the note then, and rings again when the time could be up.
 //!
-//! The time is up when hyper says so, to the same instant; what is not made, and not taken out, is a timer per request.
+//! A connection waits from when it is made, and again from when an answer is written to its last byte, until the head of a
+//! request is whole: a client that begins a head and one that never does are the same. While a request is answered, and
+//! while its client reads, no head is waited for.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::rt::{Sleep, Timer};
-use hyper_util::rt::TokioTimer;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
-/// The timer of a connection, for hyper.
-#[derive(Clone)]
-pub(super) struct HeadTimer(Arc<Note>);
+use crate::clock::{Clock, Now};
 
-/// When the time for a head is up.
-struct Note {
-    /// What the deadline counts from.
-    begun: Instant,
-    /// In nanoseconds from there; [`NONE`] while no head is waited for.
-    deadline: AtomicU64,
-    is_up: AtomicBool,
+/// Since when a connection has been waiting for a head. One task alone tells it what has happened, so the order of two
+/// notes is never in doubt.
+#[derive(Debug)]
+pub(super) struct Waits {
+    begun: Now,
+    /// In nanoseconds from there; [`ANSWERS`] while no head is waited for.
+    since: AtomicU64,
+    /// Whether the last answer is over, but for what has yet to be written.
+    is_answered: AtomicBool,
 }
 
-const NONE: u64 = u64::MAX;
+const ANSWERS: u64 = u64::MAX;
 
-impl HeadTimer {
-    /// A timer for one connection.
+/// tokio's timers ring by the system's time, whatever the rest goes by.
+const CLOCK: Clock = Clock::System;
+
+/// A head took too long.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no whole head came in time")]
+pub(super) struct TooLong;
+
+impl Waits {
+    /// For a connection that is made now.
     pub(super) fn new() -> Self {
-        let begun = TokioTimer::new().now();
-        Self(Arc::new(Note { begun, deadline: AtomicU64::new(NONE), is_up: AtomicBool::new(false) }))
+        Self { begun: CLOCK.now(), since: AtomicU64::new(0), is_answered: AtomicBool::new(false) }
     }
 
-    /// Keeps the time of a connection whose heads may take so long.
-    pub(super) fn watch<C>(self, connection: C, limit: Duration) -> Watched<C> {
-        let ringing = tokio::time::sleep(limit);
-        Watched { connection, ringing, note: self.0, limit }
-    }
-}
-
-impl Timer for HeadTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(self.now() + duration)
+    /// The head of a request is whole.
+    pub(super) fn head_came(&self) {
+        self.is_answered.store(false, Ordering::Relaxed);
+        self.since.store(ANSWERS, Ordering::Relaxed);
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        self.0.set(deadline);
-        Box::pin(UntilUp(Arc::clone(&self.0)))
+    /// Its answer is over: hyper has all of it.
+    pub(super) fn answer_ended(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
     }
 
-    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
-        self.0.set(deadline);
+    /// What hyper had is written.
+    pub(super) fn all_is_written(&self) {
+        if self.is_answered.load(Ordering::Relaxed) {
+            self.waits_from(CLOCK.since(self.begun));
+        }
     }
 
-    fn now(&self) -> Instant {
-        TokioTimer::new().now()
-    }
-}
-
-impl Note {
-    fn set(&self, deadline: Instant) {
-        let nanoseconds = deadline.saturating_duration_since(self.begun).as_nanos();
-        self.deadline.store(u64::try_from(nanoseconds).unwrap_or(NONE), Ordering::Relaxed);
-        // It may have rung for a head that came at that very moment.
-        self.is_up.store(false, Ordering::Relaxed);
+    /// From so long after it was made.
+    fn waits_from(&self, after: Duration) {
+        self.is_answered.store(false, Ordering::Relaxed);
+        self.since.store(u64::try_from(after.as_nanos()).unwrap_or(ANSWERS), Ordering::Relaxed);
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let noted = self.deadline.load(Ordering::Relaxed);
-        (noted != NONE).then(|| self.begun + Duration::from_nanos(noted))
-    }
-
-    /// Looks, when the timer rings, whether the time is up, and says when it has to ring again: as soon as the time that is
-    /// noted could be up, or one that is noted from now on.
-    fn rings(&self, now: Instant, limit: Duration) -> Instant {
-        match self.deadline() {
-            Some(deadline) if deadline > now => deadline,
-            Some(_) => {
-                self.is_up.store(true, Ordering::Relaxed);
-                now + limit
+    /// Looks, when the timer rings so long after the connection was made, whether the time is up, and says when else it has
+    /// to ring again: as soon as the time could be up for what is waited for now, or from now on.
+    fn rings(&self, after: Duration, limit: Duration) -> Result<Duration, TooLong> {
+        match self.since.load(Ordering::Relaxed) {
+            ANSWERS => Ok(after.saturating_add(limit)),
+            nanoseconds => {
+                let deadline = Duration::from_nanos(nanoseconds).saturating_add(limit);
+                if deadline > after { Ok(deadline) } else { Err(TooLong) }
             }
-            None => now + limit,
         }
     }
 }
 
-/// Waits until the time is up. It leaves no waker: it is looked at together with the connection, by [`Watched`].
-struct UntilUp(Arc<Note>);
-
-impl Future for UntilUp {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.is_up.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Sleep for UntilUp {}
-
-impl Drop for UntilUp {
-    fn drop(&mut self) {
-        self.0.deadline.store(NONE, Ordering::Relaxed);
-    }
-}
-
 pin_project! {
-    /// A connection, with the one timer that it has.
+    /// A connection, with the one timer that it has. It ends early where a head takes too long.
     pub(super) struct Watched<C> {
         #[pin]
         connection: C,
         #[pin]
-        ringing: tokio::time::Sleep,
-        note: Arc<Note>,
+        timer: Sleep,
+        waits: Arc<Waits>,
         limit: Duration,
     }
 }
 
 impl<C> Watched<C> {
+    /// Keeps the time of a connection whose heads may take so long.
+    pub(super) fn new(connection: C, waits: Arc<Waits>, limit: Duration) -> Self {
+        Self { connection, timer: sleep(limit), waits, limit }
+    }
+
     /// The connection.
     pub(super) fn connection(self: Pin<&mut Self>) -> Pin<&mut C> {
         self.project().connection
@@ -130,70 +108,140 @@ impl<C> Watched<C> {
 }
 
 impl<C: Future> Future for Watched<C> {
-    type Output = C::Output;
+    type Output = Result<C::Output, TooLong>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        while this.ringing.as_mut().poll(context).is_ready() {
-            let rung = this.ringing.deadline().into_std();
-            let next = tokio::time::Instant::from_std(this.note.rings(rung, *this.limit));
-            this.ringing.as_mut().reset(next);
+        // The connection first: a head that is there when the time is up has come in time.
+        if let Poll::Ready(ended) = this.connection.poll(context) {
+            return Poll::Ready(Ok(ended));
         }
-        this.connection.poll(context)
+        while this.timer.as_mut().poll(context).is_ready() {
+            match this.waits.rings(CLOCK.since(this.waits.begun), *this.limit) {
+                Ok(next) => this.timer.as_mut().reset(this.waits.begun.after(next).into()),
+                Err(too_long) => return Poll::Ready(Err(too_long)),
+            }
+        }
+        Poll::Pending
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     const LIMIT: Duration = Duration::from_secs(10);
-    const SECOND: Duration = Duration::from_secs(1);
+    /// Long enough to be told from for ever.
+    const SOON: Duration = Duration::from_secs(10);
 
-    fn is_up(sleep: &mut Pin<Box<dyn Sleep>>) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        sleep.as_mut().poll(&mut context).is_ready()
+    /// When the time is up if nothing more happens, and the timer rings first after so long.
+    fn is_up(waits: &Waits, mut rings: Duration) -> Duration {
+        while let Ok(next) = waits.rings(rings, LIMIT) {
+            assert!(next > rings && next <= rings + LIMIT, "it rings for ever, or too late");
+            rings = next;
+        }
+        rings
     }
 
     #[test]
-    fn the_time_is_up_when_it_was_noted_to_be_whenever_the_waiting_began() {
-        let timer = HeadTimer::new();
-        let begun = timer.0.begun;
-        for waits_from in [0, 3, 9] {
-            let from = begun + SECOND * waits_from;
-            let mut sleep = timer.sleep_until(from + LIMIT);
-            // Set when the connection was made, or when it last rang.
-            let mut rings = begun + LIMIT;
-            while rings < from + LIMIT {
-                rings = timer.0.rings(rings, LIMIT);
-                assert!(!is_up(&mut sleep), "{waits_from}");
-            }
-            assert_eq!(rings, from + LIMIT);
-            timer.0.rings(rings, LIMIT);
-            assert!(is_up(&mut sleep), "{waits_from}");
+    fn the_first_head_may_take_so_long_and_no_longer() {
+        assert_eq!(is_up(&Waits::new(), LIMIT), LIMIT);
+    }
+
+    #[test]
+    fn the_next_head_may_take_as_long_from_when_the_answer_was_written() {
+        for answered_after in [0, 3, 9, 10].map(Duration::from_secs) {
+            let waits = Waits::new();
+            waits.head_came();
+            waits.answer_ended();
+            waits.waits_from(answered_after);
+            // It rings when it was set to as the connection was made.
+            assert_eq!(is_up(&waits, LIMIT), answered_after + LIMIT);
         }
     }
 
     #[test]
-    fn a_head_that_came_in_time_ends_nothing() {
-        let timer = HeadTimer::new();
-        let rings = timer.0.begun + LIMIT;
-        drop(timer.sleep_until(timer.0.begun + 9 * SECOND));
-        assert_eq!(timer.0.rings(rings, LIMIT), rings + LIMIT, "an answer takes as long as it takes");
-        let mut sleep = timer.sleep_until(rings + 2 * SECOND);
-        assert!(!is_up(&mut sleep));
-        assert_eq!(timer.0.rings(rings + SECOND, LIMIT), rings + 2 * SECOND);
-        assert!(!is_up(&mut sleep));
+    fn an_answer_and_its_client_may_take_as_long_as_they_like() {
+        let waits = Waits::new();
+        waits.head_came();
+        assert_eq!(waits.rings(LIMIT, LIMIT), Ok(2 * LIMIT));
+        // A piece of a stream that is written is not its end.
+        waits.all_is_written();
+        assert_eq!(waits.rings(2 * LIMIT, LIMIT), Ok(3 * LIMIT));
+        // Nor is the end of the answer, while its client has not taken it all.
+        waits.answer_ended();
+        assert_eq!(waits.rings(3 * LIMIT, LIMIT), Ok(4 * LIMIT));
+        let before = CLOCK.since(waits.begun);
+        waits.all_is_written();
+        let up = is_up(&waits, LIMIT);
+        assert!(before + LIMIT <= up && up <= CLOCK.since(waits.begun) + LIMIT);
     }
 
     #[test]
-    fn a_head_that_came_as_the_time_was_up_is_not_held_against_the_next() {
-        let timer = HeadTimer::new();
-        let deadline = timer.0.begun + LIMIT;
-        let mut sleep = timer.sleep_until(deadline);
-        timer.0.rings(deadline, LIMIT);
-        assert!(is_up(&mut sleep));
-        timer.reset(&mut sleep, deadline + LIMIT);
-        assert!(!is_up(&mut sleep));
+    fn a_request_that_came_with_the_one_before_ends_the_waiting() {
+        let waits = Waits::new();
+        waits.head_came();
+        waits.answer_ended();
+        waits.all_is_written();
+        waits.head_came();
+        assert_eq!(waits.rings(9 * LIMIT, LIMIT), Ok(10 * LIMIT));
+        // And what is written then is not taken for the end of its own answer.
+        waits.all_is_written();
+        assert_eq!(waits.rings(10 * LIMIT, LIMIT), Ok(11 * LIMIT));
+    }
+
+    #[test]
+    fn no_limit_is_too_long_to_be_reckoned_with() {
+        let waits = Waits::new();
+        waits.waits_from(LIMIT);
+        assert_eq!(waits.rings(2 * LIMIT, Duration::MAX), Ok(Duration::MAX));
+        waits.head_came();
+        assert_eq!(waits.rings(2 * LIMIT, Duration::MAX), Ok(Duration::MAX));
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_happens_is_woken_when_the_time_is_up() {
+        let limit = Duration::from_millis(20);
+        let watched = Watched::new(std::future::pending::<()>(), Arc::new(Waits::new()), limit);
+        let began = CLOCK.now();
+        assert_eq!(tokio::time::timeout(SOON, watched).await, Ok(Err(TooLong)));
+        assert!(CLOCK.since(began) + Duration::from_millis(1) >= limit);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_there_when_the_time_is_up_has_come_in_time() {
+        let limit = Duration::from_millis(20);
+        let waits = Arc::new(Waits::new());
+        let reads = std::future::poll_fn(|_| {
+            waits.head_came();
+            Poll::<()>::Pending
+        });
+        let mut watched = Box::pin(Watched::new(reads, Arc::clone(&waits), limit));
+        // A timer of tokio's rings within a millisecond or two of its time.
+        while CLOCK.since(waits.begun) < limit + Duration::from_millis(10) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(watched.as_mut().now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_next_to_nothing_is_looked_at_once_and_not_for_all_that_has_passed() {
+        let waits = Arc::new(Waits::new());
+        waits.head_came();
+        let limit = Duration::from_nanos(1);
+        let mut watched = Box::pin(Watched::new(std::future::pending::<()>(), Arc::clone(&waits), limit));
+        while CLOCK.since(waits.begun) < Duration::from_millis(10) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(watched.as_mut().now_or_never(), None);
+        let next = watched.timer.deadline().into_std();
+        assert!(next >= waits.begun.after(Duration::from_millis(10)), "it goes on from now");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_by_itself_says_how() {
+        let watched = Watched::new(std::future::ready("ended"), Arc::new(Waits::new()), LIMIT);
+        assert_eq!(watched.await, Ok("ended"));
     }
 }

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
 use http::StatusCode;
 use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::peer::{Canned, Peer, Wire};
 use crate::support::raw::say;
-use crate::support::{Proxy, eventually};
+use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, eventually};
 
 const ASKED: &str = "/organizations/acme/express/invoices";
 const SMUGGLED: &str = "/organizations/acme/express/products";
@@ -289,6 +290,51 @@ async fn who_wastes_time_is_hung_up_on(
     let heard = String::from_utf8_lossy(&heard).into_owned();
     assert_eq!(heard.matches("HTTP/1.1 200 ").count(), usize::from(served), "{heard}");
     unharmed(&peer, &proxy, usize::from(served)).await;
+}
+
+#[tokio::test]
+async fn who_reads_slowly_is_not_hung_up_on_for_a_head_that_is_not_his_turn() {
+    let further = "server:\n  header_timeout: 300ms\ncache:\n  max_bytes: 128MiB\n  max_entry_bytes: 32MiB\n";
+    let (peer, proxy) = target(further).await;
+    // More than the system takes for a connection whose other end does not read.
+    let large = format!(r#"{{"total":1,"note":"{}"}}"#, "x".repeat(16 << 20));
+    peer.answers("/express/invoices", [Canned::json(large.clone())]);
+    let address = proxy.app.addresses().data.clone();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(16 * 1024).expect("a size");
+    let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");
+    let request = filled(&proxy, "GET {asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut heard = vec![0; 12];
+    stream.read_exact(&mut heard).await.expect("the answer begins");
+    the_time_for_a_head_passes(&address).await;
+    stream.read_to_end(&mut heard).await.expect("the rest");
+    assert!(heard.starts_with(b"HTTP/1.1 200 ") && heard.ends_with(b"x\"}"), "{} bytes", heard.len());
+    assert!(heard.len() > large.len());
+}
+
+#[tokio::test]
+async fn an_answer_may_take_longer_than_a_head() {
+    let talkdesk = Talkdesk::samples().await;
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, "server:\n  header_timeout: 300ms\n").await;
+    let slow = Fault::once(Target::Api, FaultKind::Slow { milliseconds: 1_000 });
+    talkdesk.control().inject(slow).expect("a fault");
+    let asking = proxy.get("/organizations/northwind/express/products");
+    let waiting = async {
+        eventually("it is under way", async || (talkdesk.counts().0 == 1).then_some(())).await;
+        the_time_for_a_head_passes(&proxy.app.addresses().data).await;
+        proxy.advance(Duration::from_secs(1));
+    };
+    let (reply, ()) = tokio::join!(asking, waiting);
+    assert_eq!((reply.status, talkdesk.counts().0), (StatusCode::OK, 1));
+}
+
+/// Lasts until two who say nothing are hung up on, one after the other.
+async fn the_time_for_a_head_passes(address: &str) {
+    for _ in 0..2 {
+        let mut silent = TcpStream::connect(address).await.expect("a connection");
+        silent.read_to_end(&mut Vec::new()).await.expect("it is hung up on");
+    }
 }
 
 #[tokio::test]
