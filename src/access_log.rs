@@ -1,6 +1,5 @@
 //! A line per request, written by a thread of its own: a request only hands a record over.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use crate::guard::Connection;
 use crate::line_writer::LineWriter;
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
+use crate::timestamp::Timestamps;
 
 /// Where records go.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(rename = "timestamp")]
-    timestamp: String,
+    timestamp: &'a str,
     #[serde(rename = "event.name")]
     event: &'static str,
     #[serde(rename = "trace_id", skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ struct Line<'a> {
     #[serde(rename = "client.port", skip_serializing_if = "Option::is_none")]
     client_port: Option<u16>,
     #[serde(rename = "server.address")]
-    server: Cow<'a, str>,
+    server: ServerAddress<'a>,
     #[serde(rename = "server.port", skip_serializing_if = "Option::is_none")]
     server_port: Option<u16>,
     #[serde(rename = "network.transport")]
@@ -119,6 +119,13 @@ struct Line<'a> {
     waited: f64,
     #[serde(rename = "billing_insights_proxy.upstream.request_id", skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ServerAddress<'a> {
+    Address(IpAddr),
+    SocketFile(&'a str),
 }
 
 /// The methods that OpenTelemetry knows; any other is `_OTHER`, so that a client can't make up values of an attribute.
@@ -156,11 +163,13 @@ impl AccessLog {
         sink: impl Write + Send + 'static,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
+        let mut timestamps = Timestamps::default();
         let form = move |record: &Record, line: &mut Vec<u8>| {
+            let timestamp = timestamps.of(record.time);
             // Into memory, where nothing fails.
             let _ = match format {
-                LogFormat::Json => write_json(line, record),
-                LogFormat::Text => write_text(line, record),
+                LogFormat::Json => write_json(line, record, timestamp),
+                LogFormat::Text => write_text(line, record, timestamp),
             };
         };
         LineWriter::start("access-log", sink, metrics.log_dropped.clone(), form).map(Self)
@@ -177,17 +186,17 @@ impl AccessLog {
     }
 }
 
-fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
+fn write_json(sink: &mut impl Write, record: &Record, timestamp: &str) -> std::io::Result<()> {
     let (client, server, user) = match record.connection {
         Connection::Tcp { peer, local } => (Some(peer), Some(local), None),
         Connection::Unix { user } => (None, None, user),
     };
-    let socket_file = || Cow::Borrowed(record.listener.trim_start_matches("unix:"));
+    let socket_file = || ServerAddress::SocketFile(record.listener.trim_start_matches("unix:"));
     let trace = record.traceparent.as_deref().and_then(trace);
     let method = KNOWN_METHODS.contains(&record.method);
     let failed = record.status.is_client_error() || record.status.is_server_error();
     let line = Line {
-        timestamp: timestamp(record.time),
+        timestamp,
         event: "billing_insights_proxy.request",
         trace_id: trace.map(|(trace, ..)| trace),
         span_id: trace.map(|(_, span, _)| span),
@@ -201,7 +210,7 @@ fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
         upstream: record.upstream.as_secs_f64(),
         client: client.map(|peer| peer.ip()),
         client_port: client.map(|peer| peer.port()),
-        server: server.map_or_else(socket_file, |local| Cow::Owned(local.ip().to_string())),
+        server: server.map_or_else(socket_file, |local| ServerAddress::Address(local.ip())),
         server_port: server.map(|local| local.port()),
         transport: if server.is_some() { "tcp" } else { "unix" },
         user,
@@ -219,11 +228,10 @@ fn write_json(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
     sink.write_all(b"\n")
 }
 
-fn write_text(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
+fn write_text(sink: &mut impl Write, record: &Record, timestamp: &str) -> std::io::Result<()> {
     writeln!(
         sink,
-        "{} {} {} {} {} cache={} reason={} {:.1}ms upstream={:.1}ms wait={:.1}ms token={} {}",
-        timestamp(record.time),
+        "{timestamp} {} {} {} {} cache={} reason={} {:.1}ms upstream={:.1}ms wait={:.1}ms token={} {}",
         record.status.as_u16(),
         record.method,
         record.path,
@@ -236,12 +244,6 @@ fn write_text(sink: &mut impl Write, record: &Record) -> std::io::Result<()> {
         record.token.unwrap_or("-"),
         record.request_id,
     )
-}
-
-/// A time as RFC 3339 has it, in UTC.
-#[must_use]
-pub fn timestamp(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map(|time| format!("{time:.3}")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -275,7 +277,7 @@ mod tests {
 
     fn line(record: &Record) -> serde_json::Value {
         let mut line = Vec::new();
-        write_json(&mut line, record).expect("memory");
+        write_json(&mut line, record, "2026-08-31T09:15:02.114Z").expect("memory");
         serde_json::from_slice(&line).expect("JSON")
     }
 
@@ -283,6 +285,7 @@ mod tests {
     fn a_line_has_the_names_of_opentelemetry() {
         let line = line(&record());
         for (name, wanted) in [
+            ("timestamp", "2026-08-31T09:15:02.114Z"),
             ("event.name", "billing_insights_proxy.request"),
             ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
             ("span_id", "b7ad6b7169203331"),

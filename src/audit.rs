@@ -14,12 +14,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::access_log::timestamp;
 use crate::domain::credential::Credential;
 use crate::guard::Connection;
 use crate::line_writer::LineWriter;
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
+use crate::timestamp::timestamp;
 
 /// Where events go; nowhere, where no audit log is configured.
 #[derive(Clone, Default)]

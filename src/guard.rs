@@ -101,6 +101,9 @@ impl Guard {
         may_be_of_page: bool,
         connection: Connection,
     ) -> Result<(), Blocked> {
+        debug_assert!(
+            may_be_of_page || !(fields.contains_key(ORIGIN) || fields.contains_key(SEC_FETCH_SITE))
+        );
         self.peer(connection)?;
         if may_be_of_page { self.browser(fields, false) } else { Ok(()) }
     }

@@ -36,6 +36,7 @@ pub mod version;
 pub mod domain;
 pub mod rfc9111;
 pub mod clock;
+pub mod timestamp;
 pub mod json;
 pub mod links;
 pub mod inspect;

@@ -44,7 +44,7 @@ impl<R: Send + 'static> LineWriter<R> {
         name: &str,
         sink: impl Write + Send + 'static,
         dropped: IntCounter,
-        form: impl Fn(&R, &mut Vec<u8>) + Send + 'static,
+        form: impl FnMut(&R, &mut Vec<u8>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, records) = sync_channel(QUEUE);
         let counter = dropped.clone();
@@ -84,13 +84,13 @@ fn write_all<R>(
     mut sink: BufWriter<impl Write>,
     records: &Receiver<Item<R>>,
     dropped: &IntCounter,
-    form: impl Fn(&R, &mut Vec<u8>),
+    mut form: impl FnMut(&R, &mut Vec<u8>),
 ) {
     let mut line = Vec::new();
     while let Ok(first) = records.recv() {
         let mut next = Some(first);
         while let Some(first) = next {
-            write_what_waits(first, &mut sink, records, dropped, &form, &mut line);
+            write_what_waits(first, &mut sink, records, dropped, &mut form, &mut line);
             // Nobody can wake it here, so nobody is held up by trying to.
             std::thread::sleep(REST);
             next = records.try_recv().ok();
@@ -103,7 +103,7 @@ fn write_what_waits<R>(
     sink: &mut BufWriter<impl Write>,
     records: &Receiver<Item<R>>,
     dropped: &IntCounter,
-    form: &impl Fn(&R, &mut Vec<u8>),
+    form: &mut impl FnMut(&R, &mut Vec<u8>),
     line: &mut Vec<u8>,
 ) {
     let mut reached = Vec::new();

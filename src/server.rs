@@ -75,6 +75,7 @@ pub struct Bounds {
 }
 
 /// What answers the requests of a connection. It is always ready for one (`poll_ready`): what has no room for it answers so.
+/// It keeps nothing of a request once its answer is over, since the next head is waited for from then on.
 pub trait Answers:
     tower::Service<
         Request<Incoming>,

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::Reply;
 use super::failing::{Decisions, Ways, failing};
-use crate::access_log::timestamp;
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{self, Ask, Denial};
@@ -18,6 +17,7 @@ use crate::metrics::reading::Counts;
 use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
 use crate::proxy::snapshot::Snapshot;
+use crate::timestamp::timestamp;
 
 /// Every tenant, what each may ask for, what it asked, and whether it fails.
 pub(super) fn tenants(proxy: &Proxy) -> Reply {

@@ -9,13 +9,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Reply, parameters};
-use crate::access_log::timestamp;
 use crate::cache::not_kept::NotKept;
 use crate::cache::purges::Selection;
 use crate::cache::{Entry, Place, PlaceLabel};
 use crate::clock::Now;
 use crate::domain::credential::CredentialKey;
 use crate::proxy::Proxy;
+use crate::timestamp::timestamp;
 
 /// How many are shown of each where the query does not say.
 const SHOWN: usize = 100;

@@ -10,11 +10,11 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Reply, parameters};
-use crate::access_log::timestamp;
 use crate::clock::Now;
 use crate::metrics::history::{EVENTS, Event, EventKind, INTERVAL, LENGTH, Moved, POINTS, Point, TENANTS};
 use crate::metrics::{PREFIX, REQUEST_SECONDS};
 use crate::proxy::Proxy;
+use crate::timestamp::timestamp;
 use crate::version::{REVISION, VERSION};
 
 /// The points and events that are kept.

@@ -1,12 +1,12 @@
-//! Which of the fields that decide something a request has, found out in one look at its names. Most requests have none of
-//! them, and asking the table for each in turn was a twentieth of the instructions of a hit.
+//! Which of some fields a request has, found out in one look at their names. Most requests have none of them, and asking the
+//! table for each in turn was a twentieth of the instructions of a hit.
 //!
-//! It only says where to look: what a field says is read by who knows it, and by `mentions` nothing is decided. `Host` is
-//! not among them, because every request has it.
+//! What a field says is read by who knows it; what is not mentioned is taken as absent, without a second look. They are
+//! those that are asked after for every hit, but for `Host`, which every request has.
 
 use http::header::{HeaderMap, HeaderName};
 
-/// The fields that a request has, of those that decide something.
+/// The fields that a request has, of those that are asked after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Mentions {

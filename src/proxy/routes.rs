@@ -172,6 +172,7 @@ impl<'a> Asking<'a> {
     /// it has `X-Tenant`.
     #[must_use]
     pub fn of(head: &'a Parts, names_tenant: bool, came: &Came<'a>, learned: &Learned) -> Option<Self> {
+        debug_assert!(names_tenant || !head.headers.contains_key(X_TENANT));
         if !matches!(head.method, Method::GET | Method::HEAD) || head.uri.authority().is_some() {
             return None;
         }

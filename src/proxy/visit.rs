@@ -22,7 +22,7 @@ use crate::request_id::RequestId;
 pub struct Visit {
     /// Its name: the client's, if it sent a sane one.
     pub request_id: RequestId,
-    /// Which fields it has that decide something.
+    /// Which fields it has.
     pub mentions: Mentions,
     /// Who it is for, once that is known.
     pub tenant: Option<Arc<Tenant>>,

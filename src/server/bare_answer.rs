@@ -161,7 +161,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Dressed<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes what it has written to its last byte, and that alone.
+        // hyper comes here when nothing is left to be written; also when nothing was.
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.waits.all_is_written();
         Poll::Ready(Ok(()))

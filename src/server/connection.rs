@@ -8,7 +8,7 @@
 //! hyper can write the answers to requests that came together (pipelined) at once. For eight at a time a hit took 0.43 of
 //! the processor time then (`wrk`, medians of nine rounds of a second), and one by one it takes the same. It is left off:
 //! an answer is then not written while a part of the next request has come, so a client that sends a part and waits would
-//! wait for as long as a head may take; and clients that send several at once are rare.
+//! wait for ever; and clients that send several at once are rare.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -44,7 +44,8 @@ const LINGER: Duration = Duration::from_millis(250);
 /// How much longer one does on which nothing has come yet: its client may be about to send its only request.
 const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, or, once it is told that no more are accepted, to the end of the request that it is at.
+/// Whoever calls this drops it when nothing is to be served any more; [`Listener::serve`](super::Listener::serve) does.
 pub async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -117,6 +118,7 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Telling<S> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.told.waits.head_came();
+        // Here and not when it is first waited for: what memory answers is counted though its client may have gone meanwhile.
         // Not by hyper-util's adapter, which keeps the request until the service is ready: these always are ([`Answers`]), and
         // to move a request about is no small part of what a hit takes.
         let mut service = self.service.clone();

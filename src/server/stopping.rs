@@ -22,8 +22,8 @@ pub struct Stopping {
     pub serving: Word,
 }
 
-/// A word that is given once, to all who wait for it. Each request has a clone, so that is a count and no lock, which a
-/// clone of the token would take.
+/// A word that is given once, to all who wait for it. Each connection has a clone, so that is a count and no lock, which
+/// a clone of the token would take.
 #[derive(Clone, Debug, Default)]
 pub struct Word(Arc<Spoken>);
 
