@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::peer::{Canned, Peer, Wire};
-use crate::support::raw::say;
+use crate::support::raw::{say, the_time_for_a_head_passes};
 use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, eventually};
 
 const ASKED: &str = "/organizations/acme/express/invoices";
@@ -312,7 +312,7 @@ async fn who_reads_slowly_is_not_hung_up_on_for_a_head_that_is_not_his_turn() {
         let mut heard = vec![0; 12];
         stream.read_exact(&mut heard).await.expect("the answer begins");
         assert_eq!(heard, b"HTTP/1.1 200");
-        the_time_for_a_head_passes(&address).await;
+        the_time_for_a_head_passes(&proxy).await;
         while !heard.ends_with(b"x\"}") {
             assert!(stream.read_buf(&mut heard).await.expect("the rest") > 0, "it was cut off");
         }
@@ -337,20 +337,11 @@ async fn an_answer_may_take_longer_than_a_head() {
     let asking = proxy.get("/organizations/northwind/express/products");
     let waiting = async {
         eventually("it is under way", async || (talkdesk.counts().0 == 1).then_some(())).await;
-        the_time_for_a_head_passes(&proxy.app.addresses().data).await;
+        the_time_for_a_head_passes(&proxy).await;
         proxy.advance(Duration::from_secs(1));
     };
     let (reply, ()) = tokio::join!(asking, waiting);
     assert_eq!((reply.status, talkdesk.counts().0), (StatusCode::OK, 1));
-}
-
-/// Lasts until two who say nothing are hung up on, one after the other.
-async fn the_time_for_a_head_passes(address: &str) {
-    for _ in 0..2 {
-        let mut silent = TcpStream::connect(address).await.expect("a connection");
-        let ended = tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "a connection that says nothing stays open");
-    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::plain::PLAIN;
 use crate::support::peer::{Canned, Peer, Wire};
-use crate::support::raw::{Act, Caller, RawPeer};
+use crate::support::raw::{Act, Caller, RawPeer, the_time_for_a_head_passes};
 use crate::support::{Proxy, Reply, eventually};
 
 const ASKED: &str = "/organizations/acme/test/a";
@@ -84,6 +84,18 @@ fn unchunked(heard: &str) -> String {
         rest = after[size..].strip_prefix("\r\n").expect("the end of a chunk");
     }
     body
+}
+
+#[tokio::test]
+async fn a_stream_may_pause_for_longer_than_a_head_may_take() {
+    let configuration = format!("{PLAIN}server:\n  header_timeout: 300ms\n");
+    let (begun, rest) = (vec![Act::Send(head(CHUNKED)), chunk("first ")], vec![chunk("second"), end()]);
+    let slow = Slow::start(&configuration, begun, rest).await;
+    let mut caller = Caller::asks(&slow.proxy, ASKED).await;
+    caller.hears("first ").await;
+    the_time_for_a_head_passes(&slow.proxy).await;
+    slow.go.notify_one();
+    assert_eq!(unchunked(&caller.hears("0\r\n\r\n").await), "first second");
 }
 
 #[rstest]

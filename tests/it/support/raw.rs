@@ -214,6 +214,15 @@ pub async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     heard
 }
 
+/// Lasts until two who say nothing are hung up on, one after the other.
+pub async fn the_time_for_a_head_passes(proxy: &Proxy) {
+    for _ in 0..2 {
+        let mut silent = TcpStream::connect(&proxy.app.addresses().data).await.expect("a connection");
+        let ended = tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "a connection that says nothing stays open");
+    }
+}
+
 /// A client that hears an answer as it comes.
 pub struct Caller {
     stream: TcpStream,
