@@ -1,7 +1,7 @@
 //! Times as RFC 3339 has them, in UTC and to the millisecond: `2026-08-31T09:15:02.114Z`.
 //!
-//! A log has many lines in the same second, and reckoning the calendar for each took a tenth of what a line takes. So
-//! whoever writes many keeps the text of the last second ([`Timestamps`]), and puts other milliseconds in it.
+//! A log has many lines in the same second, and the calendar need not be reckoned for each of them. So whoever writes many
+//! keeps the text of the last second ([`Timestamps`]), and puts other milliseconds in it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -5,7 +5,6 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
@@ -23,9 +22,7 @@ pub(super) struct Dressed<T> {
     metrics: Arc<Metrics>,
     /// An answer that is being written in place of a bare one, and how far that has come.
     answer: Option<(Vec<u8>, usize)>,
-    /// Whether anything has come from the client.
-    heard: Arc<AtomicBool>,
-    /// Told when all is written.
+    /// Told when something has come, and when all is written.
     waits: Arc<Waits>,
 }
 
@@ -36,9 +33,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LONGEST_BARE: usize = 256;
 
 impl<T> Dressed<T> {
-    /// `heard` is set when the first byte comes.
-    pub(super) fn new(stream: T, metrics: Arc<Metrics>, heard: Arc<AtomicBool>, waits: Arc<Waits>) -> Self {
-        Self { stream, metrics, answer: None, heard, waits }
+    /// `waits` is what it tells of the connection.
+    pub(super) fn new(stream: T, metrics: Arc<Metrics>, waits: Arc<Waits>) -> Self {
+        Self { stream, metrics, answer: None, waits }
     }
 }
 
@@ -120,7 +117,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Dressed<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.heard.store(true, Ordering::Relaxed);
+        self.waits.something_came();
         let read = &mut buffer.filled_mut()[before..];
         if read.starts_with(PREFACE) {
             // hyper would hang up without a word. A method that no method is, it answers.

@@ -14,7 +14,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -51,27 +50,21 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Answers,
 {
-    let heard = Arc::new(AtomicBool::new(false));
     let waits = Arc::new(Waits::new());
-    let stream = Dressed::new(
-        JoinedWrites(stream),
-        Arc::clone(&bounds.metrics),
-        Arc::clone(&heard),
-        Arc::clone(&waits),
-    );
+    let stream = Dressed::new(JoinedWrites(stream), Arc::clone(&bounds.metrics), Arc::clone(&waits));
     let told = Arc::new(Told { accepting: stopping.accepting.clone(), waits: Arc::clone(&waits) });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), Telling { service, told });
-    let mut connection = pin!(Watched::new(connection, waits, bounds.header_timeout));
+    let mut connection = pin!(Watched::new(connection, Arc::clone(&waits), bounds.header_timeout));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopping.accepting.wait() => 'ended: {
             if let Ok(ended) = timeout(LINGER, connection.as_mut()).await {
                 break 'ended ended;
             }
-            if !heard.load(Ordering::Relaxed)
+            if !waits.has_heard()
                 && let Ok(ended) = timeout(FIRST_REQUEST, connection.as_mut()).await
             {
                 break 'ended ended;

@@ -23,15 +23,18 @@ use tokio::time::{Sleep, sleep};
 
 use crate::clock::{Clock, Now};
 
-/// Since when a connection has been waiting for a head. One task alone tells it what has happened, so the order of two
-/// notes is never in doubt.
+/// Whether a connection has heard anything yet, and since when it has been waiting for a head. One task alone tells it what
+/// has happened, so the order of two notes is never in doubt.
 #[derive(Debug)]
 pub(super) struct Waits {
+    /// When it was made.
     begun: Now,
     /// In nanoseconds from there; [`ANSWERS`] while no head is waited for.
     since: AtomicU64,
     /// Whether the last answer is over, but for what has yet to be written.
     is_answered: AtomicBool,
+    /// Whether anything has come from the client.
+    heard: AtomicBool,
 }
 
 const ANSWERS: u64 = u64::MAX;
@@ -47,7 +50,22 @@ pub(super) struct TooLong;
 impl Waits {
     /// For a connection that is made now.
     pub(super) fn new() -> Self {
-        Self { begun: CLOCK.now(), since: AtomicU64::new(0), is_answered: AtomicBool::new(false) }
+        Self {
+            begun: CLOCK.now(),
+            since: AtomicU64::new(0),
+            is_answered: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
+        }
+    }
+
+    /// Something has come.
+    pub(super) fn something_came(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything has.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// The head of a request is whole.

@@ -68,13 +68,13 @@ fn a_worktree_has_a_head_of_its_own_and_shares_its_branches() {
     let all = folder(&[
         ("main/.git/HEAD", "ref: refs/heads/main"),
         ("main/.git/refs/heads/main", ONE),
-        ("main/.git/refs/heads/work", TWO),
-        ("main/.git/worktrees/work/HEAD", "ref: refs/heads/work"),
-        ("main/.git/worktrees/work/commondir", "../.."),
-        ("work/.git", "gitdir: ../main/.git/worktrees/work"),
+        ("main/.git/refs/heads/other", TWO),
+        ("main/.git/worktrees/other/HEAD", "ref: refs/heads/other"),
+        ("main/.git/worktrees/other/commondir", "../.."),
+        ("other/.git", "gitdir: ../main/.git/worktrees/other"),
     ]);
-    let read = [".git", "HEAD", "work"].map(str::to_owned).to_vec();
-    assert_eq!(found(&all.path().join("work")), (Some(TWO[..12].to_owned()), read));
+    let read = [".git", "HEAD", "other"].map(str::to_owned).to_vec();
+    assert_eq!(found(&all.path().join("other")), (Some(TWO[..12].to_owned()), read));
 }
 
 #[test]
