@@ -157,7 +157,7 @@ fn inspection(criterion: &mut Criterion) {
         let body = page(size);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(format!("{size} bytes, accounts and links"), |bencher| {
-            bencher.iter(|| inspect(black_box(&body), &origin, permit.wall()).expect("its own"));
+            bencher.iter(|| inspect(black_box(&body), &origin, permit.account_scope()).expect("its own"));
         });
         group.bench_function(format!("{size} bytes, links"), |bencher| {
             bencher.iter(|| inspect(black_box(&body), &origin, None).expect("JSON"));

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Config, Environment, parse};
-use billing_insights_proxy::domain::entitlement::{Ask, Wall, authorize};
+use billing_insights_proxy::domain::entitlement::{Ask, AccountScope, authorize};
 use billing_insights_proxy::domain::learned::{AccountList, Learned};
 use billing_insights_proxy::domain::tenant::TenantKind;
 use billing_insights_proxy::inspect::inspect;
@@ -108,12 +108,12 @@ fn account_of_record() -> Duration {
     }
     body.push_str("]}}");
     let origin = links::Origin::new("https://api.talkdeskapp.com".into());
-    let wall = Wall { field: Arc::from("account_id"), account };
-    let looked_through = |wall: Option<&Wall>| {
-        let fit = inspect(black_box(body.as_bytes()), &origin, wall).is_ok();
+    let account_scope = AccountScope { field: Arc::from("account_id"), account };
+    let looked_through = |account_scope: Option<&AccountScope>| {
+        let fit = inspect(black_box(body.as_bytes()), &origin, account_scope).is_ok();
         assert!(fit, "the records are its own");
     };
-    let with = timed(20, || looked_through(Some(&wall)));
+    let with = timed(20, || looked_through(Some(&account_scope)));
     let without = timed(20, || looked_through(None));
     let records = u32::try_from(RECORDS).unwrap_or(1);
     println!(

@@ -1,7 +1,7 @@
-//! Looks a body through once: where its links are, how much there is in all, and whether every record is the
-//! account's.
+//! Reads a body once: whether it is a page of records, where its links are, how much there is in all, and whether every
+//! record is the account's.
 //!
-//! The check is a wall, so it fails closed. For an Instance on its Organization's credential, a record is each
+//! The check fails closed. For an Instance on its Organization's credential, a record is each
 //! element of each array under `_embedded`, and must be an object that carries the account's id, once, as a
 //! string; an object inside a record that carries an id must carry the same. Data that stands anywhere else
 //! than under `_embedded` could be anybody's, so there may be none: beside it only plain values and link
@@ -9,11 +9,12 @@
 //!
 //! Deliberately absent: what a record means, and data that hides inside a string.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::domain::entitlement::Wall;
+use crate::domain::entitlement::AccountScope;
 use crate::domain::id::AccountId;
 use crate::json::{Bracket, Listener, NotJson, Reader, Text};
 use crate::links::{Origin, Splice};
@@ -25,6 +26,21 @@ pub struct Inspection {
     pub links: Vec<Splice>,
     /// How much there is in all.
     pub counts: Counts,
+    /// What is on this page.
+    pub page: Page,
+    /// Its records, in order, each as the hash of its `id`; those without one are left out.
+    pub record_ids: Vec<u64>,
+}
+
+/// What is on one page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Whether it looks like a page at all: an object with `_embedded` or with links.
+    pub is_page: bool,
+    /// How many records it has.
+    pub records: u64,
+    /// The hashed ids of its first and its last record; none where no record has an id.
+    pub edges: Option<(u64, u64)>,
 }
 
 /// How much there is in all, as the top of a page says.
@@ -34,6 +50,14 @@ pub struct Counts {
     pub total: Count,
     /// `total_pages`: pages.
     pub total_pages: Count,
+}
+
+impl Counts {
+    /// Whether it says nothing of how much there is.
+    #[must_use]
+    pub fn are_absent(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a member says that should be a count.
@@ -56,12 +80,12 @@ pub enum Unfit {
     NotJson(#[from] NotJson),
     /// It holds, or might hold, somebody else's records.
     #[error("{0}")]
-    Breach(Breach),
+    AccountViolation(AccountViolation),
 }
 
-/// How a body failed the wall.
+/// How a body failed the account check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Breach {
+pub enum AccountViolation {
     /// A record with another account's id.
     #[error("a record carries another account's id")]
     Foreign,
@@ -77,14 +101,14 @@ pub enum Breach {
 ///
 /// # Errors
 /// [`Unfit`] where it may not be given out.
-pub fn inspect(body: &[u8], origin: &Origin, wall: Option<&Wall>) -> Result<Inspection, Unfit> {
+pub fn inspect(body: &[u8], origin: &Origin, account_scope: Option<&AccountScope>) -> Result<Inspection, Unfit> {
     let mut reader = Reader::new();
-    let mut inspector = Inspector::new(origin.clone(), wall.cloned());
+    let mut inspector = Inspector::new(origin.clone(), account_scope.cloned());
     reader.feed(body, &mut inspector)?;
     reader.finish(&mut inspector)?;
-    match inspector.breach {
-        Some(breach) => Err(Unfit::Breach(breach)),
-        None => Ok(Inspection { links: inspector.links, counts: inspector.counts }),
+    match inspector.violation {
+        Some(violation) => Err(Unfit::AccountViolation(violation)),
+        None => Ok(inspector.inspection()),
     }
 }
 
@@ -100,7 +124,7 @@ pub fn may_have_links(body: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct Inspector {
     origin: Origin,
-    wall: Option<Wall>,
+    account_scope: Option<AccountScope>,
     /// The innermost object or array.
     frame: Frame,
     /// Those that it stands in, the outermost first; before them what is outside of the body.
@@ -109,7 +133,9 @@ pub struct Inspector {
     embedded_seen: bool,
     links: Vec<Splice>,
     counts: Counts,
-    breach: Option<Breach>,
+    page: Page,
+    record_ids: Vec<u64>,
+    violation: Option<AccountViolation>,
 }
 
 #[derive(Debug)]
@@ -133,8 +159,6 @@ enum Place {
     InsideRecord,
     /// A link object, or an object of them.
     Links,
-    /// Anywhere, where no wall asks.
-    Anywhere,
 }
 
 /// What the present member is called, as far as it matters. In an array it is nothing.
@@ -142,6 +166,8 @@ enum Place {
 enum Key {
     Href,
     Account,
+    /// The `id` of a record.
+    Id,
     Embedded,
     LinkObject,
     Total,
@@ -182,7 +208,8 @@ impl Listener for Inspector {
 
     #[inline]
     fn word(&mut self) {
-        if self.value_matters() {
+        // A count that is null is none.
+        if self.value_matters() && !matches!(self.key, Key::Total | Key::TotalPages) {
             self.value(None, None);
         }
     }
@@ -191,18 +218,19 @@ impl Listener for Inspector {
 impl Inspector {
     /// An inspector at the beginning of a body.
     #[must_use]
-    pub fn new(origin: Origin, wall: Option<Wall>) -> Self {
-        let place = if wall.is_some() { Place::Outside } else { Place::Anywhere };
+    pub fn new(origin: Origin, account_scope: Option<AccountScope>) -> Self {
         Self {
             origin,
-            wall,
-            frame: Frame { place, marks: 0 },
+            account_scope,
+            frame: Frame { place: Place::Outside, marks: 0 },
             around: Vec::new(),
             key: Key::Other,
             embedded_seen: false,
             links: Vec::new(),
             counts: Counts::default(),
-            breach: None,
+            page: Page::default(),
+            record_ids: Vec::new(),
+            violation: None,
         }
     }
 
@@ -224,10 +252,13 @@ impl Inspector {
             || matches!(self.frame.place, Place::Outside | Place::Embedded | Place::Records)
     }
 
-    fn breach(&mut self, breach: Breach) {
+    fn violates(&mut self, violation: AccountViolation) {
+        if self.account_scope.is_none() {
+            return;
+        }
         // A record that is plainly another's says more than data in an unknown place.
-        if self.breach.is_none_or(|known| known == Breach::Elsewhere) {
-            self.breach = Some(breach);
+        if self.violation.is_none_or(|known| known == AccountViolation::Elsewhere) {
+            self.violation = Some(violation);
         }
     }
 
@@ -236,13 +267,16 @@ impl Inspector {
         if !name.complete {
             return Key::Other;
         }
-        if let Some(wall) = &self.wall
-            && name.decoded == wall.field.as_bytes()
+        if let Some(scope) = &self.account_scope
+            && name.decoded == scope.field.as_bytes()
         {
             return Key::Account;
         }
         if name.decoded == b"href" {
             return Key::Href;
+        }
+        if self.frame.place == Place::Record && name.decoded == b"id" {
+            return Key::Id;
         }
         let at_root = self.around.len() == 1;
         if at_root { self.key_at_root(name.decoded) } else { Key::Other }
@@ -251,8 +285,8 @@ impl Inspector {
     fn key_at_root(&mut self, name: &[u8]) -> Key {
         match name {
             b"_embedded" => {
-                if std::mem::replace(&mut self.embedded_seen, true) && self.wall.is_some() {
-                    self.breach(Breach::Elsewhere);
+                if std::mem::replace(&mut self.embedded_seen, true) {
+                    self.violates(AccountViolation::Elsewhere);
                 }
                 Key::Embedded
             }
@@ -266,8 +300,10 @@ impl Inspector {
     fn enter(&mut self, bracket: Bracket) {
         self.count(None);
         let object = bracket == Bracket::Object;
+        if self.frame.place == Place::Records {
+            self.page.records += 1;
+        }
         let place = match self.frame.place {
-            Place::Anywhere => Place::Anywhere,
             Place::Outside if object => Place::Root,
             Place::Root if object && self.key == Key::Embedded => Place::Embedded,
             Place::Root if object && self.key == Key::LinkObject => Place::Links,
@@ -276,15 +312,16 @@ impl Inspector {
             Place::Links if object => Place::Links,
             Place::Record | Place::InsideRecord => {
                 if self.key == Key::Account {
-                    self.breach(Breach::Unmarked);
+                    self.violates(AccountViolation::Unmarked);
                 }
                 Place::InsideRecord
             }
             Place::Outside | Place::Root | Place::Embedded | Place::Records | Place::Links => {
-                self.breach(Breach::Elsewhere);
+                self.violates(AccountViolation::Elsewhere);
                 Place::InsideRecord
             }
         };
+        self.page.is_page |= matches!((self.frame.place, place), (Place::Root, Place::Embedded | Place::Links));
         self.around.push(std::mem::replace(&mut self.frame, Frame { place, marks: 0 }));
         self.key = Key::Other;
     }
@@ -293,7 +330,7 @@ impl Inspector {
         let Some(around) = self.around.pop() else { return };
         let left = std::mem::replace(&mut self.frame, around);
         if left.place == Place::Record && left.marks != 1 {
-            self.breach(Breach::Unmarked);
+            self.violates(AccountViolation::Unmarked);
         }
         self.key = Key::Other;
     }
@@ -313,7 +350,7 @@ impl Inspector {
         let count = match self.key {
             Key::Total => &mut self.counts.total,
             Key::TotalPages => &mut self.counts.total_pages,
-            Key::Href | Key::Account | Key::Embedded | Key::LinkObject | Key::Other => return,
+            Key::Href | Key::Account | Key::Id | Key::Embedded | Key::LinkObject | Key::Other => return,
         };
         *count = match (*count, number) {
             (Count::Absent, Some(number)) => Count::Number(number),
@@ -321,28 +358,52 @@ impl Inspector {
         };
     }
 
+    fn inspection(self) -> Inspection {
+        let edges = self.record_ids.first().copied().zip(self.record_ids.last().copied());
+        Inspection {
+            links: self.links,
+            counts: self.counts,
+            page: Page { edges, ..self.page },
+            record_ids: self.record_ids,
+        }
+    }
+
+    fn note_id(&mut self, text: Option<&[u8]>, number: Option<u64>) {
+        if text.is_none() && number.is_none() {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        (text, number).hash(&mut hasher);
+        self.record_ids.push(hasher.finish());
+    }
+
     /// A plain value: a whole text, or a number that may be a count, or neither.
     fn value(&mut self, text: Option<&[u8]>, number: Option<u64>) {
         self.count(number);
-        let Some(wall) = &self.wall else { return };
-        let expected = Some(wall.account);
+        match self.frame.place {
+            Place::Record if self.key == Key::Id => self.note_id(text, number),
+            Place::Records => self.page.records += 1,
+            _ => {}
+        }
+        let Some(scope) = &self.account_scope else { return };
+        let expected = Some(scope.account);
         // Read where it counts alone: most texts are no ids.
         let account = text.filter(|_| self.key == Key::Account).and_then(AccountId::from_bytes);
         match self.frame.place {
             Place::Record | Place::InsideRecord if self.key == Key::Account => {
                 if account != expected {
-                    self.breach(if account.is_some() { Breach::Foreign } else { Breach::Unmarked });
+                    self.violates(if account.is_some() { AccountViolation::Foreign } else { AccountViolation::Unmarked });
                 }
                 self.frame.marks = self.frame.marks.saturating_add(1);
             }
             // Beside the records nothing may claim to be another account's: it would be a record of it.
             Place::Root | Place::Links if self.key == Key::Account && account != expected => {
-                self.breach(if account.is_some() { Breach::Foreign } else { Breach::Unmarked });
+                self.violates(if account.is_some() { AccountViolation::Foreign } else { AccountViolation::Unmarked });
             }
             // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
-            Place::Outside | Place::Embedded => self.breach(Breach::Elsewhere),
-            Place::Records => self.breach(Breach::Unmarked),
-            Place::Root | Place::Record | Place::InsideRecord | Place::Links | Place::Anywhere => {}
+            Place::Outside | Place::Embedded => self.violates(AccountViolation::Elsewhere),
+            Place::Records => self.violates(AccountViolation::Unmarked),
+            Place::Root | Place::Record | Place::InsideRecord | Place::Links => {}
         }
     }
 }

@@ -91,6 +91,14 @@ impl Base {
     }
 }
 
+/// The URLs that begin at the splices of a JSON body, decoded.
+pub fn urls(body: &[u8], splices: &[Splice]) -> impl Iterator<Item = String> {
+    splices.iter().filter_map(|splice| {
+        let quote = usize::try_from(splice.start).ok()?.checked_sub(1)?;
+        serde_json::Deserializer::from_slice(body.get(quote..)?).into_iter().next()?.ok()
+    })
+}
+
 /// The length of a body once `base` stands at each splice.
 #[must_use]
 pub fn spliced_length(body: &Bytes, splices: &[Splice], base: &Base) -> u64 {

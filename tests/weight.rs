@@ -10,7 +10,7 @@ use billing_insights_proxy::cache::{Entry, Moment, PlaceLabel, Shelf};
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config;
 use billing_insights_proxy::domain::credential::CredentialKey;
-use billing_insights_proxy::inspect::{Count, Counts};
+use billing_insights_proxy::inspect::{Count, Counts, Inspection};
 use billing_insights_proxy::links::Splice;
 use billing_insights_proxy::metrics::Metrics;
 use billing_insights_proxy::rfc9111::freshness::Freshness;
@@ -124,8 +124,11 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             variant: Variant::of(&fields, &request),
             fields,
             body: Bytes::from(vec![b'x'; shape.body]),
-            links: (0..shape.links).map(|start| Splice { start: start as u64, length: 1 }).collect(),
-            counts: Counts { total: Count::Number(100), total_pages: Count::Number(shape.pages as u64) },
+            inspection: Inspection {
+                links: (0..shape.links).map(|start| Splice { start: start as u64, length: 1 }).collect(),
+                counts: Counts { total: Count::Number(100), total_pages: Count::Number(shape.pages as u64) },
+                ..Inspection::default()
+            },
             verdict: Verdict {
                 freshness: Freshness {
                     lifetime: Duration::from_hours(1),

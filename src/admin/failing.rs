@@ -1,8 +1,8 @@
 //! Which tenant fails, and why: what whoever is woken up asks first.
 //!
 //! A tenant fails where it may ask for nothing, where its credential has no token or could not get a new one, where
-//! Talkdesk can't be reached or asks for a pause, and where one of the endpoints is refused for want of a scope or by
-//! Talkdesk. That an Instance may not ask for what is an Organization's alone is no failure.
+//! Talkdesk can't be reached or asks for a pause, where Talkdesk does not narrow to its account, and where one of the
+//! endpoints is refused for want of a scope or by Talkdesk. That an Instance may not ask for what is an Organization's alone is no failure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::Denial;
-use crate::domain::tenant::{Tenant, TenantName};
+use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::oauth::tokens::NoToken;
 use crate::proxy::Proxy;
 use crate::proxy::origin::Origin;
@@ -59,6 +59,9 @@ pub(super) fn failing(
     if let Some((told, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, told)) {
         return one(&told, &[], serving);
     }
+    if let Some((told, endpoints)) = ways.0.get(owner).and_then(|origin| unproven(tenant, origin, told)) {
+        return one(&told, &endpoints.iter().map(|endpoint| &**endpoint).collect::<Vec<_>>(), true);
+    }
     let Some(code) = denied.iter().map(|(_, told)| told.code).find(|code| PARTIAL.contains(code)) else {
         return Value::Null;
     };
@@ -84,6 +87,25 @@ fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Optio
         let what = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
         (Told { code: "upstream_unreachable", what, ..timeout }, false)
     })
+}
+
+/// The endpoints that Talkdesk does not narrow, where the tenant is an Instance that needs it.
+fn unproven(
+    tenant: &Tenant,
+    origin: &Origin,
+    told: impl Fn(&Rejection) -> Told,
+) -> Option<(Told, Vec<Arc<str>>)> {
+    match &tenant.kind {
+        TenantKind::Instance(instance) if matches!(instance.seller, Seller::Configured(_)) => {}
+        TenantKind::Instance(_) | TenantKind::Organization(_) => return None,
+    }
+    let unproven = origin.narrowings.unproven();
+    let told = told(unproven.first()?);
+    let endpoints = unproven.iter().filter_map(|rejection| match rejection {
+        Rejection::AccountScopeUnproven { endpoint, .. } => Some(Arc::clone(endpoint)),
+        _ => None,
+    });
+    Some((told, endpoints.collect()))
 }
 
 fn one(told: &Told, endpoints: &[&str], serving: bool) -> Value {

@@ -1,12 +1,13 @@
 //! Periods that are over: an answer about a month that has ended, and has had time to settle, may be kept for
 //! longer than one about a month that still changes.
 //!
-//! A period is open unless it can be shown to be closed. Its end is read from one query parameter, whose name is
-//! configured; one that is missing, there twice, or not understood is open, and so is a period of which there is
-//! nothing yet (`total: 0`), because it may simply not have been written. Dates have no time zone, so a day ends
-//! where it ends last, at UTC-12.
+//! A period is open unless it can be shown to be closed. Its end is the upper bound that the query's `filter` sets for
+//! the configured attribute (`month eq '2024-08'`, `date lt '2024-09-01'`). Without a filter that can be parsed, or
+//! without a bound in it that is a month, a date or a date-time, the period is open; and so is one without records,
+//! because they may simply not have been written yet. Dates have no time zone, so a day begins and ends where it does so
+//! last, at UTC-12.
 //!
-//! Deliberately absent: the period's beginning, and years that are not written with four digits.
+//! Left out: the period's beginning, and years that are not written with four digits.
 
 use std::time::SystemTime;
 
@@ -16,8 +17,9 @@ use jiff::tz::TimeZone;
 use super::judge::Verdict;
 use crate::clock::Now;
 use crate::config::{ClosedPeriod, Rule};
+use crate::domain::entitlement::FILTER;
+use crate::domain::filter::{self, Bound};
 use crate::domain::query;
-use crate::inspect::Count;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -27,14 +29,14 @@ const LAST_TIME_ZONE: i64 = 12 * HOUR;
 
 /// A verdict as the rule has it for a closed period, where our `ttl` decides and the period is closed.
 #[must_use]
-pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, total: Count, now: Now) -> Verdict {
+pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, records: u64, now: Now) -> Verdict {
     let Rule::Ours(rule) = rule else { return verdict };
     let Some(closed_period) = rule.closed_period.as_ref().filter(|_| verdict.from_arrival) else {
         return verdict;
     };
     let mut verdict = verdict;
     let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
-    if is_closed(closed_period, query, total, now.wall) {
+    if records > 0 && is_closed(closed_period, query, now.wall) {
         verdict.freshness.lifetime = closed_period.ttl;
     }
     verdict
@@ -42,37 +44,41 @@ pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, total: Count
 
 /// Whether the period that a query is about has ended, and has had time to settle.
 #[must_use]
-pub fn is_closed(closed_period: &ClosedPeriod, query: &str, total: Count, now: SystemTime) -> bool {
-    if matches!(total, Count::Number(0) | Count::Unreadable) {
-        return false;
-    }
-    let mut named =
-        query::parameters(query).filter(|parameter| parameter.name == *closed_period.end_parameter);
-    let (Some(parameter), None) = (named.next(), named.next()) else { return false };
-    let Some(end) = end(&parameter.value) else { return false };
+pub fn is_closed(closed_period: &ClosedPeriod, query: &str, now: SystemTime) -> bool {
+    let mut filters = query::parameters(query).filter(|parameter| parameter.is(FILTER));
+    let (Some(parameter), None) = (filters.next(), filters.next()) else { return false };
+    let Some(filter) = parameter.text().and_then(|text| filter::parse(text).ok()) else { return false };
+    let Some(end) = filter.upper_bound(&closed_period.attribute, &end) else { return false };
     let Ok(now) = now.duration_since(SystemTime::UNIX_EPOCH) else { return false };
     let Some(settled) = now.checked_sub(closed_period.settle) else { return false };
     i64::try_from(settled.as_secs()).is_ok_and(|settled| settled >= end)
 }
 
-/// When a period is over, in Unix time: what is said of a month or a day is said of its whole.
+/// When a period is over that this bounds, in Unix time. A month or a day that is included is so as a whole; one that is
+/// excluded is so from its beginning.
 #[must_use]
-pub fn end(text: &str) -> Option<i64> {
+pub fn end(text: &str, bound: Bound) -> Option<i64> {
+    let whole = |first: Date, last: Date| {
+        let midnight = match bound {
+            Bound::Included => midnight(last)? + DAY,
+            Bound::Excluded => midnight(first)?,
+        };
+        Some(midnight + LAST_TIME_ZONE)
+    };
     let mut rest = text.as_bytes();
     let year = i16::try_from(digits(&mut rest, 4)?).ok()?;
     literal(&mut rest, b'-')?;
     let month = i8::try_from(digits(&mut rest, 2)?).ok()?;
     if rest.is_empty() {
-        let last = Date::new(year, month, 1).ok()?.last_of_month();
-        return Some(midnight(last)? + DAY + LAST_TIME_ZONE);
+        let first = Date::new(year, month, 1).ok()?;
+        return whole(first, first.last_of_month());
     }
     literal(&mut rest, b'-')?;
     let date = Date::new(year, month, i8::try_from(digits(&mut rest, 2)?).ok()?).ok()?;
-    let midnight = midnight(date)?;
     if rest.is_empty() {
-        return Some(midnight + DAY + LAST_TIME_ZONE);
+        return whole(date, date);
     }
-    Some(midnight + time_of_day(rest)?)
+    Some(midnight(date)? + time_of_day(rest)?)
 }
 
 /// What follows a date (RFC 3339, section 5.6), in seconds of UTC after its midnight; without an offset, of the

@@ -9,8 +9,8 @@ fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-fn five_days(end_parameter: &str) -> ClosedPeriod {
-    ClosedPeriod { end_parameter: end_parameter.into(), settle: days(5), ttl: days(1) }
+fn five_days(attribute: &str) -> ClosedPeriod {
+    ClosedPeriod { attribute: attribute.into(), settle: days(5), ttl: days(1) }
 }
 
 /// A moment as RFC 3339 has it.
@@ -20,7 +20,12 @@ fn moment(text: &str) -> SystemTime {
 }
 
 fn closed_at(query: &str, now: &str) -> bool {
-    is_closed(&five_days("to"), query, Count::Number(1), moment(now))
+    is_closed(&five_days("date"), query, moment(now))
+}
+
+/// A filter as a query.
+fn filter(filter: &str) -> String {
+    format!("filter={}", form_urlencoded::byte_serialize(filter.as_bytes()).collect::<String>())
 }
 
 #[rstest]
@@ -42,7 +47,16 @@ fn closed_at(query: &str, now: &str) -> bool {
 #[case::the_first_year("0000-02-29", "0000-03-01T12:00:00Z")]
 fn a_period_is_over_where_it_is_over_last(#[case] text: &str, #[case] expected: &str) {
     let expected: jiff::Timestamp = expected.parse().expect("a moment");
-    assert_eq!(end(text), Some(expected.as_second()), "{text}");
+    assert_eq!(end(text, Bound::Included), Some(expected.as_second()), "{text}");
+}
+
+#[rstest]
+#[case::a_month("2024-09", "2024-09-01T12:00:00Z")]
+#[case::a_day("2024-09-01", "2024-09-01T12:00:00Z")]
+#[case::a_moment("2024-09-01T00:00:00Z", "2024-09-01T00:00:00Z")]
+fn what_is_before_a_period_is_over_where_that_begins_last(#[case] text: &str, #[case] expected: &str) {
+    let expected: jiff::Timestamp = expected.parse().expect("a moment");
+    assert_eq!(end(text, Bound::Excluded), Some(expected.as_second()), "{text}");
 }
 
 #[rstest]
@@ -95,7 +109,7 @@ fn what_can_not_be_read_has_no_end(
 ) {
     // A fraction without an offset can be read; it stands among the others to show that it is not cut off.
     let expected = (text == "2024-08-31T23:59:59.5").then_some(1_725_192_000);
-    assert_eq!(end(text), expected, "{text}");
+    assert_eq!(end(text, Bound::Included), expected, "{text}");
 }
 
 #[rstest]
@@ -104,53 +118,77 @@ fn what_can_not_be_read_has_no_end(
 #[case::long_after("2034-09-06T12:00:00Z", true)]
 #[case::in_the_middle("2024-08-15T00:00:00Z", false)]
 fn a_month_is_closed_once_it_has_settled_in_the_last_time_zone(#[case] now: &str, #[case] closed: bool) {
-    assert_eq!(closed_at("to=2024-08", now), closed);
-    assert_eq!(closed_at("from=2024-08-01&page=2&to=2024-08-31", now), closed);
+    for text in [
+        "date eq '2024-08'",
+        "date le '2024-08-31'",
+        "date lt '2024-09'",
+        "date lt '2024-09-01'",
+        "date ge '2024-08-01' and date le '2024-08-31'",
+        "account_id eq '5ea75fe7aa224700012eae40' and (date eq '2024-08')",
+        "date in ('2024-07', '2024-08')",
+    ] {
+        assert_eq!(closed_at(&format!("{}&page=2", filter(text)), now), closed, "{text}");
+    }
 }
 
 #[rstest]
-#[case::missing("from=2024-08")]
 #[case::no_query("")]
-#[case::empty("to=")]
-#[case::bare("to")]
-#[case::twice("to=2024-08&to=2024-08")]
-#[case::twice_in_another_spelling("to=2024-08&t%6F=2024-09")]
-#[case::twice_once_empty("to=2024-08&to")]
-#[case::another_case("TO=2024-08")]
-#[case::unreadable("to=last-month")]
-#[case::a_bare_plus_is_a_space("to=2024-08-31T23:59:59+02:00")]
-fn a_period_without_one_readable_end_is_open(#[case] query: &str) {
+#[case::no_filter("page=1")]
+#[case::empty("filter=")]
+#[case::twice("filter=date+eq+'2024-08'&filter=date+eq+'2024-08'")]
+#[case::twice_in_another_spelling("filter=date+eq+'2024-08'&%66ilter=date+eq+'2024-09'")]
+#[case::another_case("FILTER=date+eq+'2024-08'")]
+#[case::another_attribute("filter=month+eq+'2024-08'")]
+#[case::no_upper_bound("filter=date+ge+'2024-08-01'")]
+#[case::not_a_filter("filter=date+until+2024+08")]
+#[case::unreadable("filter=date+le+'last-month'")]
+#[case::everything_else("filter=not+date+gt+'2024-08-31'")]
+#[case::or_anything("filter=date+eq+'2024-08'+or+amount+gt+5")]
+fn a_period_without_a_readable_end_is_open(#[case] query: &str) {
     assert!(!closed_at(query, "2034-01-01T00:00:00Z"));
 }
 
 #[rstest]
-#[case::in_another_spelling("t%6f=2024%2D08")]
-#[case::an_offset("to=2024-08-31T23:59:59%2B02:00")]
+#[case::in_another_spelling("%66ilter=date%20eq%20%272024%2D08%27")]
+#[case::an_offset("filter=date%20le%20'2024-08-31T23:59:59%2B02:00'")]
 fn an_encoded_end_is_read(#[case] query: &str) {
     assert!(closed_at(query, "2034-01-01T00:00:00Z"));
 }
 
 #[rstest]
-#[case::nothing_yet(Count::Number(0), false)]
-#[case::unreadable(Count::Unreadable, false)]
-#[case::one(Count::Number(1), true)]
-#[case::not_told(Count::Absent, true)]
-fn a_period_without_records_is_open(#[case] total: Count, #[case] closed: bool) {
-    assert_eq!(is_closed(&five_days("to"), "to=2024-08", total, moment("2034-01-01T00:00:00Z")), closed);
+#[case::nothing_yet(0, 60)]
+#[case::one(1, 86_400)]
+fn a_period_without_records_is_open(#[case] records: u64, #[case] seconds: u64) {
+    let rule = crate::config::OurRule {
+        ttl: Some(Duration::from_mins(1)),
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        overrides: crate::config::Overrides::All,
+        min_refresh: Duration::ZERO,
+        statuses: vec![http::StatusCode::OK],
+        closed_period: Some(five_days("date")),
+    };
+    let mut verdict = Verdict { from_arrival: true, ..Verdict::NOT_KEPT };
+    verdict.freshness.lifetime = Duration::from_mins(1);
+    let path = format!("/express/invoices?{}", filter("date eq '2024-08'"));
+    let now = crate::clock::Clock::System.now();
+    let applied = applied(verdict, &Rule::Ours(rule), &path, records, now);
+    assert_eq!(applied.freshness.lifetime, Duration::from_secs(seconds));
 }
 
 #[test]
 fn a_clock_before_the_epoch_closes_nothing() {
     let now = SystemTime::UNIX_EPOCH - days(10_000);
-    assert!(!is_closed(&five_days("to"), "to=0000-01", Count::Number(1), now));
-    assert!(!is_closed(&five_days("to"), "to=0000-01", Count::Number(1), SystemTime::UNIX_EPOCH));
+    let query = filter("date eq '0000-01'");
+    assert!(!is_closed(&five_days("date"), &query, now));
+    assert!(!is_closed(&five_days("date"), &query, SystemTime::UNIX_EPOCH));
 }
 
 proptest! {
     #[test]
-    fn nothing_panics(text in ".{0,40}", query in "[to=&%0-9A-Fa-f:TZ.+-]{0,60}") {
-        let _ = end(&text);
-        let _ = is_closed(&five_days("to"), &query, Count::Absent, moment("2024-09-06T12:00:00Z"));
+    fn nothing_panics(text in ".{0,40}", query in "(filter=date\\+(eq|le|lt)\\+')?[to=&%0-9A-Fa-f:TZ.+-]{0,60}'?") {
+        let _ = end(&text, Bound::Included);
+        let _ = is_closed(&five_days("date"), &query, moment("2024-09-06T12:00:00Z"));
     }
 
     #[test]
@@ -159,11 +197,11 @@ proptest! {
         now in 0_u64..8_000_000_000,
         settle in 0_u64..10_000_000,
     ) {
-        let rule = ClosedPeriod { end_parameter: "to".into(), settle: Duration::from_secs(settle), ttl: days(1) };
-        let query = format!("to={}", text.replace('+', "%2B"));
+        let rule = ClosedPeriod { attribute: "date".into(), settle: Duration::from_secs(settle), ttl: days(1) };
+        let query = filter(&format!("date le '{text}'"));
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-        let closed = is_closed(&rule, &query, Count::Number(1), wall);
-        let due = end(&text).is_some_and(|end| i128::from(now) >= i128::from(end) + i128::from(settle));
+        let closed = is_closed(&rule, &query, wall);
+        let due = end(&text, Bound::Included).is_some_and(|end| i128::from(now) >= i128::from(end) + i128::from(settle));
         prop_assert_eq!(closed, due && now >= settle);
         if closed {
             // Another reading of the same day, by a library that knows calendars.
@@ -178,7 +216,7 @@ proptest! {
     #[test]
     fn a_day_ends_a_day_after_it_began(year in 0_i16..9999, month in 1_i8..=12, day in 1_i8..=31) {
         let known = jiff::civil::Date::new(year, month, day).ok();
-        let ours = end(&format!("{year:04}-{month:02}-{day:02}"));
+        let ours = end(&format!("{year:04}-{month:02}-{day:02}"), Bound::Included);
         let theirs = known.map(|date| date.in_tz("UTC").expect("a moment").timestamp().as_second() + 36 * 3600);
         prop_assert_eq!(ours, theirs);
     }

@@ -18,7 +18,7 @@ use super::fields::StoredFields;
 use super::judge::Verdict;
 use super::page_set::PageSet;
 use crate::clock::Now;
-use crate::inspect::Counts;
+use crate::inspect::{Counts, Inspection, Page};
 use crate::links::Splice;
 use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
@@ -41,6 +41,10 @@ pub struct Entry {
     pub links: Vec<Splice>,
     /// How much there is in all, as it says.
     pub counts: Counts,
+    /// What is on it, where it is a page.
+    pub page: Page,
+    /// Its records by their hashed ids, until it is stored.
+    pub(super) record_ids: Vec<u64>,
     /// For how long it may be used, and who decided.
     pub verdict: Verdict,
     /// The request fields that select it.
@@ -80,10 +84,8 @@ pub struct Ingredients {
     pub fields: HeaderMap,
     /// The body, decoded.
     pub body: Bytes,
-    /// Where links to the API stand in it.
-    pub links: Vec<Splice>,
-    /// How much there is in all, as it says.
-    pub counts: Counts,
+    /// What was found in the body.
+    pub inspection: Inspection,
     /// For how long it may be used, and who decided.
     pub verdict: Verdict,
     /// Whether it goes on the shelf; else it is given out and forgotten.
@@ -122,8 +124,7 @@ impl Entry {
             status,
             fields,
             body,
-            links,
-            counts,
+            inspection: Inspection { links, counts, page, record_ids },
             verdict,
             kept,
             variant,
@@ -155,6 +156,8 @@ impl Entry {
             is_head,
             links,
             counts,
+            page,
+            record_ids,
             verdict,
             variant,
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
@@ -371,8 +374,7 @@ mod tests {
             variant: Variant::of(&fields, &fields),
             fields,
             body: Bytes::from_static(b"body"),
-            links: links.to_vec(),
-            counts: Counts::default(),
+            inspection: Inspection { links: links.to_vec(), ..Inspection::default() },
             verdict: Verdict::NOT_KEPT,
             kept: true,
             received: Clock::System.now(),

@@ -29,6 +29,8 @@ pub enum Bypass {
     Purged,
     /// It was asked for before what is known by now of it or of its sibling pages.
     Superseded,
+    /// It is a success without `_embedded` and without links: no page of a list.
+    NotAPage,
 }
 
 /// For how long an answer may be used, and who decided.
@@ -76,6 +78,7 @@ impl Bypass {
             Self::TooLarge => "too_large",
             Self::Purged => "purged",
             Self::Superseded => "superseded",
+            Self::NotAPage => "not_a_page",
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct PlaceLabel {
     pub endpoint: Arc<str>,
     /// The key of the place, which has path and query in it.
     pub at: PrimaryKey,
-    /// What its pages have in common: the key, made without the parameter `page`.
+    /// What its pages have in common: the key, made without the parameters that choose a page.
     pub pages: PrimaryKey,
 }
 
@@ -39,24 +39,24 @@ pub fn primary_key(permit: &Permit) -> PrimaryKey {
 
 fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
     let credential = permit.credential();
-    let wall = permit.wall().map(|wall| format!("{} {}", wall.account, wall.field));
+    let account_scope = permit.account_scope().map(|scope| format!("{} {}", scope.account, scope.field));
     PrimaryKey::new(
         credential.key.as_bytes(),
         &credential.api_origin,
         path_and_query,
-        wall.as_ref().map(String::as_bytes),
+        account_scope.as_ref().map(String::as_bytes),
     )
 }
 
 /// What the place of a permitted request is called, whose primary key is `at`.
 #[must_use]
 pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
-    let of_all_pages = query::without_parameter(permit.path_and_query(), "page");
+    let of_all_pages = query::without_page(permit.path_and_query());
     // Most name no page: then the two are one, in memory too.
-    let names_none = of_all_pages == **permit.path_and_query();
+    let names_none = *of_all_pages == **permit.path_and_query();
     PlaceLabel {
         credential: permit.credential().key.clone(),
-        account: permit.wall().map(|wall| wall.account),
+        account: permit.account_scope().map(|scope| scope.account),
         endpoint: Arc::clone(&permit.endpoint().name),
         at: at.clone(),
         pages: if names_none { at.clone() } else { key(permit, &of_all_pages) },

@@ -177,7 +177,8 @@ impl Shelf {
             return (Arc::new(entry), Err(Bypass::Superseded));
         }
         if entry.verdict.from_arrival {
-            let Admission { joined, dropped } = self.admit(key, label, &entry);
+            let record_ids = std::mem::take(&mut entry.record_ids);
+            let Admission { joined, dropped } = self.admit(key, label, &entry, &record_ids);
             if let Some(dropped) = dropped {
                 self.sweep(&dropped);
             }
@@ -219,12 +220,20 @@ impl Shelf {
     }
 
     /// Finds the set of a page.
-    fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry) -> Admission {
+    fn admit(
+        &self,
+        key: &PrimaryKey,
+        label: &PlaceLabel,
+        entry: &Entry,
+        record_ids: &[u64],
+    ) -> Admission {
         let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
             set: &label.pages,
             page: key,
             counts: entry.counts,
+            edges: entry.page.edges,
+            record_ids,
             asked: entry.asked,
             received: entry.received,
             lifetime: entry.verdict.freshness.lifetime,
@@ -294,6 +303,13 @@ impl Shelf {
     pub fn forget_credential(&self, credential: &CredentialKey) {
         self.invalidate(|label| label.credential == *credential);
         self.tidy();
+    }
+
+    /// Takes from the shelf what was fetched with a credential for Instances alone, of one endpoint.
+    pub fn forget_instances(&self, credential: &CredentialKey, endpoint: &str) {
+        self.invalidate(|label| {
+            label.credential == *credential && label.account.is_some() && *label.endpoint == *endpoint
+        });
     }
 
     /// Takes every place from the shelf that `picks` picks.

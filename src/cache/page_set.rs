@@ -1,9 +1,11 @@
-//! Pages that belong together: the entries that differ in nothing but the query parameter `page`.
+//! Pages that belong together: the entries that differ in nothing but the query parameters `page` and `cursor`.
 //!
 //! Whoever walks from page to page must not meet a page from before a change and then one from after it: a
 //! record would be seen twice, or not at all. So the pages of a set share one deadline, from the first that was
 //! fetched; a page that says there are more or fewer records or pages than its siblings do, or that has other
-//! content than before, drops them; and they are purged together. Jitter is a set's too: it shortens the life of
+//! content than before, drops them; and they are purged together. Where pages say nothing of how much there is, as those
+//! of monthly usage, a page also drops its siblings if it has a record that one of them begins or ends with: records
+//! have moved from page to page. Jitter is a set's too: it shortens the life of
 //! all of its pages by the same fraction, so that sets that were fetched together do not end together.
 //!
 //! An entry holds its set, so whether it was dropped costs a lookup one atomic load, and a set that no entry
@@ -40,6 +42,16 @@ struct State {
     latest_asked: Instant,
     /// The pages, by their keys; some may have left the shelf.
     members: Members,
+    /// The first and the last record of each page, where the pages have no counts.
+    edges: Vec<Edges>,
+}
+
+/// The first and the last record of a page, by their hashed ids.
+#[derive(Debug)]
+struct Edges {
+    page: PrimaryKey,
+    first: u64,
+    last: u64,
 }
 
 /// Keys of pages. Nearly every set has one page, and is as small as that.
@@ -111,6 +123,10 @@ pub struct Arrival<'a> {
     pub page: &'a PrimaryKey,
     /// What it says of the whole.
     pub counts: Counts,
+    /// The hashed ids of its first and its last record.
+    pub edges: Option<(u64, u64)>,
+    /// The hashed ids of its records; none where they are known to be what they were.
+    pub record_ids: &'a [u64],
     /// When it was asked for.
     pub asked: Instant,
     /// When it arrived.
@@ -153,6 +169,7 @@ impl PageSet {
                 deadline: after(arrival.received, lifetime),
                 latest_asked: arrival.asked,
                 members: Members::None,
+                edges: Vec::new(),
             }),
         };
         set.enlist(&mut set.state(), arrival);
@@ -187,7 +204,9 @@ impl PageSet {
 
     /// A page has left the shelf.
     pub fn forget(&self, page: &PrimaryKey) {
-        self.state().members.remove(page);
+        let mut state = self.state();
+        state.members.remove(page);
+        state.edges.retain(|edges| edges.page != *page);
     }
 
     /// The memory that it takes for each of its pages.
@@ -209,6 +228,12 @@ impl PageSet {
     fn enlist(&self, state: &mut State, arrival: &Arrival<'_>) {
         state.members.insert(arrival.page);
         state.latest_asked = state.latest_asked.max(arrival.asked);
+        if self.counts.are_absent() {
+            state.edges.retain(|edges| edges.page != *arrival.page);
+            if let Some((first, last)) = arrival.edges {
+                state.edges.push(Edges { page: arrival.page.clone(), first, last });
+            }
+        }
         self.several.store(!state.members.are_none_but(arrival.page), Ordering::Relaxed);
     }
 
@@ -294,12 +319,18 @@ fn placing(old: &Arc<PageSet>, arrival: &Arrival<'_>, lifetime: Duration) -> Pla
         old.enlist(&mut state, arrival);
         return Placing::Join(Arc::clone(old), lifetime);
     }
-    if arrival.changed {
+    if arrival.changed || overlaps(&state.edges, arrival) {
         let dropped = old.dropped_as_of(&mut state, arrival.asked);
         return Placing::Begin(Some(arrival.asked), Some(dropped));
     }
     old.enlist(&mut state, arrival);
     Placing::Join(Arc::clone(old), state.deadline.saturating_duration_since(arrival.received))
+}
+
+/// Whether a page has a record that another page begins or ends with.
+fn overlaps(edges: &[Edges], arrival: &Arrival<'_>) -> bool {
+    let mut others = edges.iter().filter(|edges| edges.page != *arrival.page);
+    others.any(|other| arrival.record_ids.contains(&other.first) || arrival.record_ids.contains(&other.last))
 }
 
 fn after(instant: Instant, duration: Duration) -> Instant {

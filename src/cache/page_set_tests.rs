@@ -31,6 +31,8 @@ impl Stage {
             set: &key("invoices"),
             page: &key(page),
             counts: counts(total),
+            edges: None,
+            record_ids: &[],
             asked: self.at(asked),
             received: self.at(received),
             lifetime: TTL,
@@ -182,6 +184,8 @@ fn a_set_has_several_pages_once_a_second_one_was_asked_for() {
             set: &key("products"),
             page: &key(page),
             counts: Counts::default(),
+            edges: None,
+            record_ids: &[],
             asked: stage.at(0),
             received: stage.at(0),
             lifetime: TTL,
@@ -204,4 +208,77 @@ fn a_set_that_no_entry_holds_is_forgotten() {
     drop(kept);
     stage.sets.tidy();
     assert!(stage.sets.known.lock().expect("no panic").is_empty());
+}
+
+// Pages without counts, told by their records.
+
+impl Stage {
+    /// A page of a list that says nothing of how much there is, with these records.
+    fn lists(&self, page: &str, records: &[u64], at: u64) -> Admission {
+        self.sets.admit(&Arrival {
+            set: &key("usage"),
+            page: &key(page),
+            counts: Counts::default(),
+            edges: records.first().copied().zip(records.last().copied()),
+            record_ids: records,
+            asked: self.at(at),
+            received: self.at(at),
+            lifetime: TTL,
+            changed: false,
+        })
+    }
+}
+
+#[test]
+fn pages_without_counts_that_follow_each_other_are_a_set() {
+    let stage = Stage::new();
+    let (first, _) = stage.lists("1", &[1, 2, 3], 0).joined.expect("it joins");
+    for (page, records) in [("2", [4, 5, 6]), ("3", [7, 8, 9]), ("2", [4, 5, 6])] {
+        let admission = stage.lists(page, &records, 1);
+        assert!(admission.dropped.is_none(), "{page}");
+        assert!(Arc::ptr_eq(&first, &admission.joined.expect("it joins").0), "{page}");
+    }
+}
+
+#[rstest::rstest]
+#[case::the_last_of_the_page_before(&[3, 4, 5])]
+#[case::the_first_of_the_page_before(&[0, 1])]
+#[case::all_of_the_page_before(&[0, 1, 2, 3, 4])]
+fn a_record_that_another_page_begins_or_ends_with_drops_the_siblings(#[case] second: &[u64]) {
+    let stage = Stage::new();
+    let (old, _) = stage.lists("1", &[1, 2, 3], 0).joined.expect("it joins");
+    let admission = stage.lists("2", second, 1);
+    assert!(old.is_dropped());
+    assert_eq!(admission.dropped.expect("the old set").members, HashSet::from([key("1")]));
+    let (new, _) = admission.joined.expect("it begins a set");
+    assert!(Arc::ptr_eq(&new, &stage.lists("3", &[6, 7], 2).joined.expect("it joins").0));
+}
+
+#[test]
+fn a_page_that_was_confirmed_still_tells_what_moved() {
+    let stage = Stage::new();
+    let (set, _) = stage.lists("1", &[1, 2, 3], 0).joined.expect("it joins");
+    // A 304 brings no records, and the page keeps what it begins and ends with.
+    let confirmed = stage.sets.admit(&Arrival {
+        set: &key("usage"),
+        page: &key("1"),
+        counts: Counts::default(),
+        edges: Some((1, 3)),
+        record_ids: &[],
+        asked: stage.at(1),
+        received: stage.at(1),
+        lifetime: TTL,
+        changed: false,
+    });
+    assert!(Arc::ptr_eq(&set, &confirmed.joined.expect("it joins").0));
+    assert!(stage.lists("2", &[3, 4, 5], 2).dropped.is_some());
+}
+
+#[test]
+fn a_page_that_left_the_shelf_says_nothing_any_more() {
+    let stage = Stage::new();
+    let (set, _) = stage.lists("1", &[1, 2, 3], 0).joined.expect("it joins");
+    stage.lists("2", &[4, 5, 6], 0);
+    set.forget(&key("1"));
+    assert!(stage.lists("3", &[3, 7], 1).dropped.is_none());
 }

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock, Now};
 use crate::config::{OurRule, Overrides, Rule};
 use crate::domain::query;
-use crate::inspect::{Count, Counts};
+use crate::inspect::{Count, Counts, Inspection};
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
@@ -407,7 +407,7 @@ fn at(spot: Spot) -> (PrimaryKey, PlaceLabel) {
         account: None,
         endpoint: "invoices".into(),
         at: key(&path),
-        pages: key(&query::without_parameter(&path, "page")),
+        pages: key(&query::without_page(&path)),
     };
     (key(&path), label)
 }
@@ -582,8 +582,7 @@ impl Stage {
             variant: Variant::of(&fields, &request_in(one.language.unwrap_or_default())),
             fields,
             body: Bytes::from(vec![one.body]),
-            links: Vec::new(),
-            counts: one.counts,
+            inspection: Inspection { counts: one.counts, ..Inspection::default() },
             verdict,
             received: Now { monotonic: one.received, ..self.now() },
             delay: one.delay,
@@ -695,8 +694,7 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
         variant: Variant::default(),
         fields: fields.collect(),
         body: Bytes::new(),
-        links: Vec::new(),
-        counts: Counts::default(),
+        inspection: Inspection::default(),
         verdict: Verdict {
             freshness: Freshness {
                 lifetime: Duration::from_mins(10),

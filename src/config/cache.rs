@@ -138,9 +138,14 @@ fn rule(value: &Value<'_>, default: Option<&OurRule>, ledger: &Ledger) -> Rule {
 /// All of its members have to be there: a guess about when a period is over would be one about money.
 fn closed_period(rule: &mut Object<'_>) -> Option<ClosedPeriod> {
     let mut section = rule.value("closed_period")?.object()?;
-    let end_parameter = section.required(
+    section.removed(
         "end_parameter",
-        "write the query parameter that names a period's end, as `to`",
+        "the API has no parameter for a period; write the attribute that the query's `filter` bounds, as `attribute: \
+         month`",
+    );
+    let attribute = section.required(
+        "attribute",
+        "write the attribute whose upper bound in `filter` ends a period, as `month` or `date`",
         value::parameter,
     );
     let settle = section.required(
@@ -154,7 +159,7 @@ fn closed_period(rule: &mut Object<'_>) -> Option<ClosedPeriod> {
         value::timeout,
     );
     section.finish();
-    Some(ClosedPeriod { end_parameter: end_parameter?.value.into(), settle: settle?.value, ttl: ttl?.value })
+    Some(ClosedPeriod { attribute: attribute?.value.into(), settle: settle?.value, ttl: ttl?.value })
 }
 
 fn overrides(value: &Value<'_>) -> Option<Overrides> {

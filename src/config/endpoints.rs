@@ -5,18 +5,19 @@ use std::sync::Arc;
 use http::Method;
 
 use super::reader::{Ledger, Located, Object, Place, Value, quoted};
+use super::upstream::ACCOUNT_PARAMETER_REMOVED;
 use super::{forwarding, value};
-use crate::domain::endpoint::{AccountScope, Content, DOCUMENTED, Endpoint, ForwardedFields, PathPattern};
+use crate::domain::endpoint::{Narrowing, Content, DOCUMENTED, Endpoint, ForwardedFields, PathPattern};
 
 /// Reads the added endpoints and puts them behind the five.
 pub(super) fn read(
     added: Option<&Value<'_>>,
-    account: &AccountScope,
+    narrowing: &Narrowing,
     allow_unsafe_methods: bool,
     ledger: &Ledger,
 ) -> Vec<Arc<Endpoint>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
-        DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(account))).collect();
+        DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(narrowing))).collect();
     let Some(section) = added.and_then(Value::object) else { return endpoints };
     for (name, value) in section.entries() {
         if !is_endpoint_name(name) {
@@ -61,17 +62,17 @@ fn endpoint(
     let fields = section.value("forward_request_fields");
     let forward_request_fields =
         fields.map_or_else(|| ForwardedFields::Listed(Vec::new()), |value| forwarded_fields(&value));
-    let parameter = section.parsed("account_parameter", value::parameter);
+    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
+    let filter = section.parsed("account_filter", value::account_filter);
     let field = section.parsed("account_field", value::parameter);
-    let both = parameter.zip(field);
-    match (section.place_of("account_parameter"), section.place_of("account_field")) {
+    let both = filter.zip(field);
+    match (section.place_of("account_filter"), section.place_of("account_field")) {
         (Some(_), None) => section.missing("account_field", "write both, or neither"),
-        (None, Some(_)) => section.missing("account_parameter", "write both, or neither"),
+        (None, Some(_)) => section.missing("account_filter", "write both, or neither"),
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let content = both.map_or(Content::Opaque, |(parameter, field)| {
-        Content::Records(AccountScope { parameter: parameter.into(), field: field.into() })
-    });
+    let content = both
+        .map_or(Content::Opaque, |(filter, field)| Content::Records(Narrowing { filter, field: field.into() }));
     section.finish();
     if let Some(Located { value: path, place }) = &path {
         check_path(path, place, others, ledger);

@@ -93,12 +93,12 @@ fn assemble(
     }
     let mut top = root.object()?;
     let server = server::read(top.section("server"), ledger);
-    let upstream = upstream::read(top.section("upstream"), directory, ledger);
+    let upstream = upstream::read(top.section("upstream"), directory);
     let (policy, rejected_grace) =
-        policy::read(top.section("entitlement"), &upstream.account, upstream.instance_query_parameters);
+        policy::read(top.section("entitlement"), &upstream.narrowing, upstream.instance_query_parameters);
     let endpoints = endpoints::read(
         upstream.endpoints.as_ref(),
-        &upstream.account,
+        &upstream.narrowing,
         upstream.allow_unsafe_methods,
         ledger,
     );

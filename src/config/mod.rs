@@ -207,8 +207,8 @@ pub struct OurRule {
 /// What is said of periods that are over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedPeriod {
-    /// The query parameter that names the period's end.
-    pub end_parameter: Arc<str>,
+    /// The attribute whose upper bound in the query's `filter` ends the period.
+    pub attribute: Arc<str>,
     /// How long after its end a period may still change.
     pub settle: Duration,
     /// For how long an answer is fresh then.

@@ -1,11 +1,12 @@
 //! The section `entitlement`: the operator's part in the rules.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::Object;
 use super::value;
-use crate::domain::endpoint::AccountScope;
+use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::Policy;
 
 const QUARTER_HOUR: Duration = Duration::from_mins(15);
@@ -13,14 +14,14 @@ const QUARTER_HOUR: Duration = Duration::from_mins(15);
 /// The policy, and how long entries of a rejected credential may still be served.
 pub(super) fn read(
     mut section: Object<'_>,
-    account: &AccountScope,
-    instance_query_parameters: Vec<Arc<str>>,
+    narrowing: &Narrowing,
+    instance_query_parameters: HashSet<Arc<str>>,
 ) -> (Policy, Duration) {
     let plans = section.list("eligible_plans", value::text).unwrap_or_default();
     let policy = Policy {
         eligible_plans: plans.into_iter().map(|plan| plan.value.into()).collect(),
-        instance_query_parameters: instance_query_parameters.into_iter().collect(),
-        account_parameter: Arc::clone(&account.parameter),
+        instance_query_parameters,
+        narrowing: narrowing.clone(),
         accounts_max_age: section.parsed("accounts_max_age", value::timeout).unwrap_or(QUARTER_HOUR),
         remember_denials: section
             .parsed("remember_denials", value::duration)

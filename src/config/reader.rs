@@ -346,6 +346,15 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// Notes that a key is no longer known, where it is there.
+    pub(super) fn removed(&mut self, key: &str, instead: &str) {
+        let Some(index) = self.entries.iter().position(|(name, ..)| *name == key) else { return };
+        let (_, node, value) = self.entries.remove(index);
+        let place = Place::of(node, value.place.path, self.place.discreet);
+        let message = format!("found `{key}`, which was removed; {instead}");
+        self.ledger.note(&place, message, Severity::Error, false);
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
         for (name, key, value) in &self.entries {

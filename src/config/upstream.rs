@@ -1,20 +1,26 @@
 //! The section `upstream`: the API behind the proxy, as far as it is the same for all tenants.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::{Ledger, Object, Value};
+use super::reader::{Object, Value};
 use super::{Upstream, address, value};
-use crate::domain::endpoint::AccountScope;
+use crate::domain::endpoint::Narrowing;
+use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
 use crate::domain::region::Region;
+
+/// What is said of the key that the first version had.
+pub(super) const ACCOUNT_PARAMETER_REMOVED: &str = "the API has no parameter for an account, it narrows by `filter`; \
+    take this out, or write `account_filter: \"account_id eq '{account_id}'\"` with the attribute's name in it";
 
 /// The section, with what goes elsewhere in the configuration.
 pub(super) struct UpstreamSection<'a> {
     pub(super) upstream: Upstream,
     pub(super) addresses: Addresses,
-    pub(super) account: AccountScope,
-    pub(super) instance_query_parameters: Vec<Arc<str>>,
+    pub(super) narrowing: Narrowing,
+    pub(super) instance_query_parameters: HashSet<Arc<str>>,
     /// Whether added endpoints may name methods other than `GET` and `HEAD`.
     pub(super) allow_unsafe_methods: bool,
     pub(super) endpoints: Option<Value<'a>>,
@@ -42,35 +48,21 @@ impl Addresses {
 }
 
 /// Reads the section.
-pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledger) -> UpstreamSection<'a> {
+pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSection<'a> {
     let addresses = Addresses {
         region: section.parsed("region", value::domain).unwrap_or_default(),
         api_url: section.parsed("api_url", address::api_origin),
         token_url: section.parsed("token_url", address::token_url),
     };
-    let account = AccountScope {
-        parameter: section
-            .parsed("account_parameter", value::parameter)
-            .unwrap_or("account_id".into())
-            .into(),
-        field: section.parsed("account_field", value::parameter).unwrap_or("account_id".into()).into(),
+    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
+    let standard = Narrowing::default();
+    let narrowing = Narrowing {
+        filter: section.parsed("account_filter", value::account_filter).unwrap_or(standard.filter),
+        field: section.parsed("account_field", value::parameter).map_or(standard.field, Into::into),
     };
-    let parameters = section.list("instance_query_parameters", value::parameter);
-    for parameter in parameters.iter().flatten() {
-        if *parameter.value == *account.parameter {
-            ledger.error(
-                &parameter.place,
-                format!(
-                    "found the account parameter `{}`; take it out: an Instance must not choose its account",
-                    account.parameter
-                ),
-            );
-        }
-    }
-    let instance_query_parameters = parameters.map_or_else(
-        || ["page", "per_page", "from", "to"].map(Arc::from).to_vec(),
-        |list| list.into_iter().map(|parameter| parameter.value.into()).collect(),
-    );
+    let added = section.list("instance_query_parameters", value::parameter).unwrap_or_default();
+    let instance_query_parameters =
+        INSTANCE_QUERY_PARAMETERS.into_iter().map(Arc::from).chain(added.into_iter().map(|one| one.value.into()));
     let upstream = Upstream {
         connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
         request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
@@ -89,8 +81,8 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledge
     UpstreamSection {
         upstream,
         addresses,
-        account,
-        instance_query_parameters,
+        narrowing,
+        instance_query_parameters: instance_query_parameters.collect(),
         allow_unsafe_methods,
         endpoints,
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::HeaderName;
 use jiff::{Span, SpanRelativeTo};
 
+use crate::domain::filter::{AccountFilter, AccountFilterError};
+
 /// Longer is a slip of the keyboard, and would run over the clock's end somewhere downstream.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 /// More requests than this per second, minute or hour is no limit.
@@ -94,6 +96,11 @@ pub(super) fn parameter(text: &str) -> Result<String, String> {
         && text.len() <= 128
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte));
     if fits { Ok(text.to_owned()) } else { Err("write the bare name, as `account_id`".to_owned()) }
+}
+
+/// A filter that narrows to an account.
+pub(super) fn account_filter(text: &str) -> Result<AccountFilter, String> {
+    text.parse().map_err(|error: AccountFilterError| error.to_string())
 }
 
 /// What the domain parses itself.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::filter::AccountFilter;
 use super::id::Scope;
 
 /// One endpoint of the upstream API.
@@ -45,19 +46,34 @@ pub enum Content {
     /// A catalogue that is the same for everybody: served as it is.
     Catalogue,
     /// Records of accounts, each carrying its account's id.
-    Records(AccountScope),
-    /// Unknown: an added endpoint without account parameter and field. For Organizations and direct
-    /// Instances only, because nothing could keep an Instance to its own.
+    Records(Narrowing),
+    /// Unknown: an added endpoint without account filter and field. For Organizations and direct Instances
+    /// only, because nothing could keep an Instance to its own.
     Opaque,
 }
 
 /// How the records of an endpoint are narrowed to an account, and how that is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountScope {
-    /// The query parameter that narrows to an account.
-    pub parameter: Arc<str>,
+pub struct Narrowing {
+    /// What the query parameter `filter` says to narrow to an account.
+    pub filter: AccountFilter,
     /// The member of each record that carries the account's id.
     pub field: Arc<str>,
+}
+
+impl Narrowing {
+    /// Whether an attribute of a filter stands for the account. Case is ignored: Talkdesk may ignore it too.
+    #[must_use]
+    pub fn names_account(&self, attribute: &str) -> bool {
+        self.field.eq_ignore_ascii_case(attribute) || self.filter.names_account(attribute)
+    }
+}
+
+impl Default for Narrowing {
+    /// `account_id eq '...'`, and records that carry `account_id`.
+    fn default() -> Self {
+        Self { filter: AccountFilter::default(), field: "account_id".into() }
+    }
 }
 
 /// The request fields that an endpoint lets through.
@@ -67,6 +83,14 @@ pub enum ForwardedFields {
     Listed(Vec<http::HeaderName>),
     /// All but the forbidden (hop-by-hop, credentials, the proxy's own).
     All,
+}
+
+impl Endpoint {
+    /// Whether it is one of the five of the Billing Insights API.
+    #[must_use]
+    pub const fn is_documented(&self) -> bool {
+        self.position < DOCUMENTED.len()
+    }
 }
 
 impl PathPattern {
@@ -114,12 +138,12 @@ pub const DOCUMENTED: [Documented; 5] = [
 ];
 
 impl Documented {
-    /// The endpoint with the configured account parameter and field.
+    /// The endpoint with the configured account filter and field.
     ///
     /// # Panics
     /// Never: the scopes above are well-formed, which a test holds.
     #[must_use]
-    pub fn endpoint(&self, account: &AccountScope) -> Endpoint {
+    pub fn endpoint(&self, narrowing: &Narrowing) -> Endpoint {
         let position = DOCUMENTED.iter().position(|documented| documented == self);
         Endpoint {
             position: position.expect("a documented endpoint is one of the five"),
@@ -130,7 +154,7 @@ impl Documented {
             content: match self.name {
                 "accounts" => Content::Accounts,
                 "products" => Content::Catalogue,
-                _ => Content::Records(account.clone()),
+                _ => Content::Records(narrowing.clone()),
             },
             forward_request_fields: ForwardedFields::Listed(Vec::new()),
         }
@@ -143,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_five_documented_endpoints_are_well_formed() {
-        let account = AccountScope { parameter: "account_id".into(), field: "account_id".into() };
+        let account = Narrowing::default();
         for documented in DOCUMENTED {
             let endpoint = documented.endpoint(&account);
             assert!(endpoint.path.matches(documented.path));

@@ -9,7 +9,6 @@
 //! reseller may never use one of its own. What is unknown decides **closed** where it is about whose data is
 //! seen (accounts, records), and **open** where it is convenience (scopes nobody told us).
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +16,11 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::credential::Credential;
-use super::endpoint::{AccountScope, Content, Endpoint};
+use super::endpoint::{Content, Endpoint, Narrowing};
+use super::filter::{self, AccountFilter, Expression, Use, compose};
 use super::id::{AccountId, OrganizationId};
 use super::learned::{DeniedRequest, Learned, LearnedDenial};
-use super::query;
+use super::query::{self, Parameter};
 use super::tenant::{Instance, Organization, Seller, Tenant, TenantKind};
 
 /// The proof that a tenant may make a request, with all that is needed to send it.
@@ -31,14 +31,14 @@ pub struct Permit {
     endpoint: Arc<Endpoint>,
     method: Method,
     path_and_query: Arc<str>,
-    wall: Option<Wall>,
+    account_scope: Option<AccountScope>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
 /// Every record of an answer must carry this account's id: an Instance on its Organization's credential
-/// sees only itself, whatever upstream makes of the account parameter.
+/// sees only itself, whatever upstream makes of the filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wall {
+pub struct AccountScope {
     /// The member of a record that carries the id.
     pub field: Arc<str>,
     /// The id that it must have.
@@ -56,7 +56,7 @@ pub struct Ask<'a> {
     pub path: &'a str,
     /// The raw query.
     pub query: Option<&'a str>,
-    /// Send the query as received, as a plain rule has it, instead of sorted.
+    /// Under a plain rule no denial of Talkdesk's is remembered.
     pub plain: bool,
 }
 
@@ -65,15 +65,22 @@ pub struct Ask<'a> {
 pub struct Policy {
     /// Plans of Instances on their own credential that may use the API; empty: any.
     pub eligible_plans: HashSet<Arc<str>>,
-    /// The query parameters that an Instance on its Organization's credential may use.
+    /// The query parameters that an Instance on its Organization's credential may use; [`INSTANCE_QUERY_PARAMETERS`]
+    /// are among them.
     pub instance_query_parameters: HashSet<Arc<str>>,
-    /// The query parameter that names an account, on every endpoint that has no other.
-    pub account_parameter: Arc<str>,
+    /// How accounts are named in filters, on every endpoint that says nothing else.
+    pub narrowing: Narrowing,
     /// How long a learned list of accounts may deny.
     pub accounts_max_age: Duration,
     /// How long Talkdesk's own denial of a request is taken for the present one; zero: not at all.
     pub remember_denials: Duration,
 }
+
+/// The query parameter that narrows a list.
+pub const FILTER: &str = "filter";
+
+/// What an Instance on its Organization's credential may always ask with.
+pub const INSTANCE_QUERY_PARAMETERS: [&str; 5] = [FILTER, "order_by", "page", "per_page", "cursor"];
 
 /// Why a request is refused. In the order in which the rules are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,9 +119,14 @@ pub enum Denial {
         /// The parameter's decoded name.
         parameter: String,
     },
-    /// The query names an account outside the grant.
+    /// An Instance on its Organization's credential sent a filter that can't be combined with its own account's.
+    FilterNotUnderstood {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The filter names an account outside the grant.
     AccountNotInOrganization {
-        /// The value of the account parameter.
+        /// The account as the filter names it.
         account: String,
     },
     /// Talkdesk answered 403 to this very request a moment ago.
@@ -131,10 +143,12 @@ impl Denial {
             | Self::NoOauthClient { .. }
             | Self::PlanNotEligible { .. }
             | Self::OrganizationOnly
-            | Self::ParameterNotAllowed { .. } => true,
+            | Self::FilterNotUnderstood { .. } => true,
             Self::ScopeMissing { learned, .. } => !*learned,
-            // The list of accounts may have grown too old, or be read again.
-            Self::AccountNotInOrganization { .. } | Self::DeniedByTalkdesk(_) => false,
+            // A link may come to carry the parameter; the list of accounts may have grown too old, or be read again.
+            Self::ParameterNotAllowed { .. }
+            | Self::AccountNotInOrganization { .. }
+            | Self::DeniedByTalkdesk(_) => false,
         }
     }
 }
@@ -151,16 +165,16 @@ pub fn authorize(
     now: Instant,
 ) -> Result<Permit, Denial> {
     tenant_is_enabled(tenant)?;
-    let (credential, scope) = credential_for(tenant, policy)?;
+    let (credential, reach) = credential_for(tenant, policy)?;
     scope_is_granted(credential, ask.endpoint, learned, now)?;
-    let narrowed = narrow(ask, scope, policy, learned, now)?;
+    let narrowed = narrow(ask, credential, reach, policy, learned, now)?;
     let permit = Permit {
         tenant: Arc::clone(tenant),
         credential: Arc::clone(credential),
         endpoint: Arc::clone(ask.endpoint),
         method: ask.method.clone(),
         path_and_query: narrowed.path_and_query,
-        wall: narrowed.wall,
+        account_scope: narrowed.account_scope,
         reread_accounts: narrowed.reread_accounts,
     };
     if !ask.plain
@@ -191,7 +205,7 @@ enum Reach<'a> {
     /// An Instance on its own credential.
     Direct(Option<AccountId>),
     /// An Instance on its Organization's credential, which could see more than it may.
-    Walled(AccountId),
+    Narrowed(AccountId),
     /// The same, but without an id that its records could be checked against.
     Unknown,
 }
@@ -212,7 +226,7 @@ fn credential_for<'a>(
         Seller::Configured(organization) => {
             let missing = || Denial::NoOauthClient { organization: Some(organization.id.clone()) };
             let credential = organization.credential.as_ref().ok_or_else(missing)?;
-            Ok((credential, instance.account_id.map_or(Reach::Unknown, Reach::Walled)))
+            Ok((credential, instance.account_id.map_or(Reach::Unknown, Reach::Narrowed)))
         }
         Seller::Reseller(organization) => {
             Err(Denial::ResellerSold { organization: Arc::clone(organization) })
@@ -260,70 +274,112 @@ fn scope_is_granted(
 
 struct Narrowed {
     path_and_query: Arc<str>,
-    wall: Option<Wall>,
+    account_scope: Option<AccountScope>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
 fn narrow(
     ask: &Ask<'_>,
+    credential: &Credential,
     reach: Reach<'_>,
     policy: &Policy,
     learned: &Learned,
     now: Instant,
 ) -> Result<Narrowed, Denial> {
     match reach {
-        Reach::Walled(account) => narrow_to_instance(ask, account, policy),
+        Reach::Narrowed(account) => narrow_to_instance(ask, credential, account, policy, learned),
         Reach::Unknown => Err(Denial::OrganizationOnly),
         Reach::Direct(account) => {
-            for named in accounts_named(ask, policy) {
-                if account.is_some_and(|own| AccountId::from_bytes(named.as_bytes()) != Some(own)) {
-                    return Err(Denial::AccountNotInOrganization { account: named.into_owned() });
-                }
+            if let Some(own) = account {
+                refuse_other_accounts(&filters(ask), narrowing_of(ask, policy), own, &[Use::Selected])?;
             }
-            Ok(Narrowed { path_and_query: unchanged(ask), wall: None, reread_accounts: None })
+            Ok(Narrowed { path_and_query: canonical(ask), account_scope: None, reread_accounts: None })
         }
         Reach::Organization(organization) => {
             let reread = accounts_are_in(organization, ask, policy, learned, now)?;
             let reread_accounts = reread.then(|| Arc::clone(organization));
-            Ok(Narrowed { path_and_query: unchanged(ask), wall: None, reread_accounts })
+            Ok(Narrowed { path_and_query: canonical(ask), account_scope: None, reread_accounts })
         }
     }
 }
 
-/// The query that keeps an Instance to itself, and the wall behind it.
-fn narrow_to_instance(ask: &Ask<'_>, account: AccountId, policy: &Policy) -> Result<Narrowed, Denial> {
+/// The query that keeps an Instance to itself, and the check behind it.
+fn narrow_to_instance(
+    ask: &Ask<'_>,
+    credential: &Credential,
+    account: AccountId,
+    policy: &Policy,
+    learned: &Learned,
+) -> Result<Narrowed, Denial> {
     // What a change would touch stands in its body, and nothing could keep that to the account.
     if !matches!(*ask.method, Method::GET | Method::HEAD) {
         return Err(Denial::OrganizationOnly);
     }
-    let scope = match &ask.endpoint.content {
+    let narrowing = match &ask.endpoint.content {
         Content::Accounts | Content::Opaque => return Err(Denial::OrganizationOnly),
         Content::Catalogue => None,
-        Content::Records(scope) => Some(scope),
+        Content::Records(narrowing) => Some(narrowing),
     };
-    let account_parameter = scope.map_or(&policy.account_parameter, |scope| &scope.parameter);
-    let mut kept: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    let mut foreign = None;
+    let mut kept = Vec::new();
+    let mut filters = Vec::new();
     for parameter in query::parameters(ask.query.unwrap_or_default()) {
-        if *parameter.name == **account_parameter {
-            if AccountId::from_bytes(parameter.value.as_bytes()) != Some(account) {
-                foreign.get_or_insert_with(|| parameter.value.into_owned());
-            }
-        } else if policy.instance_query_parameters.contains(&*parameter.name) {
-            kept.push((parameter.name, parameter.value));
+        if parameter.is(FILTER) {
+            filters.push(parameter);
+        } else if policy.instance_query_parameters.contains(&*parameter.name())
+            || learned.is_link_parameter(&credential.key, account, &ask.endpoint.name, &parameter)
+        {
+            kept.push(parameter);
         } else {
-            return Err(Denial::ParameterNotAllowed { parameter: parameter.name.into_owned() });
+            return Err(Denial::ParameterNotAllowed { parameter: parameter.name().into_owned() });
         }
     }
-    if let Some(account) = foreign {
-        return Err(Denial::AccountNotInOrganization { account });
+    let theirs = own_filter(&filters)?;
+    let used = [Use::Selected, Use::Other];
+    refuse_other_accounts(theirs.as_slice(), narrowing_of(ask, policy), account, &used)?;
+    let filter = match narrowing {
+        Some(narrowing) => Some(compose(&narrowing.filter.for_account(account), theirs.as_ref())),
+        None => theirs.map(|theirs| theirs.to_string()),
+    };
+    kept.extend(filter.map(|filter| Parameter::new(FILTER, filter)));
+    Ok(Narrowed {
+        path_and_query: join(ask.path, &query::written(kept)),
+        account_scope: narrowing
+            .map(|narrowing| AccountScope { field: Arc::clone(&narrowing.field), account }),
+        reread_accounts: None,
+    })
+}
+
+/// The one filter of an Instance; none where it is blank.
+fn own_filter(filters: &[Parameter<'_>]) -> Result<Option<Expression>, Denial> {
+    let not_understood = |reason: String| Denial::FilterNotUnderstood { reason };
+    let parameter = match filters {
+        [] => return Ok(None),
+        [parameter] => parameter,
+        _ => return Err(not_understood("it is there more than once".into())),
+    };
+    let text = parameter.text().ok_or_else(|| not_understood("it is not UTF-8".into()))?;
+    if text.trim_ascii().is_empty() {
+        return Ok(None);
     }
-    let wall = scope.map(|AccountScope { parameter, field }| {
-        kept.push(((&**parameter).into(), account.to_string().into()));
-        Wall { field: Arc::clone(field), account }
-    });
-    let path_and_query = join(ask.path, &query::rebuilt(kept));
-    Ok(Narrowed { path_and_query, wall, reread_accounts: None })
+    filter::parse(text).map(Some).map_err(|error| not_understood(error.to_string()))
+}
+
+/// Refuses filters that compare the account with another one.
+fn refuse_other_accounts(
+    filters: &[Expression],
+    narrowing: &Narrowing,
+    own: AccountId,
+    uses: &[Use],
+) -> Result<(), Denial> {
+    let mut other = None;
+    for expression in filters {
+        expression.compared_values(&|attribute| narrowing.names_account(attribute), &mut |value, by| {
+            if uses.contains(&by) && AccountId::from_bytes(value.as_bytes()) != Some(own) {
+                other.get_or_insert_with(|| value.to_owned());
+            }
+        });
+    }
+    other.map_or(Ok(()), |account| Err(Denial::AccountNotInOrganization { account }))
 }
 
 /// Whether the accounts that the query names are under the Organization. The answer says whether its list
@@ -335,8 +391,18 @@ fn accounts_are_in(
     learned: &Learned,
     now: Instant,
 ) -> Result<bool, Denial> {
+    let narrowing = narrowing_of(ask, policy);
+    let mut named = Vec::new();
+    let filters = filters(ask);
+    for expression in &filters {
+        expression.compared_values(&|attribute| narrowing.names_account(attribute), &mut |value, by| {
+            if by == Use::Selected {
+                named.push(value);
+            }
+        });
+    }
     let mut reread = false;
-    for named in accounts_named(ask, policy) {
+    for named in named {
         let id = AccountId::from_bytes(named.as_bytes());
         if id.is_some_and(|id| organization.accounts.contains(&id)) {
             continue;
@@ -344,6 +410,8 @@ fn accounts_are_in(
         let outside = if organization.discover_accounts {
             match learned.accounts(&organization.id) {
                 Some(list) if id.is_some_and(|id| list.accounts.contains_key(&id)) => false,
+                // Among accounts that were listed without an id could be any.
+                Some(list) if list.without_id > 0 => false,
                 Some(list) if now.saturating_duration_since(list.read_at) < policy.accounts_max_age => true,
                 _ => {
                     reread = true;
@@ -354,28 +422,29 @@ fn accounts_are_in(
             !organization.accounts.is_empty()
         };
         if outside {
-            return Err(Denial::AccountNotInOrganization { account: named.into_owned() });
+            return Err(Denial::AccountNotInOrganization { account: named.to_owned() });
         }
     }
     Ok(reread)
 }
 
-fn accounts_named<'a>(ask: &Ask<'a>, policy: &'a Policy) -> impl Iterator<Item = Cow<'a, str>> {
-    let name = match &ask.endpoint.content {
-        Content::Records(scope) => Arc::clone(&scope.parameter),
-        Content::Accounts | Content::Catalogue | Content::Opaque => Arc::clone(&policy.account_parameter),
-    };
-    query::parameters(ask.query.unwrap_or_default())
-        .filter(move |parameter| *parameter.name == *name)
-        .map(|parameter| parameter.value)
+fn narrowing_of<'a>(ask: &Ask<'a>, policy: &'a Policy) -> &'a Narrowing {
+    match &ask.endpoint.content {
+        Content::Records(narrowing) => narrowing,
+        Content::Accounts | Content::Catalogue | Content::Opaque => &policy.narrowing,
+    }
 }
 
-fn unchanged(ask: &Ask<'_>) -> Arc<str> {
-    match ask.query {
-        Some(query) if ask.plain => format!("{}?{query}", ask.path).into(),
-        Some(query) => join(ask.path, &query::sorted(query)),
-        None => ask.path.into(),
-    }
+/// The filters of a query that can be parsed. Those that can't go upstream as they are, where that decides.
+fn filters(ask: &Ask<'_>) -> Vec<Expression> {
+    query::parameters(ask.query.unwrap_or_default())
+        .filter(|parameter| parameter.is(FILTER))
+        .filter_map(|parameter| filter::parse(parameter.text()?).ok())
+        .collect()
+}
+
+fn canonical(ask: &Ask<'_>) -> Arc<str> {
+    join(ask.path, &query::canonical(ask.query.unwrap_or_default()))
 }
 
 fn join(path: &str, query: &str) -> Arc<str> {
@@ -415,8 +484,26 @@ impl Permit {
 
     /// What every record of the answer must satisfy.
     #[must_use]
-    pub fn wall(&self) -> Option<&Wall> {
-        self.wall.as_ref()
+    pub fn account_scope(&self) -> Option<&AccountScope> {
+        self.account_scope.as_ref()
+    }
+
+    /// The request that shows whether upstream narrows by `filter`: for the records of an account that does not exist.
+    #[must_use]
+    pub fn for_nobody(&self, filter: &AccountFilter, field: &Arc<str>) -> Self {
+        let path = self.path_and_query.split('?').next().unwrap_or_default();
+        let mut parameters =
+            vec![Parameter::new(FILTER, filter.for_account(AccountId::NOBODY).to_string())];
+        if self.endpoint.is_documented() {
+            parameters.push(Parameter::new("per_page", "1"));
+        }
+        Self {
+            method: Method::GET,
+            path_and_query: join(path, &query::written(parameters)),
+            account_scope: Some(AccountScope { field: Arc::clone(field), account: AccountId::NOBODY }),
+            reread_accounts: None,
+            ..self.clone()
+        }
     }
 
     /// The Organization whose list of accounts was too old to decide by.

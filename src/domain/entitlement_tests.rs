@@ -79,7 +79,7 @@ fn under(organization: Organization) -> Instance {
     }
 }
 
-fn walled() -> Arc<Tenant> {
+fn narrowed() -> Arc<Tenant> {
     instance(under(acme()))
 }
 
@@ -101,9 +101,8 @@ fn sold_by_a_reseller() -> Instance {
 }
 
 fn documented(name: &str) -> Arc<Endpoint> {
-    let account = AccountScope { parameter: "account_id".into(), field: "account_id".into() };
     let documented = DOCUMENTED.iter().find(|documented| documented.name == name);
-    Arc::new(documented.expect("one of the five").endpoint(&account))
+    Arc::new(documented.expect("one of the five").endpoint(&Narrowing::default()))
 }
 
 fn added(content: Content) -> Arc<Endpoint> {
@@ -116,6 +115,21 @@ fn added(content: Content) -> Arc<Endpoint> {
         content,
         forward_request_fields: ForwardedFields::Listed(Vec::new()),
     })
+}
+
+/// A filter as a query parameter, as a browser's form would send it.
+fn filter_parameter(filter: &str) -> String {
+    format!("filter={}", form_urlencoded::byte_serialize(filter.as_bytes()).collect::<String>())
+}
+
+/// The filter that keeps an Instance to its own account.
+fn own_filter_parameter() -> String {
+    canonical_filter(&format!("account_id eq '{OWN}'"))
+}
+
+/// A filter as it goes upstream.
+fn canonical_filter(filter: &str) -> String {
+    filter_parameter(filter).replace('+', "%20")
 }
 
 /// A request of a tenant, and all that decides about it.
@@ -135,8 +149,8 @@ impl Situation {
     fn of(tenant: Arc<Tenant>) -> Self {
         let policy = Policy {
             eligible_plans: HashSet::new(),
-            instance_query_parameters: ["page", "per_page", "month"].map(Arc::from).into(),
-            account_parameter: "account_id".into(),
+            instance_query_parameters: INSTANCE_QUERY_PARAMETERS.map(Arc::from).into(),
+            narrowing: Narrowing::default(),
             accounts_max_age: MAX_AGE,
             remember_denials: Duration::from_mins(1),
         };
@@ -155,6 +169,11 @@ impl Situation {
     fn at(mut self, endpoint: &Arc<Endpoint>) -> Self {
         self.endpoint = Arc::clone(endpoint);
         self
+    }
+
+    /// The same request with this filter as its only parameter.
+    fn filtering(self, filter: &str) -> Self {
+        self.asking(&filter_parameter(filter))
     }
 
     fn asking(mut self, query: &str) -> Self {
@@ -228,7 +247,8 @@ impl Situation {
     fn learn_accounts(self, ids: &[&str]) -> Self {
         let names = ["globex", "hooli", "umbrella"];
         let accounts = ids.iter().zip(names).map(|(id, name)| (account(id), name.parse().ok()));
-        let list = AccountList { accounts: accounts.collect(), read_at: self.now };
+        let list =
+            AccountList { accounts: accounts.collect(), without_id: 0, without_name: 0, read_at: self.now };
         let owner = Arc::new(Organization { discover_accounts: true, ..acme() });
         self.learned.learn_accounts(&owner, list);
         self
@@ -277,7 +297,7 @@ fn an_organization_uses_its_own_credential() {
 
 #[test]
 fn an_instance_under_a_configured_organization_uses_the_organizations_credential() {
-    assert_eq!(Situation::of(walled()).owner(), "organizations/acme");
+    assert_eq!(Situation::of(narrowed()).owner(), "organizations/acme");
 }
 
 #[test]
@@ -299,7 +319,7 @@ fn an_instance_that_talkdesk_sold_uses_its_own_credential(#[case] seller: Direct
 
 #[rstest]
 #[case::organization(organization(acme()))]
-#[case::walled_instance(walled())]
+#[case::narrowed_instance(narrowed())]
 #[case::direct_instance(direct())]
 #[case::resold_instance(instance(sold_by_a_reseller()))]
 fn a_disabled_tenant_is_refused(#[case] mut tenant: Arc<Tenant>) {
@@ -383,7 +403,7 @@ fn without_a_list_of_eligible_plans_nobody_is_asked_for_one(#[case] plan: Option
 
 #[rstest]
 #[case::organization(organization(acme()))]
-#[case::walled_instance(instance(Instance { plan: Some("Starter".into()), ..under(acme()) }))]
+#[case::narrowed_instance(instance(Instance { plan: Some("Starter".into()), ..under(acme()) }))]
 fn plans_are_not_asked_of_who_uses_an_organizations_credential(#[case] tenant: Arc<Tenant>) {
     assert!(Situation::of(tenant).with_plans(&["Enterprise"]).decide().is_ok());
 }
@@ -423,7 +443,7 @@ fn configured_scopes_deny_even_what_a_token_was_granted() {
 
 #[rstest]
 #[case::organization(organization(acme()))]
-#[case::walled_instance(walled())]
+#[case::narrowed_instance(narrowed())]
 fn learned_scopes_without_the_endpoints_deny_everybody_on_the_credential(#[case] tenant: Arc<Tenant>) {
     let life = Duration::from_mins(10);
     let situation =
@@ -435,13 +455,13 @@ fn learned_scopes_without_the_endpoints_deny_everybody_on_the_credential(#[case]
 fn learned_scopes_with_the_endpoints_permit() {
     let life = Duration::from_mins(10);
     let scopes = ["express-products:read", INVOICES_SCOPE];
-    assert!(Situation::of(walled()).learn_scopes("organizations/acme", &scopes, life).decide().is_ok());
+    assert!(Situation::of(narrowed()).learn_scopes("organizations/acme", &scopes, life).decide().is_ok());
 }
 
 #[test]
 fn learned_scopes_deny_nothing_once_their_token_has_ended() {
     let life = Duration::from_mins(10);
-    let situation = Situation::of(walled()).learn_scopes("organizations/acme", &["other:read"], life);
+    let situation = Situation::of(narrowed()).learn_scopes("organizations/acme", &["other:read"], life);
     let situation = situation.later_by(life.checked_sub(Duration::from_nanos(1)).expect("a positive time"));
     assert_eq!(situation.denial(), scope_denied(true));
     assert!(situation.later_by(Duration::from_nanos(1)).decide().is_ok());
@@ -450,13 +470,13 @@ fn learned_scopes_deny_nothing_once_their_token_has_ended() {
 #[test]
 fn an_empty_list_of_granted_scopes_never_denies() {
     let life = Duration::from_mins(10);
-    let situation = Situation::of(walled()).learn_scopes("organizations/acme", &["other:read"], life);
+    let situation = Situation::of(narrowed()).learn_scopes("organizations/acme", &["other:read"], life);
     assert!(situation.learn_scopes("organizations/acme", &[], life).decide().is_ok());
 }
 
 #[test]
 fn scopes_that_nobody_told_never_deny() {
-    assert!(Situation::of(walled()).decide().is_ok());
+    assert!(Situation::of(narrowed()).decide().is_ok());
 }
 
 #[test]
@@ -478,8 +498,8 @@ fn an_endpoint_without_a_scope_asks_for_none() {
 #[rstest]
 #[case::accounts(documented("accounts"))]
 #[case::opaque(added(Content::Opaque))]
-fn a_walled_instance_may_not_ask_what_cannot_be_narrowed_to_it(#[case] endpoint: Arc<Endpoint>) {
-    assert_eq!(Situation::of(walled()).at(&endpoint).denial(), Denial::OrganizationOnly);
+fn a_narrowed_instance_may_not_ask_what_cannot_be_narrowed_to_it(#[case] endpoint: Arc<Endpoint>) {
+    assert_eq!(Situation::of(narrowed()).at(&endpoint).denial(), Denial::OrganizationOnly);
 }
 
 #[rstest]
@@ -500,185 +520,222 @@ fn an_instance_on_its_organizations_credential_without_an_account_id_sees_nothin
     assert_eq!(Situation::of(tenant).at(&documented(endpoint)).denial(), Denial::OrganizationOnly);
 }
 
-// The account wall.
+// The account scope.
 
 #[rstest]
-fn a_walled_instance_is_narrowed_to_its_account_by_query_and_by_wall(
+fn an_instance_is_narrowed_to_its_account_by_filter_and_by_check(
     #[values("subscriptions", "invoices", "monthly_usage")] name: &str,
 ) {
     let endpoint = documented(name);
-    let situation = Situation::of(walled()).at(&endpoint);
-    assert_eq!(situation.sent(), format!("{}?account_id={OWN}", situation.path()));
-    let wall = Wall { field: "account_id".into(), account: account(OWN) };
-    assert_eq!(situation.permit().wall(), Some(&wall));
+    let situation = Situation::of(narrowed()).at(&endpoint);
+    assert_eq!(situation.sent(), format!("{}?{}", situation.path(), own_filter_parameter()));
+    let account_scope = AccountScope { field: "account_id".into(), account: account(OWN) };
+    assert_eq!(situation.permit().account_scope(), Some(&account_scope));
 }
 
 #[rstest]
 #[case::empty("")]
 #[case::separators_alone("&&")]
-#[case::once("account_id=5ea75fe7aa224700012eae40")]
-#[case::twice("account_id=5ea75fe7aa224700012eae40&account_id=5ea75fe7aa224700012eae40")]
-#[case::in_capitals("account_id=5EA75FE7AA224700012EAE40")]
-#[case::an_encoded_name("account%5Fid=5ea75fe7aa224700012eae40")]
-#[case::an_encoded_name_in_small_digits("%61ccount%5fid=5ea75fe7aa224700012eae40")]
-#[case::an_encoded_value("account_id=%35ea75fe7aa224700012eae40")]
-fn the_own_account_however_it_is_spelled_goes_upstream_once_in_one_form(#[case] query: &str) {
-    let sent = Situation::of(walled()).asking(query).sent();
-    assert_eq!(sent, "/express/invoices?account_id=5ea75fe7aa224700012eae40");
+#[case::blank("filter=+")]
+#[case::own("filter=account_id+eq+'5ea75fe7aa224700012eae40'")]
+#[case::own_twice("filter=account_id+eq+'5ea75fe7aa224700012eae40'+and+account_id+eq+'5ea75fe7aa224700012eae40'")]
+#[case::an_encoded_name("%66ilter=account_id%20eq%20%275ea75fe7aa224700012eae40%27")]
+fn the_own_account_however_it_is_asked_for_goes_upstream_once_in_one_form(#[case] query: &str) {
+    let sent = Situation::of(narrowed()).asking(query).sent();
+    assert_eq!(sent, format!("/express/invoices?{}", own_filter_parameter()));
 }
 
 #[rstest]
-#[case::a_sibling("account_id=5ea75fe7aa224700012eae41", SIBLING)]
-#[case::own_then_sibling("account_id=5ea75fe7aa224700012eae40&account_id=5ea75fe7aa224700012eae41", SIBLING)]
-#[case::sibling_then_own("account_id=5ea75fe7aa224700012eae41&account_id=5ea75fe7aa224700012eae40", SIBLING)]
-#[case::an_encoded_name("account%5Fid=5ea75fe7aa224700012eae41", SIBLING)]
-#[case::own_then_encoded_sibling(
-    "account_id=5ea75fe7aa224700012eae40&account%5Fid=5ea75fe7aa224700012eae41",
-    SIBLING
-)]
-#[case::an_encoded_value("account_id=%35ea75fe7aa224700012eae41", SIBLING)]
-#[case::a_list(
-    "account_id=5ea75fe7aa224700012eae40,5ea75fe7aa224700012eae41",
-    "5ea75fe7aa224700012eae40,5ea75fe7aa224700012eae41"
-)]
-#[case::empty("account_id=", "")]
-#[case::without_a_value("account_id", "")]
-#[case::any("account_id=*", "*")]
-#[case::with_a_space("account_id=5ea75fe7aa224700012eae40+", "5ea75fe7aa224700012eae40 ")]
-#[case::with_a_nul("account_id=5ea75fe7aa224700012eae40%00", "5ea75fe7aa224700012eae40\0")]
-#[case::with_a_semicolon(
-    "account_id=5ea75fe7aa224700012eae40;account_id=5ea75fe7aa224700012eae41",
-    "5ea75fe7aa224700012eae40;account_id=5ea75fe7aa224700012eae41"
-)]
-fn a_walled_instance_may_name_no_account_but_its_own(#[case] query: &str, #[case] told: &str) {
-    assert_eq!(Situation::of(walled()).asking(query).denial(), account_denied(told));
+#[case::one("month eq '2024-08'")]
+#[case::two("date ge '2024-08-01' and date le '2024-08-31'")]
+#[case::either("type eq 'CALL' or type eq 'MESSAGE'")]
+#[case::a_quote("contains(description, 'it''s')")]
+#[case::an_unknown_operator("amount roughly 5")]
+#[case::its_own_account_in_capitals("account_id eq '5EA75FE7AA224700012EAE40'")]
+fn an_own_filter_of_an_instance_is_put_into_parentheses_behind_its_accounts(#[case] filter: &str) {
+    let composed = format!("account_id eq '{OWN}' and ({filter})");
+    let situation = Situation::of(narrowed()).filtering(filter);
+    let sent = situation.sent();
+    assert_eq!(sent, format!("/express/invoices?{}", canonical_filter(&composed)));
+    // As in a link that Talkdesk's answer to it carries.
+    assert_eq!(situation.filtering(&composed).sent(), sent);
+}
+
+#[rstest]
+#[case::a_sibling("account_id eq '5ea75fe7aa224700012eae41'", SIBLING)]
+#[case::own_and_sibling("account_id in ('5ea75fe7aa224700012eae40', '5ea75fe7aa224700012eae41')", SIBLING)]
+#[case::deep_inside("a eq 'x' or not (b eq 'y' and account_id eq '5ea75fe7aa224700012eae41')", SIBLING)]
+#[case::another_operator("account_id ne '5ea75fe7aa224700012eae41'", SIBLING)]
+#[case::an_order("account_id gt '0'", "0")]
+#[case::a_part("contains(account_id, '5ea75fe7')", "5ea75fe7")]
+#[case::another_case("Account_ID eq '5ea75fe7aa224700012eae41'", SIBLING)]
+#[case::a_name("account_id eq 'globex'", "globex")]
+#[case::with_a_space("account_id eq '5ea75fe7aa224700012eae40 '", "5ea75fe7aa224700012eae40 ")]
+#[case::nobody("account_id eq '000000000000000000000000'", "000000000000000000000000")]
+fn an_instance_may_name_no_account_but_its_own(#[case] filter: &str, #[case] told: &str) {
+    for endpoint in ["invoices", "products"] {
+        let situation = Situation::of(narrowed()).at(&documented(endpoint)).filtering(filter);
+        assert_eq!(situation.denial(), account_denied(told));
+    }
+}
+
+#[rstest]
+#[case::a_quote_too_many("month eq '2024-08''")]
+#[case::a_parenthesis_too_many("month eq '2024-08')")]
+#[case::out_of_the_parentheses("month eq '2024-08') or (month ne ''")]
+#[case::a_backslash("month eq '\\') or (month ne '")]
+#[case::a_comment("month eq '2024-08' --")]
+#[case::a_nul("month eq '2024-08\0'")]
+#[case::an_upper_case_keyword("month eq '2024-08' OR month ne ''")]
+#[case::not_a_filter("everything")]
+#[case::too_deep(&"(".repeat(8000))]
+fn a_filter_that_can_not_be_combined_is_refused_for_an_instance(#[case] filter: &str) {
+    let situation = Situation::of(narrowed()).filtering(filter);
+    assert!(matches!(situation.denial(), Denial::FilterNotUnderstood { .. }), "{filter}");
+}
+
+#[rstest]
+#[case::twice("filter=a+eq+1&filter=b+eq+2")]
+#[case::twice_in_another_spelling("filter=a+eq+1&%66ilter=b+eq+2")]
+#[case::once_blank("filter=&filter=b+eq+2")]
+#[case::not_utf_8("filter=a+eq+'%FF'")]
+fn an_instance_has_one_filter(#[case] query: &str) {
+    let denial = Situation::of(narrowed()).asking(query).denial();
+    assert!(matches!(denial, Denial::FilterNotUnderstood { .. }), "{query}");
 }
 
 #[rstest]
 #[case::unknown("fields=all", "fields")]
+#[case::the_account("account_id=5ea75fe7aa224700012eae40", "account_id")]
 #[case::another_case("Page=1", "Page")]
-#[case::the_account_in_another_case("Account_Id=5ea75fe7aa224700012eae40", "Account_Id")]
+#[case::a_filter_in_another_case("Filter=a+eq+1", "Filter")]
 #[case::an_array("page[]=1", "page[]")]
 #[case::an_array_encoded("page%5B%5D=1", "page[]")]
-#[case::an_account_array("account_id[]=5ea75fe7aa224700012eae41", "account_id[]")]
+#[case::a_filter_array("filter[]=a+eq+1", "filter[]")]
 #[case::a_nul("page%00=1", "page\0")]
-#[case::a_nul_before("%00account_id=5ea75fe7aa224700012eae41", "\0account_id")]
+#[case::a_nul_before("%00filter=a+eq+1", "\0filter")]
 #[case::a_space("page+=1", "page ")]
 #[case::a_space_before("%20page=1", " page")]
-#[case::encoded_twice("account%255Fid=5ea75fe7aa224700012eae41", "account%5Fid")]
+#[case::encoded_twice("%2566ilter=a+eq+1", "%66ilter")]
 #[case::an_equals_sign_in_the_name("page%3D1=2", "page=1")]
-#[case::a_separator_in_the_name("page%26account_id=5ea75fe7aa224700012eae41", "page&account_id")]
-#[case::a_semicolon_in_the_name("page;account_id=5ea75fe7aa224700012eae41", "page;account_id")]
+#[case::a_separator_in_the_name("page%26filter=a", "page&filter")]
+#[case::a_semicolon_in_the_name("page;filter=a", "page;filter")]
 #[case::not_utf_8("p%FFge=1", "p\u{fffd}ge")]
 #[case::no_name("=1", "")]
 #[case::a_question_mark("?page=1", "?page")]
 #[case::after_good_ones("page=1&per_page=5&sort=asc", "sort")]
-fn a_walled_instance_may_use_no_parameter_that_is_not_listed(#[case] query: &str, #[case] name: &str) {
-    assert_eq!(Situation::of(walled()).asking(query).denial(), parameter_denied(name));
+fn an_instance_may_use_no_parameter_that_is_not_listed(#[case] query: &str, #[case] name: &str) {
+    for endpoint in ["invoices", "products"] {
+        let situation = Situation::of(narrowed()).at(&documented(endpoint)).asking(query);
+        assert_eq!(situation.denial(), parameter_denied(name));
+    }
+}
+
+#[test]
+fn an_instance_may_follow_a_link_whatever_parameters_it_carries() {
+    let situation = Situation::of(narrowed()).asking("page=2&after=abc");
+    assert_eq!(situation.denial(), parameter_denied("after"));
+    let endpoint: Arc<str> = "invoices".into();
+    let learn = |value: &'static str| {
+        let parameter = Parameter::new("after", value);
+        let key = &credential("organizations/acme").key;
+        situation.learned.learn_link_parameter(key, account(OWN), &endpoint, &parameter);
+    };
+    learn("abc");
+    assert_eq!(
+        situation.sent(),
+        format!("/express/invoices?after=abc&{}&page=2", own_filter_parameter())
+    );
+    let other_value = situation.asking("page=2&after=abd");
+    assert_eq!(other_value.denial(), parameter_denied("after"));
+    let other_endpoint = other_value.at(&documented("subscriptions")).asking("after=abc");
+    assert_eq!(other_endpoint.denial(), parameter_denied("after"));
 }
 
 #[rstest]
-#[case::listed(
-    "per_page=50&month=2024-08&page=2",
-    "account_id=5ea75fe7aa224700012eae40&month=2024-08&page=2&per_page=50"
-)]
-#[case::an_encoded_name("%70age=2", "account_id=5ea75fe7aa224700012eae40&page=2")]
-#[case::repeated("page=2&page=1", "account_id=5ea75fe7aa224700012eae40&page=2&page=1")]
-#[case::without_a_value("page", "account_id=5ea75fe7aa224700012eae40&page=")]
-fn listed_parameters_of_a_walled_instance_go_upstream_sorted(#[case] query: &str, #[case] sent: &str) {
-    assert_eq!(Situation::of(walled()).asking(query).sent(), format!("/express/invoices?{sent}"));
+#[case::listed("per_page=50&order_by=date&page=2", "&order_by=date&page=2&per_page=50")]
+#[case::an_encoded_name("%70age=2", "&page=2")]
+#[case::repeated("page=2&page=1", "&page=2&page=1")]
+#[case::without_a_value("page", "&page=")]
+fn listed_parameters_of_an_instance_go_upstream_sorted(#[case] query: &str, #[case] sent: &str) {
+    let expected = format!("/express/invoices?{}{sent}", own_filter_parameter());
+    assert_eq!(Situation::of(narrowed()).asking(query).sent(), expected);
 }
 
 #[rstest]
-#[case::an_encoded_separator(
-    "page=1%26account_id%3D5ea75fe7aa224700012eae41",
-    "1%26account_id%3D5ea75fe7aa224700012eae41"
-)]
-#[case::a_semicolon(
-    "page=1;account_id=5ea75fe7aa224700012eae41",
-    "1%3Baccount_id%3D5ea75fe7aa224700012eae41"
-)]
-#[case::an_encoded_semicolon(
-    "page=1%3Baccount_id%3D5ea75fe7aa224700012eae41",
-    "1%3Baccount_id%3D5ea75fe7aa224700012eae41"
-)]
-#[case::a_fragment(
-    "page=1%23account_id=5ea75fe7aa224700012eae41",
-    "1%23account_id%3D5ea75fe7aa224700012eae41"
-)]
-#[case::a_line(
-    "page=1%0D%0Aaccount_id:%205ea75fe7aa224700012eae41",
-    "1%0D%0Aaccount_id%3A+5ea75fe7aa224700012eae41"
-)]
-#[case::a_second_query(
-    "page=1?account_id=5ea75fe7aa224700012eae41",
-    "1%3Faccount_id%3D5ea75fe7aa224700012eae41"
-)]
-fn a_value_cannot_smuggle_an_account_past_the_wall(#[case] query: &str, #[case] value: &str) {
-    let sent = Situation::of(walled()).asking(query).sent();
-    assert_eq!(sent, format!("/express/invoices?account_id={OWN}&page={value}"));
+#[case::an_encoded_separator("page=1%26filter%3Dx", "1%26filter%3Dx")]
+#[case::a_semicolon("page=1;filter=x", "1%3Bfilter%3Dx")]
+#[case::an_encoded_semicolon("page=1%3Bfilter%3Dx", "1%3Bfilter%3Dx")]
+#[case::a_fragment("page=1%23filter=x", "1%23filter%3Dx")]
+#[case::a_line("page=1%0D%0Afilter:%20x", "1%0D%0Afilter%3A%20x")]
+#[case::a_second_query("page=1?filter=x", "1%3Ffilter%3Dx")]
+fn a_value_can_not_add_a_filter(#[case] query: &str, #[case] value: &str) {
+    let sent = Situation::of(narrowed()).asking(query).sent();
+    assert_eq!(sent, format!("/express/invoices?{}&page={value}", own_filter_parameter()));
 }
 
 #[test]
-fn a_plain_rule_takes_nothing_off_the_wall() {
-    let situation = Situation::of(walled()).plainly();
-    assert_eq!(situation.sent(), format!("/express/invoices?account_id={OWN}"));
-    let foreign = situation.asking("account_id=5ea75fe7aa224700012eae41");
+fn a_plain_rule_widens_nothing() {
+    let situation = Situation::of(narrowed()).plainly();
+    assert_eq!(situation.sent(), format!("/express/invoices?{}", own_filter_parameter()));
+    let foreign = situation.filtering("account_id eq '5ea75fe7aa224700012eae41'");
     assert_eq!(foreign.denial(), account_denied(SIBLING));
 }
 
-#[test]
-fn an_added_endpoint_is_walled_by_its_own_parameter_and_field() {
-    let scope = AccountScope { parameter: "tenant".into(), field: "owner".into() };
-    let situation = Situation::of(walled()).at(&added(Content::Records(scope)));
-    assert_eq!(situation.sent(), format!("/reports?tenant={OWN}"));
-    let wall = Wall { field: "owner".into(), account: account(OWN) };
-    assert_eq!(situation.permit().wall(), Some(&wall));
-    let foreign = situation.asking("tenant=5ea75fe7aa224700012eae41");
-    assert_eq!(foreign.denial(), account_denied(SIBLING));
-    let other = foreign.asking("account_id=5ea75fe7aa224700012eae40");
-    assert_eq!(other.denial(), parameter_denied("account_id"));
+fn reports() -> Narrowing {
+    Narrowing { filter: "tenant in ('{account_id}')".parse().expect("a filter"), field: "owner".into() }
 }
 
 #[test]
-fn listing_the_account_parameter_as_allowed_opens_nothing() {
-    let mut situation = Situation::of(walled()).asking("account_id=5ea75fe7aa224700012eae41");
-    situation.policy.instance_query_parameters.insert("account_id".into());
-    assert_eq!(situation.denial(), account_denied(SIBLING));
-    assert_eq!(situation.asking("").sent(), format!("/express/invoices?account_id={OWN}"));
+fn an_added_endpoint_is_narrowed_by_its_own_filter_and_field() {
+    let situation = Situation::of(narrowed()).at(&added(Content::Records(reports())));
+    let own = canonical_filter(&format!("tenant in ('{OWN}')"));
+    assert_eq!(situation.sent(), format!("/reports?{own}"));
+    let account_scope = AccountScope { field: "owner".into(), account: account(OWN) };
+    assert_eq!(situation.permit().account_scope(), Some(&account_scope));
+    let mut situation = situation;
+    for filter in ["tenant eq '5ea75fe7aa224700012eae41'", "owner eq '5ea75fe7aa224700012eae41'"] {
+        situation = situation.filtering(filter);
+        assert_eq!(situation.denial(), account_denied(SIBLING));
+    }
+    // Whatever that is here.
+    let other = situation.filtering("account_id eq '5ea75fe7aa224700012eae41'");
+    assert!(other.decide().is_ok());
 }
 
 #[rstest]
 #[case::without_a_query(None, "/express/products")]
-#[case::own_account_left_out(Some("account_id=5ea75fe7aa224700012eae40"), "/express/products")]
-#[case::pages(Some("page=2&account_id=5ea75fe7aa224700012eae40"), "/express/products?page=2")]
-fn a_walled_instance_gets_the_catalogue_as_it_is(#[case] query: Option<&str>, #[case] sent: &str) {
-    let mut situation = Situation::of(walled()).at(&documented("products"));
+#[case::a_filter(Some("filter=family+eq+'Voice'&page=2"), "/express/products?filter=family%20eq%20%27Voice%27&page=2")]
+fn an_instance_gets_the_catalogue_as_it_is(#[case] query: Option<&str>, #[case] sent: &str) {
+    let mut situation = Situation::of(narrowed()).at(&documented("products"));
     situation.query = query.map(str::to_owned);
     assert_eq!(situation.sent(), sent);
-    assert_eq!(situation.permit().wall(), None);
+    assert_eq!(situation.permit().account_scope(), None);
 }
 
-#[rstest]
-#[case::a_sibling("account_id=5ea75fe7aa224700012eae41", account_denied(SIBLING))]
-#[case::not_listed("fields=all", parameter_denied("fields"))]
-fn the_catalogue_is_no_way_around_the_parameters(#[case] query: &str, #[case] denial: Denial) {
-    assert_eq!(Situation::of(walled()).at(&documented("products")).asking(query).denial(), denial);
+#[test]
+fn what_shows_whether_talkdesk_narrows_asks_for_nobody_and_never_for_the_instance() {
+    let situation = Situation::of(narrowed()).asking("filter=month+eq+'2024-08'&page=9&order_by=date");
+    let probe = situation.permit().for_nobody(&Narrowing::default().filter, &"account_id".into());
+    let nobody = canonical_filter("account_id eq '000000000000000000000000'");
+    assert_eq!(**probe.path_and_query(), format!("/express/invoices?{nobody}&per_page=1"));
+    assert_eq!(probe.account_scope().map(|scope| scope.account), Some(AccountId::NOBODY));
+    assert_eq!(probe.credential().key, situation.permit().credential().key);
 }
 
 #[rstest]
 #[case::organization(organization(acme()))]
 #[case::direct_instance(direct())]
-fn who_uses_a_credential_of_its_own_has_no_wall_and_any_parameter(#[case] tenant: Arc<Tenant>) {
+fn who_uses_a_credential_of_its_own_has_no_check_and_any_parameter(#[case] tenant: Arc<Tenant>) {
     let situation = Situation::of(tenant).asking("fields=all");
     assert_eq!(situation.sent(), "/express/invoices?fields=all");
-    assert_eq!(situation.permit().wall(), None);
+    assert_eq!(situation.permit().account_scope(), None);
 }
 
 // Accounts that an Organization names.
 
 fn naming(partner: Organization, named: &str) -> Situation {
-    Situation::of(organization(partner)).asking(&format!("account_id={named}"))
+    Situation::of(organization(partner)).filtering(&format!("account_id eq '{named}'"))
 }
 
 fn listing(ids: &[&str]) -> Organization {
@@ -692,27 +749,43 @@ fn discovering() -> Organization {
 #[test]
 fn an_organization_may_name_an_account_that_it_lists() {
     let situation = naming(listing(&[OWN, SIBLING]), SIBLING);
-    assert_eq!(situation.sent(), format!("/express/invoices?account_id={SIBLING}"));
+    let filter = canonical_filter(&format!("account_id eq '{SIBLING}'"));
+    assert_eq!(situation.sent(), format!("/express/invoices?{filter}"));
     assert!(situation.permit().reread_accounts().is_none());
 }
 
 #[rstest]
-#[case::another("account_id=5ea75fe7aa224700012eae42", FOREIGN)]
-#[case::an_encoded_name("account%5Fid=5ea75fe7aa224700012eae42", FOREIGN)]
-#[case::an_encoded_value("account_id=%35ea75fe7aa224700012eae42", FOREIGN)]
-#[case::after_one_of_its_own(
-    "account_id=5ea75fe7aa224700012eae40&account_id=5ea75fe7aa224700012eae42",
-    FOREIGN
-)]
-#[case::before_one_of_its_own(
-    "account_id=5ea75fe7aa224700012eae42&account_id=5ea75fe7aa224700012eae40",
-    FOREIGN
-)]
-#[case::no_id("account_id=globex", "globex")]
-#[case::empty("account_id=", "")]
-fn a_list_of_accounts_without_discovery_is_closed(#[case] query: &str, #[case] told: &str) {
-    let situation = Situation::of(organization(listing(&[OWN, SIBLING]))).asking(query);
+#[case::another("account_id eq '5ea75fe7aa224700012eae42'", FOREIGN)]
+#[case::in_a_list("account_id in ('5ea75fe7aa224700012eae40', '5ea75fe7aa224700012eae42')", FOREIGN)]
+#[case::or("account_id eq '5ea75fe7aa224700012eae40' or account_id eq '5ea75fe7aa224700012eae42'", FOREIGN)]
+#[case::another_case("ACCOUNT_ID eq '5ea75fe7aa224700012eae42'", FOREIGN)]
+#[case::no_id("account_id eq 'globex'", "globex")]
+#[case::empty("account_id eq ''", "")]
+fn a_list_of_accounts_without_discovery_is_closed(#[case] filter: &str, #[case] told: &str) {
+    let situation = Situation::of(organization(listing(&[OWN, SIBLING]))).filtering(filter);
     assert_eq!(situation.denial(), account_denied(told));
+}
+
+#[rstest]
+#[case::not_a_filter("everything of everybody")]
+#[case::in_another_language("account_id='5ea75fe7aa224700012eae42' && 1")]
+#[case::another_operator("account_id ne '5ea75fe7aa224700012eae42'")]
+#[case::another_attribute("name eq '5ea75fe7aa224700012eae42'")]
+fn a_filter_of_an_organization_goes_up_where_it_names_no_account(#[case] filter: &str) {
+    let sent = Situation::of(organization(listing(&[OWN]))).filtering(filter).sent();
+    let query = sent.strip_prefix("/express/invoices?").expect("a query");
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    assert_eq!(pairs, [("filter".to_owned(), filter.to_owned())]);
+}
+
+#[test]
+fn a_list_with_an_account_without_an_id_denies_nothing() {
+    let situation = naming(discovering(), FOREIGN);
+    let accounts = std::iter::once((account(OWN), "globex".parse().ok()));
+    let list =
+        AccountList { accounts: accounts.collect(), without_id: 1, without_name: 0, read_at: situation.now };
+    situation.learned.learn_accounts(&Arc::new(discovering()), list);
+    assert!(situation.decide().is_ok());
 }
 
 #[test]
@@ -797,10 +870,9 @@ fn the_learned_list_of_another_organization_says_nothing() {
 }
 
 #[test]
-fn an_added_endpoint_names_accounts_by_its_own_parameter() {
-    let scope = AccountScope { parameter: "tenant".into(), field: "owner".into() };
-    let situation = Situation::of(organization(listing(&[OWN]))).at(&added(Content::Records(scope)));
-    let situation = situation.asking("tenant=5ea75fe7aa224700012eae42");
+fn an_added_endpoint_names_accounts_by_its_own_filter() {
+    let situation = Situation::of(organization(listing(&[OWN]))).at(&added(Content::Records(reports())));
+    let situation = situation.filtering("tenant eq '5ea75fe7aa224700012eae42'");
     assert_eq!(situation.denial(), account_denied(FOREIGN));
 }
 
@@ -809,31 +881,33 @@ fn a_foreign_account_is_refused_on_every_endpoint(
     #[values("accounts", "products", "subscriptions", "invoices", "monthly_usage")] name: &str,
     #[values(organization(listing(&[OWN])), direct())] tenant: Arc<Tenant>,
 ) {
-    let situation = Situation::of(tenant).at(&documented(name)).asking(&format!("account_id={FOREIGN}"));
+    let filter = format!("account_id eq '{FOREIGN}'");
+    let situation = Situation::of(tenant).at(&documented(name)).filtering(&filter);
     assert_eq!(situation.denial(), account_denied(FOREIGN));
 }
 
 // Accounts that a direct Instance names.
 
 #[rstest]
-#[case::another("account_id=5ea75fe7aa224700012eae42", FOREIGN)]
-#[case::an_encoded_name("account%5Fid=5ea75fe7aa224700012eae42", FOREIGN)]
-#[case::after_its_own("account_id=5ea75fe7aa224700012eae40&account_id=5ea75fe7aa224700012eae42", FOREIGN)]
-#[case::no_id("account_id=", "")]
-fn a_direct_instance_may_not_name_another_account(#[case] query: &str, #[case] told: &str) {
-    assert_eq!(Situation::of(direct()).asking(query).denial(), account_denied(told));
+#[case::another("account_id eq '5ea75fe7aa224700012eae42'", FOREIGN)]
+#[case::beside_its_own("account_id in ('5ea75fe7aa224700012eae40', '5ea75fe7aa224700012eae42')", FOREIGN)]
+#[case::no_id("account_id eq ''", "")]
+fn a_direct_instance_may_not_name_another_account(#[case] filter: &str, #[case] told: &str) {
+    assert_eq!(Situation::of(direct()).filtering(filter).denial(), account_denied(told));
 }
 
 #[test]
 fn a_direct_instance_may_name_its_own_account() {
-    let situation = Situation::of(direct()).asking("account_id=5EA75FE7AA224700012EAE40");
-    assert_eq!(situation.sent(), "/express/invoices?account_id=5EA75FE7AA224700012EAE40");
+    let filter = "account_id eq '5EA75FE7AA224700012EAE40'";
+    let sent = Situation::of(direct()).filtering(filter).sent();
+    assert_eq!(sent, format!("/express/invoices?{}", canonical_filter(filter)));
 }
 
 #[test]
 fn for_a_direct_instance_of_unknown_id_upstream_decides() {
     let tenant = instance(Instance { account_id: None, ..sold_by_talkdesk() });
-    assert!(Situation::of(tenant).asking("account_id=5ea75fe7aa224700012eae42").decide().is_ok());
+    let filter = "account_id eq '5ea75fe7aa224700012eae42'";
+    assert!(Situation::of(tenant).filtering(filter).decide().is_ok());
 }
 
 // The query as it goes upstream.
@@ -841,26 +915,18 @@ fn for_a_direct_instance_of_unknown_id_upstream_decides() {
 #[rstest]
 #[case::organization(organization(acme()))]
 #[case::direct_instance(direct())]
-fn parameters_go_upstream_sorted_by_name_and_stable_among_equal_names(#[case] tenant: Arc<Tenant>) {
-    let situation = Situation::of(tenant).asking("per_page=9&a=2&&page=1&a=1&%62=%20");
-    assert_eq!(situation.sent(), "/express/invoices?a=2&a=1&%62=%20&page=1&per_page=9");
-}
-
-#[rstest]
-#[case::organization(organization(acme()))]
-#[case::direct_instance(direct())]
-fn under_a_plain_rule_the_query_goes_upstream_as_received(#[case] tenant: Arc<Tenant>) {
-    let query = "per_page=9&a=2&&page=1&a=1&%62=%20";
-    assert_eq!(Situation::of(tenant).asking(query).plainly().sent(), format!("/express/invoices?{query}"));
-}
-
-#[rstest]
-#[case::sorted(false, "/express/invoices")]
-#[case::plain(true, "/express/invoices?")]
-fn an_empty_query_is_none_but_under_a_plain_rule(#[case] plain: bool, #[case] sent: &str) {
-    let mut situation = Situation::of(direct()).asking("");
+fn parameters_go_upstream_in_one_form_whatever_the_rule(
+    #[case] tenant: Arc<Tenant>,
+    #[values(false, true)] plain: bool,
+) {
+    let mut situation = Situation::of(tenant).asking("per_page=9&a=2&&page=1&a=1&%62=%20");
     situation.plain = plain;
-    assert_eq!(situation.sent(), sent);
+    assert_eq!(situation.sent(), "/express/invoices?a=2&a=1&b=%20&page=1&per_page=9");
+}
+
+#[test]
+fn an_empty_query_is_none() {
+    assert_eq!(Situation::of(direct()).asking("").sent(), "/express/invoices");
 }
 
 // denied_by_talkdesk
@@ -925,9 +991,9 @@ fn another_credential_does_not_share_it() {
 
 #[test]
 fn tenants_of_one_credential_share_the_denial_of_one_upstream_request() {
-    let mut situation = denied(walled(), "page=1");
+    let mut situation = denied(narrowed(), "page=1");
     situation.tenant = organization(acme());
-    let situation = situation.asking("page=1&account_id=5ea75fe7aa224700012eae40");
+    let situation = situation.asking(&format!("page=1&{}", own_filter_parameter()));
     assert!(matches!(situation.denial(), Denial::DeniedByTalkdesk(_)));
 }
 
@@ -941,6 +1007,7 @@ enum Fault {
     Scope,
     OrganizationOnly,
     Parameter,
+    Filter,
     Account,
     DeniedByTalkdesk,
 }
@@ -948,7 +1015,7 @@ enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Organization,
-    Walled,
+    Narrowed,
     Direct,
     Resold,
 }
@@ -963,6 +1030,7 @@ fn code(decision: &Result<Permit, Denial>) -> &'static str {
         Err(Denial::ScopeMissing { .. }) => "scope_missing",
         Err(Denial::OrganizationOnly) => "organization_only",
         Err(Denial::ParameterNotAllowed { .. }) => "parameter_not_allowed",
+        Err(Denial::FilterNotUnderstood { .. }) => "filter_not_understood",
         Err(Denial::AccountNotInOrganization { .. }) => "account_not_in_organization",
         Err(Denial::DeniedByTalkdesk(_)) => "denied_by_talkdesk",
     }
@@ -976,6 +1044,7 @@ const fn code_of(fault: Fault) -> &'static str {
         Fault::Scope => "scope_missing",
         Fault::OrganizationOnly => "organization_only",
         Fault::Parameter => "parameter_not_allowed",
+        Fault::Filter => "filter_not_understood",
         Fault::Account => "account_not_in_organization",
         Fault::DeniedByTalkdesk => "denied_by_talkdesk",
     }
@@ -984,7 +1053,7 @@ const fn code_of(fault: Fault) -> &'static str {
 /// A request of such a tenant that has these faults and no other.
 fn faulty(kind: Kind, faults: &[Fault]) -> Situation {
     let has = |fault| faults.contains(&fault);
-    let owner = if kind == Kind::Organization || kind == Kind::Walled {
+    let owner = if kind == Kind::Organization || kind == Kind::Narrowed {
         "organizations/acme"
     } else {
         "instances/globex"
@@ -994,13 +1063,16 @@ fn faulty(kind: Kind, faults: &[Fault]) -> Situation {
     let plan = Some(if has(Fault::Plan) { "Starter" } else { "Enterprise" }.into());
     let mut tenant = match kind {
         Kind::Organization => organization(partner),
-        Kind::Walled => instance(under(partner)),
+        Kind::Narrowed => instance(under(partner)),
         Kind::Direct => instance(Instance { credential: client, plan, ..sold_by_talkdesk() }),
         Kind::Resold => instance(Instance { credential: client, plan, ..sold_by_a_reseller() }),
     };
     Arc::get_mut(&mut tenant).expect("nobody else has it").enabled = !has(Fault::Disabled);
     let named = if has(Fault::Account) { FOREIGN } else { OWN };
-    let mut query = format!("account_id={named}");
+    let mut query = canonical_filter(&format!("account_id eq '{named}'"));
+    if has(Fault::Filter) {
+        query.push_str("&filter=");
+    }
     if has(Fault::Parameter) {
         query.push_str("&fields=all");
     }
@@ -1019,12 +1091,13 @@ fn faulty(kind: Kind, faults: &[Fault]) -> Situation {
 
 const OF_AN_ORGANIZATION: &[Fault] =
     &[Fault::Disabled, Fault::NoClient, Fault::Scope, Fault::Account, Fault::DeniedByTalkdesk];
-const OF_A_WALLED_INSTANCE: &[Fault] = &[
+const OF_A_NARROWED_INSTANCE: &[Fault] = &[
     Fault::Disabled,
     Fault::NoClient,
     Fault::Scope,
     Fault::OrganizationOnly,
     Fault::Parameter,
+    Fault::Filter,
     Fault::Account,
     Fault::DeniedByTalkdesk,
 ];
@@ -1033,7 +1106,7 @@ const OF_A_DIRECT_INSTANCE: &[Fault] =
 
 #[rstest]
 #[case::organization(Kind::Organization, OF_AN_ORGANIZATION)]
-#[case::walled_instance(Kind::Walled, OF_A_WALLED_INSTANCE)]
+#[case::narrowed_instance(Kind::Narrowed, OF_A_NARROWED_INSTANCE)]
 #[case::direct_instance(Kind::Direct, OF_A_DIRECT_INSTANCE)]
 fn each_fault_alone_is_refused_with_its_own_reason(#[case] kind: Kind, #[case] faults: &[Fault]) {
     assert_eq!(code(&faulty(kind, &[]).decide()), "permitted");
@@ -1044,7 +1117,7 @@ fn each_fault_alone_is_refused_with_its_own_reason(#[case] kind: Kind, #[case] f
 
 #[rstest]
 #[case::organization(Kind::Organization, OF_AN_ORGANIZATION)]
-#[case::walled_instance(Kind::Walled, OF_A_WALLED_INSTANCE)]
+#[case::narrowed_instance(Kind::Narrowed, OF_A_NARROWED_INSTANCE)]
 #[case::direct_instance(Kind::Direct, OF_A_DIRECT_INSTANCE)]
 fn of_two_faults_the_first_in_the_order_of_the_rules_is_told(#[case] kind: Kind, #[case] faults: &[Fault]) {
     for (place, first) in faults.iter().enumerate() {
@@ -1067,10 +1140,13 @@ fn a_resellers_instance_is_told_so_before(#[case] fault: Fault) {
 
 #[test]
 fn a_foreign_account_before_an_unlisted_parameter_does_not_change_the_order() {
-    for query in
-        ["account_id=5ea75fe7aa224700012eae41&fields=all", "fields=all&account_id=5ea75fe7aa224700012eae41"]
-    {
-        assert_eq!(Situation::of(walled()).asking(query).denial(), parameter_denied("fields"));
+    let foreign = canonical_filter("account_id eq '5ea75fe7aa224700012eae41'");
+    for query in [
+        format!("{foreign}&fields=all"),
+        format!("fields=all&{foreign}"),
+        "filter=nonsense&fields=all".to_owned(),
+    ] {
+        assert_eq!(Situation::of(narrowed()).asking(&query).denial(), parameter_denied("fields"));
     }
 }
 
@@ -1079,17 +1155,19 @@ fn a_foreign_account_before_an_unlisted_parameter_does_not_change_the_order() {
 /// Pieces of queries: spellings of names, ids and separators, and anything else.
 fn queries() -> impl Strategy<Value = String> {
     let name = prop_oneof![
-        6 => prop::sample::select(vec!["account_id", "page", "per_page", "month"]),
-        2 => prop::sample::select(vec!["account%5Fid", "%61ccount_id", "%70age", "per%5fpage"]),
-        1 => prop::sample::select(vec![
-            "Account_Id", "account_id[]", "page;account_id", "page%00", "account%255Fid", "fields", "",
-        ]),
+        6 => prop::sample::select(vec!["filter", "page", "per_page", "order_by", "cursor"]),
+        2 => prop::sample::select(vec!["%66ilter", "filte%72", "%70age", "per%5fpage"]),
+        1 => prop::sample::select(vec!["Filter", "filter[]", "page;filter", "page%00", "%2566ilter", "account_id", ""]),
     ];
+    let piece = prop::sample::select(vec![
+        "account_id", "month", "+eq+", "%20ne%20", "+in+(", "'", "%27", "''", "(", ")", "+and+", "+or+", "not+", "OR",
+        OWN, SIBLING, "5EA75FE7AA224700012EAE40", "'2024-08'", "%5C", "--", "%00", "contains(", ",", "%2527",
+    ]);
     let value = prop_oneof![
-        6 => prop::sample::select(vec![OWN, "5EA75FE7AA224700012EAE40", "%35ea75fe7aa224700012eae40"])
-            .prop_map(str::to_owned),
-        1 => prop::sample::select(vec![SIBLING, FOREIGN, ""]).prop_map(str::to_owned),
-        2 => "[0-9]{1,4}(%26|;|%3B|&|%23|\\?)account_id(=|%3D)5ea75fe7aa224700012eae4[0-2]",
+        4 => prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat()),
+        2 => prop::sample::select(vec![OWN, SIBLING, FOREIGN, "", "2"]).prop_map(|id| format!("account_id+eq+'{id}'")),
+        2 => Just("month+eq+'2024-08'".to_owned()),
+        2 => "[0-9]{1,4}(%26|;|%3B|&|%23|\\?)filter(=|%3D)x",
         2 => "[!-\"$-~]{0,12}",
         2 => "(%[0-9a-fA-F]{2}){0,6}",
     ];
@@ -1107,30 +1185,37 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn whatever_a_walled_instance_asks_it_gets_its_own_account_or_nothing(
+    fn whatever_a_narrowed_instance_asks_it_gets_its_own_account_or_nothing(
         query in queries(),
         plain in any::<bool>(),
     ) {
-        let mut situation = Situation::of(walled()).asking(&query);
+        let mut situation = Situation::of(narrowed()).asking(&query);
         situation.plain = plain;
         if let Ok(permit) = situation.decide() {
             let sent = permit.path_and_query().strip_prefix("/express/invoices?").expect("a query").to_owned();
-            let is_plain_text = |byte: u8| byte.is_ascii_alphanumeric() || b"=&%+_-.*".contains(&byte);
+            let is_plain_text = |byte: u8| byte.is_ascii_alphanumeric() || b"=&%_-.~".contains(&byte);
             prop_assert!(sent.bytes().all(is_plain_text), "{sent}");
             let pairs: Vec<(String, String)> = form_urlencoded::parse(sent.as_bytes()).into_owned().collect();
-            let accounts: Vec<_> = pairs.iter().filter(|(name, _)| name == "account_id").collect();
-            prop_assert_eq!(accounts.len(), 1, "{}", sent);
-            prop_assert_eq!(accounts[0].1.as_str(), OWN);
-            let allowed = ["account_id", "page", "per_page", "month"];
-            prop_assert!(pairs.iter().all(|(name, _)| allowed.contains(&name.as_str())), "{sent}");
-            prop_assert_eq!(permit.wall().map(|wall| wall.account), Some(account(OWN)));
+            let filters: Vec<_> = pairs.iter().filter(|(name, _)| name == "filter").collect();
+            prop_assert_eq!(filters.len(), 1, "{}", sent);
+            let own = format!("account_id eq '{OWN}'");
+            let rest = filters[0].1.strip_prefix(&own).expect("its own account first");
+            prop_assert!(rest.is_empty() || (rest.starts_with(" and (") && rest.ends_with(')')), "{rest}");
+            let mut others = Vec::new();
+            let sent_filter = filter::parse(&filters[0].1).expect("a filter");
+            sent_filter.compared_values(&|name| name.eq_ignore_ascii_case("account_id"), &mut |value, _| {
+                others.extend((!value.eq_ignore_ascii_case(OWN)).then(|| value.to_owned()));
+            });
+            prop_assert!(others.is_empty(), "{others:?}");
+            prop_assert!(pairs.iter().all(|(name, _)| INSTANCE_QUERY_PARAMETERS.contains(&name.as_str())), "{sent}");
+            prop_assert_eq!(permit.account_scope().map(|scope| scope.account), Some(account(OWN)));
         }
     }
 
     /// Where a request leads is remembered for as long as nothing new is learned, whatever the time.
     #[test]
     fn time_alone_takes_no_permit_away_and_changes_no_denial_that_lasts(
-        kind in prop::sample::select(vec![Kind::Organization, Kind::Walled, Kind::Direct]),
+        kind in prop::sample::select(vec![Kind::Organization, Kind::Narrowed, Kind::Direct]),
         query in queries(),
         discovers in any::<bool>(),
         scope in prop::sample::select(vec!["express-accounts-invoices:read", "other:read"]),
@@ -1147,7 +1232,7 @@ proptest! {
         let owner = if kind == Kind::Direct { "instances/globex" } else { "organizations/acme" };
         situation = situation.learn_scopes(owner, &[scope], Duration::from_secs(scope_lives));
         if denied {
-            let request = format!("GET {}?account_id={OWN}", situation.path()).into();
+            let request = format!("GET {}?{}", situation.path(), own_filter_parameter()).into();
             situation =
                 situation.learn_denial(&DeniedRequest { credential: credential(owner).key.clone(), request });
         }

@@ -5,7 +5,7 @@
 //! table is an immutable map that is replaced whole. Nothing here decides; `entitlement` does, and it holds
 //! what was learned against the time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 
 use super::credential::CredentialKey;
 use super::id::{AccountId, AccountName, OrganizationId};
+use super::query::Parameter;
 use super::tenant::{Organization, Tenant, TenantName};
 
 /// Everything learned; shared by all requests.
@@ -23,6 +24,8 @@ pub struct Learned {
     scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>, RandomState>>,
     accounts: ArcSwap<Accounts>,
     denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
+    /// The latest parameters of links, and those before them.
+    link_parameters: ArcSwap<[HashSet<LinkParameter>; 2]>,
     lessons: AtomicU64,
 }
 
@@ -40,8 +43,22 @@ pub struct LearnedScopes {
 pub struct AccountList {
     /// The ids, with the names of those whose name can be an Instance's.
     pub accounts: HashMap<AccountId, Option<AccountName>>,
+    /// How many were listed without an id that could be read.
+    pub without_id: usize,
+    /// How many were listed without a name that an Instance can have.
+    pub without_name: usize,
     /// When Talkdesk said so. A list that was not read to its end is never kept.
     pub read_at: Instant,
+}
+
+/// A query parameter that a link of Talkdesk's own carried in an answer to an Instance, which may follow it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LinkParameter {
+    credential: CredentialKey,
+    account: AccountId,
+    endpoint: Arc<str>,
+    name: String,
+    value: String,
 }
 
 /// A request as Talkdesk saw it: whose credential, which method, which URL.
@@ -78,6 +95,9 @@ enum LearnedTenant {
 
 /// Denials kept at most. A client that asks for ever new foreign accounts must not make the table grow.
 const MOST_DENIALS: usize = 1_024;
+
+/// Parameters of links are forgotten so many later.
+const MOST_LINK_PARAMETERS: usize = 1_024;
 
 impl Learned {
     /// How often anything was learned or forgotten so far. What was decided by what is known stands for as long as this
@@ -180,6 +200,46 @@ impl Learned {
         self.count();
     }
 
+    /// Whether a link of Talkdesk's own carried this parameter, with this value, in an answer to that account.
+    #[must_use]
+    pub fn is_link_parameter(
+        &self,
+        credential: &CredentialKey,
+        account: AccountId,
+        endpoint: &Arc<str>,
+        parameter: &Parameter<'_>,
+    ) -> bool {
+        let known = self.link_parameters.load();
+        if known.iter().all(HashSet::is_empty) {
+            return false;
+        }
+        let wanted = LinkParameter::new(credential, account, endpoint, parameter);
+        known.iter().any(|generation| generation.contains(&wanted))
+    }
+
+    /// Remembers a parameter of a link in an answer to an account.
+    pub fn learn_link_parameter(
+        &self,
+        credential: &CredentialKey,
+        account: AccountId,
+        endpoint: &Arc<str>,
+        parameter: &Parameter<'_>,
+    ) {
+        if self.is_link_parameter(credential, account, endpoint, parameter) {
+            return;
+        }
+        let learned = LinkParameter::new(credential, account, endpoint, parameter);
+        self.link_parameters.rcu(|known| {
+            let [mut latest, mut before] = <[_; 2]>::clone(known);
+            if latest.len() >= MOST_LINK_PARAMETERS {
+                before = std::mem::take(&mut latest);
+            }
+            latest.insert(learned.clone());
+            [latest, before]
+        });
+        self.count();
+    }
+
     /// Talkdesk's denial of this very request, while it is remembered.
     #[must_use]
     pub fn denial(&self, request: &DeniedRequest, now: Instant) -> Option<Arc<LearnedDenial>> {
@@ -221,6 +281,23 @@ impl Learned {
     }
 }
 
+impl LinkParameter {
+    fn new(
+        credential: &CredentialKey,
+        account: AccountId,
+        endpoint: &Arc<str>,
+        parameter: &Parameter<'_>,
+    ) -> Self {
+        Self {
+            credential: credential.clone(),
+            account,
+            endpoint: Arc::clone(endpoint),
+            name: parameter.name().into_owned(),
+            value: parameter.value().into_owned(),
+        }
+    }
+}
+
 /// Adds the tenants of an Organization's list.
 fn add_tenants(
     tenants: &mut HashMap<AccountName, LearnedTenant>,
@@ -249,7 +326,6 @@ fn claims(lists: &HashMap<OrganizationId, Arc<AccountList>>) -> HashMap<&Account
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use std::collections::HashSet;
     use std::time::Duration;
 
     fn organization(id: &str) -> Arc<Organization> {
@@ -266,7 +342,7 @@ mod tests {
     fn list(now: Instant, accounts: &[(&str, &str)]) -> AccountList {
         let accounts =
             accounts.iter().map(|(id, name)| (id.parse().expect("id"), name.parse().ok())).collect();
-        AccountList { accounts, read_at: now }
+        AccountList { accounts, without_id: 0, without_name: 0, read_at: now }
     }
 
     const ONE: &str = "5ea75fe7aa224700012eae40";
@@ -310,7 +386,12 @@ mod tests {
                 let name = if account == 0 { "all".to_owned() } else { format!("n{number}-{account}") };
                 (id.parse().expect("id"), name.parse().ok())
             });
-            (one.id.clone(), Arc::new(AccountList { accounts: accounts.collect(), read_at: now }))
+            (one.id.clone(), Arc::new(AccountList {
+                accounts: accounts.collect(),
+                without_id: 0,
+                without_name: 0,
+                read_at: now,
+            }))
         });
         learned.accounts.store(Arc::new(Accounts { lists: lists.collect(), tenants: HashMap::new() }));
         learned.keep_accounts_of(&organizations);

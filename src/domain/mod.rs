@@ -6,6 +6,7 @@
 pub mod credential;
 pub mod endpoint;
 pub mod entitlement;
+pub mod filter;
 pub mod id;
 pub mod learned;
 pub mod query;

@@ -1,92 +1,179 @@
-//! The query of a request: what it names, and the one form in which it goes upstream.
+//! The query of a request: its parameters, and the one form in which it goes upstream and into cache keys.
 //!
-//! Names are compared after decoding (WHATWG URL, `application/x-www-form-urlencoded`), so that an encoded
-//! spelling of a parameter is the parameter. Values are not interpreted here.
+//! Parameters are read as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), so `%20` and `+`, or `'` and
+//! `%27`, are the same. They are written sorted by name, with everything encoded but the unreserved characters of
+//! RFC 3986 (section 2.3), and a space as `%20`. Bytes that are not UTF-8 stay what they are.
 
 use std::borrow::Cow;
 
-/// One parameter: as it stood in the query, and decoded.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+/// All but `ALPHA / DIGIT / "-" / "." / "_" / "~"`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The parameters that choose a page of a list, and not which list.
+const PAGE_PARAMETERS: [&str; 2] = ["page", "cursor"];
+
+/// One parameter, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter<'a> {
-    /// `name=value` as received.
-    pub raw: &'a str,
-    /// The decoded name.
-    pub name: Cow<'a, str>,
-    /// The decoded value; empty where there is no `=`.
-    pub value: Cow<'a, str>,
+    name: Cow<'a, [u8]>,
+    value: Cow<'a, [u8]>,
 }
 
-/// The parameters of a raw query, in order. Empty ones, as between `&&`, are left out.
+impl<'a> Parameter<'a> {
+    /// A parameter with this name and value.
+    #[must_use]
+    pub fn new(name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
+        let value = match value.into() {
+            Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+            Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+        };
+        Self { name: Cow::Borrowed(name.as_bytes()), value }
+    }
+
+    /// The name; with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
+    /// The value; with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn value(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.value)
+    }
+
+    /// The value; none where it is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.value).ok()
+    }
+
+    /// Whether it has this name.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        *self.name == *name.as_bytes()
+    }
+
+    fn chooses_page(&self) -> bool {
+        PAGE_PARAMETERS.iter().any(|name| self.is(name))
+    }
+}
+
+/// The parameters of a query, in order. Empty ones, as between `&&`, are left out.
 pub fn parameters(raw: &str) -> impl Iterator<Item = Parameter<'_>> {
-    raw.split('&').filter(|part| !part.is_empty()).filter_map(|part| {
-        let (name, value) = form_urlencoded::parse(part.as_bytes()).next()?;
-        Some(Parameter { raw: part, name, value })
+    raw.split('&').filter(|part| !part.is_empty()).map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        Parameter { name: decoded(name), value: decoded(value) }
     })
 }
 
-/// The query with its parameters sorted by name. Those of one name keep their order, since it can mean
-/// something; so two queries that differ only in the order of names are one request.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Cow::Owned(percent_decode(spaced.as_bytes()).collect());
+    }
+    percent_decode(text.as_bytes()).into()
+}
+
+/// Writes parameters in the canonical form. Those of one name keep their order, since it can mean something.
 #[must_use]
-pub fn sorted(raw: &str) -> String {
-    let mut all: Vec<_> = parameters(raw).collect();
-    all.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut query = String::with_capacity(raw.len());
-    for parameter in &all {
+pub fn written(mut parameters: Vec<Parameter<'_>>) -> String {
+    parameters.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut query = String::new();
+    for Parameter { name, value } in &parameters {
         if !query.is_empty() {
             query.push('&');
         }
-        query.push_str(parameter.raw);
+        query.extend(percent_encode(name, RESERVED));
+        query.push('=');
+        query.extend(percent_encode(value, RESERVED));
     }
     query
 }
 
-/// A path and query without a parameter, in whatever spelling it is there.
+/// The canonical form of a query.
 #[must_use]
-pub fn without_parameter(path_and_query: &str, name: &str) -> String {
-    let Some((path, raw)) = path_and_query.split_once('?') else { return path_and_query.to_owned() };
-    let mut rest = path.to_owned();
-    for (position, parameter) in parameters(raw).filter(|parameter| parameter.name != name).enumerate() {
-        rest.push(if position == 0 { '?' } else { '&' });
-        rest.push_str(parameter.raw);
-    }
-    rest
+pub fn canonical(raw: &str) -> String {
+    written(parameters(raw).collect())
 }
 
-/// Writes decoded parameters anew, sorted by name, each encoded in the one way that leaves no separator in it.
+/// A canonical path and query without the parameters that choose a page: the pages of one list have it in common.
 #[must_use]
-pub fn rebuilt<'a>(mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> String {
-    parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+pub fn without_page(path_and_query: &str) -> Cow<'_, str> {
+    let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };
+    if !parameters(query).any(|parameter| parameter.chooses_page()) {
+        return Cow::Borrowed(path_and_query);
+    }
+    let rest = written(parameters(query).filter(|parameter| !parameter.chooses_page()).collect());
+    if rest.is_empty() { Cow::Borrowed(path) } else { Cow::Owned(format!("{path}?{rest}")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_order_of_names_does_not_matter_and_that_of_equal_names_does() {
-        assert_eq!(sorted("b=1&a=2&b=0"), "a=2&b=1&b=0");
-        assert_eq!(sorted("&&page=1&"), "page=1");
-        assert_ne!(sorted("a=1&a=2"), sorted("a=2&a=1"));
+        assert_eq!(canonical("b=1&a=2&b=0"), "a=2&b=1&b=0");
+        assert_eq!(canonical("&&page=1&"), "page=1");
+        assert_ne!(canonical("a=1&a=2"), canonical("a=2&a=1"));
+        assert_eq!(canonical(""), "");
+    }
+
+    #[test]
+    fn every_spelling_of_a_query_has_one_form() {
+        let form = "filter=account_id%20eq%20%27x%27";
+        for spelling in [
+            "filter=account_id%20eq%20%27x%27",
+            "filter=account_id+eq+'x'",
+            "filter=account_id%20eq+%27x'",
+            "%66ilter=account%5Fid+eq+%27%78%27",
+            "&filter=account_id+eq+'x'&",
+        ] {
+            assert_eq!(canonical(spelling), form, "{spelling}");
+        }
+        assert_eq!(canonical("a=%2B+%2b"), "a=%2B%20%2B", "an encoded plus is a plus");
+        assert_eq!(canonical("a"), "a=");
+        assert_eq!(canonical("a=b=c;d"), "a=b%3Dc%3Bd");
+        assert_eq!(canonical("a=%zz%"), "a=%25zz%25");
+        assert_eq!(canonical("a=%FF"), "a=%FF", "what is not UTF-8 stays what it is");
+        assert_eq!(canonical("~-._=1"), "~-._=1");
     }
 
     #[test]
     fn an_encoded_name_is_the_name() {
         let all: Vec<_> = parameters("account%5Fid=x&b=%26").collect();
-        assert_eq!(all[0].name, "account_id");
-        assert_eq!(all[1].value, "&");
+        assert!(all[0].is("account_id"));
+        assert_eq!(all[1].value(), "&");
     }
 
     #[test]
-    fn a_parameter_is_taken_out_in_every_spelling() {
-        let without = |path_and_query| without_parameter(path_and_query, "page");
-        assert_eq!(without("/a?page=1&per_page=2&p%61ge=3&pages=4"), "/a?per_page=2&pages=4");
-        assert_eq!(without("/a?page=1"), without("/a"));
+    fn a_page_is_taken_out_in_every_spelling() {
+        assert_eq!(without_page("/a?page=1&per_page=2&p%61ge=3&pages=4"), "/a?pages=4&per_page=2");
+        assert_eq!(without_page("/a?cursor=abc&page=1"), without_page("/a"));
+        assert_eq!(without_page("/a?filter=x"), "/a?filter=x");
     }
 
     #[test]
-    fn a_rebuilt_value_cannot_smuggle_a_parameter() {
-        let smuggler = vec![("page".into(), "1&account_id=2;account_id=3#".into())];
-        assert_eq!(rebuilt(smuggler), "page=1%26account_id%3D2%3Baccount_id%3D3%23");
+    fn a_value_can_not_add_a_parameter() {
+        let parameters = vec![Parameter::new("page", "1&account_id=2;account_id=3#")];
+        assert_eq!(written(parameters), "page=1%26account_id%3D2%3Baccount_id%3D3%23");
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_the_canonical_form_of_itself(raw in "[ -~é]{0,40}") {
+            let once = canonical(&raw);
+            prop_assert_eq!(canonical(&once), once.clone());
+            let decoded = |query: &str| -> Vec<_> {
+                form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+            };
+            let mut expected = decoded(&raw);
+            expected.sort_by(|one, other| one.0.cmp(&other.0));
+            prop_assert_eq!(decoded(&once), expected);
+        }
     }
 }

@@ -122,10 +122,10 @@ fn refuse_structural_escape(escape: &[u8]) -> Result<(), Ambiguous> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::endpoint::{AccountScope, Content, DOCUMENTED, ForwardedFields};
+    use crate::domain::endpoint::{Narrowing, Content, DOCUMENTED, ForwardedFields};
 
     fn endpoints() -> Vec<Arc<Endpoint>> {
-        let account = AccountScope { parameter: "account_id".into(), field: "account_id".into() };
+        let account = Narrowing::default();
         let mut all: Vec<_> = DOCUMENTED.iter().map(|one| Arc::new(one.endpoint(&account))).collect();
         all.push(Arc::new(Endpoint {
             position: 5,

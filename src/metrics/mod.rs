@@ -69,6 +69,9 @@ pub struct Metrics {
     pub rate_limit_wait: Histogram,
     /// Answers that failed the account check.
     pub account_mismatch: IntCounter,
+    account_scope_unproven: GaugeVec,
+    /// Accounts that discovery could not use.
+    pub accounts_skipped: GaugeVec,
     credential_state: GaugeVec,
     credential_secret_available: GaugeVec,
     stale_served: IntCounterVec,
@@ -206,6 +209,16 @@ impl Metrics {
                 "account_mismatch_total",
                 "Answers for an Instance that held, or might have held, another account's records.",
             ),
+            account_scope_unproven: register.gauges(
+                "account_scope_unproven",
+                "1 where Talkdesk is known not to narrow an endpoint to an account by the configured filter, 0 where it does.",
+                &["tenant", "endpoint"],
+            ),
+            accounts_skipped: register.gauges(
+                "accounts_skipped",
+                "Accounts that Talkdesk listed without an id or a name that can be used.",
+                &["tenant"],
+            ),
             credential_state: register.gauges(
                 "credential_state",
                 "1 for the state that a credential is in, 0 for the others.",
@@ -254,6 +267,7 @@ impl Metrics {
             "protocol",
             "too_large",
             "account_mismatch",
+            "account_scope_unproven",
             "token_in_answer",
         ] {
             self.upstream_errors.with_label_values(&[kind]);
@@ -318,6 +332,13 @@ impl Metrics {
     /// Counts a request to the API that is sent again.
     pub fn upstream_retry(&self, reason: &str) {
         self.upstream_retries.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows whether Talkdesk narrows an endpoint to an account.
+    pub fn account_scope_unproven(&self, tenant: &str, endpoint: &str, unproven: bool) {
+        self.account_scope_unproven
+            .with_label_values(&[tenant, endpoint])
+            .set(if unproven { 1.0 } else { 0.0 });
     }
 
     /// Counts a limit's decision.

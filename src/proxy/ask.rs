@@ -118,7 +118,7 @@ impl Ask {
     #[must_use]
     pub fn upstream_method(&self) -> &Method {
         let method = self.permit.method();
-        let as_get = !self.is_plain() || self.permit.wall().is_some();
+        let as_get = !self.is_plain() || self.permit.account_scope().is_some();
         if *method == Method::HEAD && as_get { &Method::GET } else { method }
     }
 

@@ -73,6 +73,12 @@ pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCo
             ),
             "Leave it out, or have the operator add it to upstream.instance_query_parameters.".into(),
         ),
+        Denial::FilterNotUnderstood { reason } => (
+            StatusCode::BAD_REQUEST,
+            "filter_not_understood",
+            format!("The filter of {tenant} can't be combined with the one that keeps it to its own account: {reason}."),
+            "Write it as `month eq '2024-08'`, with `and`, `or`, `not` and parentheses, values in single quotes, and a quote inside a value doubled.".into(),
+        ),
         Denial::AccountNotInOrganization { account } => (
             denial_status,
             "account_not_in_organization",

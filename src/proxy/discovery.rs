@@ -1,15 +1,15 @@
 //! Learns the accounts under an Organization from `/express/accounts`.
 //!
 //! It asks through the path that everybody's requests take (entitlement, cache, limit, token), as the
-//! Organization, page by page, last in every queue. A list counts only once it was read to its end: a half-read
-//! one replaces nothing.
+//! Organization, page by page by following `next`, last in every queue. A list counts only once it was read to its end:
+//! a half-read one replaces nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::Proxy;
 use super::ask::Ask;
@@ -20,6 +20,7 @@ use crate::domain::entitlement::{self, Ask as Asked};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
+use crate::links;
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -44,26 +45,18 @@ enum Unread {
     Endless,
     #[error("the list changed while it was read")]
     Changed,
+    #[error("page {0} is one that was read before")]
+    Loop(u64),
+    #[error("page {0} links to something else than a list of accounts")]
+    LeadsElsewhere(u64),
 }
 
-#[derive(Deserialize)]
+/// One page of accounts, as far as it is read.
 struct Page {
-    total_pages: u64,
-    total: u64,
-    #[serde(default, rename = "_embedded")]
-    embedded: Embedded,
-}
-
-#[derive(Default, Deserialize)]
-struct Embedded {
-    #[serde(default)]
-    accounts: Vec<Account>,
-}
-
-#[derive(Deserialize)]
-struct Account {
-    id: String,
-    name: String,
+    accounts: Vec<Value>,
+    total: Option<u64>,
+    next: Option<String>,
+    answered_at: Instant,
 }
 
 /// More pages than any Organization has.
@@ -147,6 +140,7 @@ impl Proxy {
                     return false;
                 }
                 tracing::info!(organization = %organization.id, accounts = list.accounts.len(), "accounts read");
+                self.note_skipped(&organization, &list);
                 self.learned.learn_accounts(&organization, list);
                 true
             }
@@ -163,40 +157,43 @@ impl Proxy {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
     ) -> Result<AccountList, Unread> {
-        match self.read_pages(snapshot, organization, Some(PER_PAGE)).await {
-            Err(Unread::PageSize) => self.read_pages(snapshot, organization, None).await,
+        let first = format!("per_page={PER_PAGE}");
+        match self.read_pages(snapshot, organization, &first).await {
+            Err(Unread::PageSize) => self.read_pages(snapshot, organization, "").await,
             outcome => outcome,
         }
     }
 
+    /// Follows `next` until there is none, which is the only end that Talkdesk promises; counts are optional.
     async fn read_pages(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
-        per_page: Option<u32>,
+        first: &str,
     ) -> Result<AccountList, Unread> {
-        let mut read_at = self.clock.now().monotonic;
-        let mut accounts = HashMap::new();
-        let mut total = None;
+        let read_at = self.clock.now().monotonic;
+        let mut list = AccountList { accounts: HashMap::new(), without_id: 0, without_name: 0, read_at };
+        let (mut listed, mut total) = (0, None);
+        let (mut query, mut asked) = (first.to_owned(), HashSet::new());
         for number in 1..=MOST_PAGES {
-            let (page, answered_at) = self.read_page(snapshot, organization, number, per_page).await?;
-            read_at = read_at.min(answered_at);
-            if total.is_some_and(|total| total != page.total) {
+            if !asked.insert(query.clone()) {
+                return Err(Unread::Loop(number));
+            }
+            let page = self.read_page(snapshot, organization, number, &query).await?;
+            list.read_at = list.read_at.min(page.answered_at);
+            if number > 1 && total != page.total {
                 return Err(Unread::Changed);
             }
-            total = Some(page.total);
-            for account in page.embedded.accounts {
-                let id: AccountId = account.id.parse().map_err(|_| Unread::NotAList(number))?;
-                // An account whose name can't be an Instance's can still be named by its id.
-                accounts.insert(id, account.name.parse::<AccountName>().ok());
+            total = page.total;
+            listed += page.accounts.len() as u64;
+            for account in &page.accounts {
+                add_account(&mut list, account)?;
             }
-            if number >= page.total_pages {
-                // Fewer than it says there are: something moved between the pages, or is missing.
-                if accounts.len() as u64 != page.total {
-                    return Err(Unread::Changed);
-                }
-                return Ok(AccountList { accounts, read_at });
-            }
+            let Some(next) = page.next else {
+                // Another number than it says there are: something moved between the pages, or is missing.
+                return if total.is_none_or(|total| total == listed) { Ok(list) } else { Err(Unread::Changed) };
+            };
+            query = next;
         }
         Err(Unread::Endless)
     }
@@ -206,10 +203,12 @@ impl Proxy {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
         number: u64,
-        per_page: Option<u32>,
-    ) -> Result<(Page, Instant), Unread> {
+        query: &str,
+    ) -> Result<Page, Unread> {
         let unread = |reason: String| Unread::Page(number, reason);
-        let ask = self.accounts_ask(snapshot, organization, number, per_page).map_err(Unread::Denied)?;
+        let ask = self.accounts_ask(snapshot, organization, query).map_err(Unread::Denied)?;
+        let origin = Arc::clone(&ask.origin);
+        let endpoint = Arc::clone(ask.permit.endpoint());
         let now = self.clock.now();
         let found = self.lookup_own(&ask, now);
         let answer = self.obtain(found, Arc::new(ask), now).await.map_err(|rejection| {
@@ -218,11 +217,22 @@ impl Proxy {
             unread(told.what)
         })?;
         match answer.content {
-            Content::Entry(entry) if entry.status == StatusCode::OK => {
-                let page = serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
-                Ok((page, entry.received))
+            Content::Entry(entry) if entry.status == StatusCode::OK && entry.page.is_page => {
+                let body: Value =
+                    serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
+                let accounts = match &body["_embedded"]["accounts"] {
+                    Value::Array(accounts) => accounts.clone(),
+                    Value::Null => Vec::new(),
+                    _ => return Err(Unread::NotAList(number)),
+                };
+                let href = [&body["_links"]["next"]["href"], &body["next"]["href"]];
+                let next = href.into_iter().find_map(Value::as_str);
+                let next = next.map(|href| query_of_link(href, &origin.links, &endpoint.path));
+                let next = next.map(|query| query.ok_or(Unread::LeadsElsewhere(number))).transpose()?;
+                Ok(Page { accounts, total: body["total"].as_u64(), next, answered_at: entry.received })
             }
-            Content::Entry(entry) if entry.status == StatusCode::BAD_REQUEST && per_page.is_some() => {
+            Content::Entry(entry) if entry.status == StatusCode::OK => Err(Unread::NotAList(number)),
+            Content::Entry(entry) if entry.status == StatusCode::BAD_REQUEST && number == 1 && !query.is_empty() => {
                 Err(Unread::PageSize)
             }
             Content::Entry(entry) => Err(unread(format!("Talkdesk answered {}", entry.status.as_u16()))),
@@ -234,16 +244,13 @@ impl Proxy {
         &self,
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
-        number: u64,
-        per_page: Option<u32>,
+        query: &str,
     ) -> Result<Ask, String> {
         let name = TenantName::Organization(organization.id.clone());
         let tenant = snapshot.tenant(&name, &self.learned).ok_or("it is not configured any more")?;
         let endpoint = accounts_endpoint(snapshot).ok_or("there is no such endpoint")?;
         let PathPattern::Exact(path) = &endpoint.path else { return Err("there is no such endpoint".into()) };
-        let size = per_page.map(|size| format!("&per_page={size}")).unwrap_or_default();
-        let query = format!("page={number}{size}");
-        let asked = Asked { endpoint, method: &Method::GET, path, query: Some(&query), plain: false };
+        let asked = Asked { endpoint, method: &Method::GET, path, query: Some(query), plain: false };
         let now = self.clock.now().monotonic;
         let permit = entitlement::authorize(&tenant, &asked, &snapshot.config.policy, &self.learned, now)
             .map_err(|denial| {
@@ -253,6 +260,43 @@ impl Proxy {
         // What is stored may be as old as the list that is to be replaced.
         Ok(Ask::own(permit, origin, snapshot))
     }
+
+    /// Counts the accounts that could not be used, and says so where their number is another than before.
+    fn note_skipped(&self, organization: &Organization, list: &AccountList) {
+        let skipped = list.without_id + list.without_name;
+        let owner = format!("organizations/{}", organization.id);
+        #[expect(clippy::cast_precision_loss, reason = "an Organization has fewer accounts than 2^52")]
+        self.metrics.accounts_skipped.with_label_values(&[owner.as_str()]).set(skipped as f64);
+        let before = self.learned.accounts(&organization.id);
+        if skipped > 0 && before.is_none_or(|before| before.without_id + before.without_name != skipped) {
+            tracing::warn!(
+                organization = %organization.id,
+                without_id = list.without_id,
+                without_name = list.without_name,
+                "accounts skipped: Talkdesk lists them without an id or a name that can be used"
+            );
+        }
+    }
+}
+
+/// Every member of an account is optional. One without a name can still be named by its id, one without an id can't be
+/// told from others.
+fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
+    let Some(id) = account["id"].as_str().and_then(|id| id.parse::<AccountId>().ok()) else {
+        list.without_id += 1;
+        return Ok(());
+    };
+    let name = account["name"].as_str().and_then(|name| name.parse::<AccountName>().ok());
+    list.without_name += usize::from(name.is_none());
+    // One that is listed twice has moved from page to page.
+    if list.accounts.insert(id, name).is_some() { Err(Unread::Changed) } else { Ok(()) }
+}
+
+/// The query of a link that leads to the same endpoint.
+fn query_of_link(href: &str, api: &links::Origin, path: &PathPattern) -> Option<String> {
+    let target = &href[api.length_in(href.as_bytes()).unwrap_or_default()..];
+    let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
+    path.matches(link_path).then(|| query.split('#').next().unwrap_or_default().to_owned())
 }
 
 fn accounts_endpoint(snapshot: &Snapshot) -> Option<&Arc<Endpoint>> {

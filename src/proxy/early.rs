@@ -77,7 +77,7 @@ const ENOUGH: usize = 64 * 1024;
 pub fn may_be_early(head: &Parts, permit: &Permit) -> bool {
     head.method == Method::GET
         && head.version >= Version::HTTP_11
-        && permit.wall().is_none()
+        && permit.account_scope().is_none()
         && permit.endpoint().content == Content::Opaque
         && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| head.headers.contains_key(name))
 }

@@ -20,7 +20,7 @@ use crate::domain::target;
 use crate::domain::tenant::{Seller, Tenant, TenantKind};
 
 /// The rules of the entitlement, in the order in which they are asked.
-pub const RULES: [&str; 9] = [
+pub const RULES: [&str; 10] = [
     "tenant_disabled",
     "reseller_sold",
     "no_oauth_client",
@@ -28,6 +28,7 @@ pub const RULES: [&str; 9] = [
     "scope_missing",
     "organization_only",
     "parameter_not_allowed",
+    "filter_not_understood",
     "account_not_in_organization",
     "denied_by_talkdesk",
 ];
@@ -97,6 +98,7 @@ pub fn explain<'a>(
         scope(tenant, endpoint, learned, now),
         who_may_ask(tenant, endpoint),
         parameters(tenant, config),
+        filter(tenant, endpoint, config),
         accounts(tenant, learned),
         remembered(&outcome, plain),
     ];
@@ -169,7 +171,7 @@ impl Explanation<'_> {
             });
             value["upstream_url"] = json!(format!("{}{}", credential.api_origin, permit.path_and_query()));
             value["every_record_must_carry"] =
-                json!(permit.wall().map(|wall| format!("{}: {}", wall.field, wall.account)));
+                json!(permit.account_scope().map(|scope| format!("{}: {}", scope.field, scope.account)));
             value["cache"] = json!(cache_rule(&self.config.endpoints[self.endpoint.position].rule));
             let limit = &self.config.limits.upstream;
             value["limits"] = json!({
@@ -286,7 +288,18 @@ fn parameters(tenant: &Tenant, config: &Config) -> String {
     let mut allowed: Vec<&str> =
         config.policy.instance_query_parameters.iter().map(|parameter| &**parameter).collect();
     allowed.sort_unstable();
-    format!("it may use {}, and its own account", allowed.join(", "))
+    format!("it may use {}", allowed.join(", "))
+}
+
+fn filter(tenant: &Tenant, endpoint: &Endpoint, config: &Config) -> String {
+    if !is_narrowed(tenant) {
+        return "with a client of its own it may use any filter".into();
+    }
+    let narrowing = match &endpoint.content {
+        Content::Records(narrowing) => narrowing,
+        Content::Accounts | Content::Catalogue | Content::Opaque => &config.policy.narrowing,
+    };
+    format!("`{}` is added to its own filter", narrowing.filter.as_str())
 }
 
 fn accounts(tenant: &Tenant, learned: &Learned) -> String {

@@ -17,7 +17,7 @@ use crate::cache::entry::{Ingredients, drop_digests};
 use crate::cache::judge::{Bypass, Question, Verdict, judge, withheld};
 use crate::cache::{Entry, Shelved, label};
 use crate::domain::query;
-use crate::inspect::{Counts, Inspection};
+use crate::inspect::Inspection;
 use crate::rfc9111::freshness::NotStored;
 use crate::rfc9111::invalidation::{invalidated, invalidates};
 use crate::rfc9111::key::Variant;
@@ -30,13 +30,17 @@ impl Fetch<'_> {
         mut head: Head,
         body: Bytes,
         decoded: bool,
-        Inspection { links, counts }: Inspection,
+        inspection: Inspection,
         verdict: Result<Verdict, Bypass>,
         confirmed: Option<&Arc<Entry>>,
     ) -> Landed {
         let ask = self.ask;
         let query = ask.permit.path_and_query();
-        let verdict = verdict.map(|verdict| applied(verdict, ask.rule(), query, counts.total, head.received));
+        let not_a_page =
+            ask.permit.endpoint().is_documented() && head.status.is_success() && !inspection.page.is_page;
+        let verdict = verdict.and_then(|verdict| if not_a_page { Err(Bypass::NotAPage) } else { Ok(verdict) });
+        let records = inspection.page.records;
+        let verdict = verdict.map(|verdict| applied(verdict, ask.rule(), query, records, head.received));
         // Before the coding is settled, which selects nothing any more once it is undone.
         let variant = Variant::of(&head.fields, &ask.fields);
         head.fields.remove(CONTENT_LENGTH);
@@ -49,8 +53,7 @@ impl Fetch<'_> {
             status: head.status,
             fields: std::mem::take(&mut head.fields),
             body,
-            links,
-            counts,
+            inspection,
             verdict: verdict.unwrap_or(Verdict::NOT_KEPT),
             kept: verdict.is_ok(),
             variant,
@@ -110,7 +113,12 @@ impl Fetch<'_> {
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
-        let inspection = Inspection { links: entry.links.clone(), counts: entry.counts };
+        let inspection = Inspection {
+            links: entry.links.clone(),
+            counts: entry.counts,
+            page: entry.page,
+            record_ids: Vec::new(),
+        };
         // The origin takes back that it may be kept: the stored answer has these fields from now on as well.
         if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = verdict {
             self.proxy.shelf.remove_entry(&self.ask.key, entry);
@@ -154,8 +162,7 @@ impl Fetch<'_> {
             status: head.status,
             fields: std::mem::take(&mut head.fields),
             body: Bytes::new(),
-            links: Vec::new(),
-            counts: Counts::default(),
+            inspection: Inspection::default(),
             verdict: Verdict::NOT_KEPT,
             kept: false,
             variant: Variant::default(),
@@ -178,7 +185,7 @@ impl Fetch<'_> {
         let mut paths = invalidated(&credential.api_origin, permit.path_and_query(), &head.fields);
         // Where the rule is not plain, queries are stored sorted.
         let sorted = |path: &String| {
-            path.split_once('?').map(|(path, query)| format!("{path}?{}", query::sorted(query)))
+            path.split_once('?').map(|(path, query)| format!("{path}?{}", query::canonical(query)))
         };
         paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
         self.proxy.shelf.change(&credential.key, &paths);

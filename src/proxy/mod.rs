@@ -29,6 +29,7 @@ pub mod index;
 mod keep;
 mod lead;
 mod mentions;
+pub mod narrowing;
 pub mod online;
 pub mod origin;
 pub mod receive;
@@ -321,7 +322,7 @@ fn ask(
     let permit = &route.permit;
     let plain = *snapshot.rule(permit.endpoint()) == Rule::Plain;
     // A part of an answer can't be checked record by record.
-    let may_be_part = plain && head.method == Method::GET && permit.wall().is_none();
+    let may_be_part = plain && head.method == Method::GET && permit.account_scope().is_none();
     Ask {
         key: route.key.clone(),
         target: route.target(),

@@ -1,10 +1,10 @@
 //! Does the configuration work against the real Talkdesk? Each credential is asked for a token, each endpoint for one
-//! page of one record, and of an Organization with several accounts it is proven that an account's page is the account's.
+//! page of one record, and for each Organization that serves Instances it is proven that the account filter narrows.
 //!
 //! Everything goes the way that clients' requests go (entitlement, token, limit, checks, judge of the cache), so what
-//! works here works there. It is bounded: of each credential one token, one request for each endpoint, and up to three
-//! more (`NARROWED_TO`) for each whose records have accounts; a request that the limit refuses waits, and all has to
-//! be over in [`LASTS_AT_MOST`].
+//! works here works there. It is bounded: of each credential one token and one request for each endpoint; for each whose
+//! records have accounts one more, and up to three (`NARROWED_TO`), for each filter that is tried; a request that the
+//! limit refuses waits, and all has to be over in [`LASTS_AT_MOST`].
 //!
 //! No record is told of, but for the names of its members.
 
@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::Landed;
+use super::narrowing::{ProbeResult, probe};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::store::fetch;
@@ -29,11 +30,15 @@ use crate::cache::Entry;
 use crate::cache::judge::Bypass;
 use crate::config::Rule;
 use crate::domain::credential::Credential;
-use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, PathPattern};
-use crate::domain::entitlement::{self, Ask as Asked, Denial, Wall};
+use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPattern};
+use crate::domain::entitlement::{self, AccountScope, Ask as Asked, Denial, FILTER};
+use crate::domain::filter::AccountFilter;
 use crate::domain::id::AccountId;
+use crate::domain::query::{self, Parameter};
 use crate::domain::tenant::{Tenant, TenantKind};
-use crate::inspect::{Breach, Unfit, inspect};
+use crate::inspect::{AccountViolation, Unfit, inspect};
+use crate::links;
+
 use crate::limit::gate::Waiter;
 use crate::oauth::grant::printable;
 
@@ -59,7 +64,8 @@ pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn 
     let snapshot = proxy.snapshot();
     let Some(tenant) = snapshot.tenant(&credential.owner, &proxy.learned) else { return report };
     let deadline = proxy.clock.now().after(LASTS_AT_MOST);
-    let prover = Prover { proxy, snapshot, tenant, deadline, progress };
+    let links = links::Origin::new(Arc::clone(&credential.api_origin));
+    let prover = Prover { proxy, snapshot, tenant, links, deadline, progress };
     if let Some(denial) = prover.denied_altogether() {
         report.findings.push(prover.refused("token", &Rejection::Denied(denial)));
         return report;
@@ -77,6 +83,8 @@ struct Prover<'a> {
     proxy: &'a Proxy,
     snapshot: Arc<Snapshot>,
     tenant: Arc<Tenant>,
+    /// The API, to be recognised in links.
+    links: links::Origin,
     deadline: Instant,
     progress: &'a (dyn Fn(&str) + Sync),
 }
@@ -184,11 +192,23 @@ impl Prover<'_> {
                 Content::Catalogue | Content::Opaque => {}
             }
         }
-        if matches!(self.tenant.kind, TenantKind::Organization(_)) {
+        if !narrowing.is_empty() && self.serves_instances() {
             for (endpoint, records) in narrowing {
                 findings.push(self.narrows(endpoint, &records, &accounts).await);
             }
         }
+    }
+
+    /// Whether any Instance is asked for with this credential beside the tenant itself.
+    fn serves_instances(&self) -> bool {
+        let TenantKind::Organization(organization) = &self.tenant.kind else { return false };
+        organization.discover_accounts
+            || self.snapshot.config.tenants.iter().any(|tenant| match &tenant.kind {
+                TenantKind::Instance(_) => {
+                    tenant.organization().is_some_and(|owner| owner.id == organization.id)
+                }
+                TenantKind::Organization(_) => false,
+            })
     }
 
     fn configured_accounts(&self) -> BTreeSet<AccountId> {
@@ -245,129 +265,115 @@ impl Prover<'_> {
         }
     }
 
-    /// Whether the account parameter narrows to an account, and the records say whose they are.
+    /// Whether the account filter narrows to an account, and the records say whose they are. Where it does not, the other
+    /// filters that could are tried.
     async fn narrows(
         &self,
         endpoint: &Arc<Endpoint>,
         all: &[Value],
         accounts: &BTreeSet<AccountId>,
     ) -> Finding {
-        let Content::Records(scope) = &endpoint.content else {
+        let Content::Records(narrowing) = &endpoint.content else {
             return Finding::new(&endpoint.name, Verdict::NotAsked, "its records have no accounts");
         };
         let what = format!("accounts of {}", endpoint.name);
-        let Some(first) = all.first() else {
-            return Finding::new(&what, Verdict::Unproven, "there are no records to tell by");
-        };
-        let Some(seen) = account(first, &scope.field) else {
+        let seen = all.first().map(|first| account(first, &narrowing.field));
+        if let (Some(None), Some(first)) = (seen, all.first()) {
             let members = first.as_object().into_iter().flat_map(|members| members.keys());
             let members: Vec<_> = members.map(|name| printable(name)).collect();
             return Finding::failed(
                 &what,
                 format!(
                     "a record has no account's id in `{}`; its members are {}",
-                    scope.field,
+                    narrowing.field,
                     members.join(", ")
                 ),
                 "set upstream.account_field to the member that has the account's id (of an added endpoint: its own \
                  account_field)",
             );
-        };
-        // If the parameter meant nothing, another account's page would show what was just seen.
-        let others: Vec<_> = accounts.iter().filter(|account| **account != seen).take(NARROWED_TO).collect();
-        if others.is_empty() {
-            return Finding::new(&what, Verdict::Unproven, "there is one account only: nothing to narrow");
         }
+        // If the filter meant nothing, another account's page would show what was just seen.
+        let mut known: Vec<AccountId> = accounts.iter().copied().collect();
+        known.sort_by_key(|account| Some(*account) == seen.flatten());
+        known.extend(seen.flatten().filter(|seen| !accounts.contains(seen)));
+        known.truncate(NARROWED_TO);
         (self.progress)(&what);
-        for account in &others {
-            let wall = Wall { field: Arc::clone(&scope.field), account: **account };
-            if let Some(finding) = self.narrows_to(endpoint, &what, &scope.parameter, &wall).await {
-                return finding;
-            }
-        }
-        let said = format!(
-            "`{}` narrows, but to no record of the {} accounts that were tried",
-            scope.parameter,
-            others.len()
-        );
-        Finding::new(&what, Verdict::Unproven, said)
-    }
-
-    /// Asks for one account's records. None where there are none, neither its own nor others'.
-    async fn narrows_to(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        what: &str,
-        parameter: &str,
-        wall: &Wall,
-    ) -> Option<Finding> {
-        let named = |finding| Finding { what: what.to_owned(), ..finding };
-        let query = format!("{parameter}={}&page=1&per_page=10", wall.account);
-        let landed = match self.fetch(endpoint, &query).await {
-            Ok(landed) => landed,
-            Err(finding) => return Some(named(finding)),
+        let trial = Trial { prover: self, endpoint, what: &what, known, has_records: !all.is_empty() };
+        let configured = match trial.filter(narrowing).await {
+            Ok(proven) => return proven,
+            Err(reason) => reason,
         };
-        let (finding, body) = self.judged(endpoint, &landed);
-        if finding.verdict != Verdict::Works {
-            return Some(named(finding));
-        }
-        let TenantKind::Organization(organization) = &self.tenant.kind else { return None };
-        let origin = self.snapshot.origin(&organization.credential.as_ref()?.key)?;
-        // The wall that stands before an Instance on its Organization's client.
-        let remedy = match inspect(&body, &origin.links, Some(wall)) {
-            Ok(_) => {
-                let many = records(&body).len();
-                let said = format!(
-                    "`{parameter}` narrows: {many} of the account that was asked for, none of others"
+        for filter in alternatives(narrowing) {
+            let shown = filter.as_str().to_owned();
+            (self.progress)(&format!("{what} by `{shown}`"));
+            let trial = trial.filter(&Narrowing { filter, field: Arc::clone(&narrowing.field) }).await;
+            if trial.is_ok_and(|finding| finding.verdict != Verdict::Fails) {
+                return Finding::failed(
+                    &what,
+                    format!("{configured}; `{shown}` narrows"),
+                    format!(
+                        "write `account_filter: \"{shown}\"` under `upstream` (of an added endpoint: under itself)"
+                    ),
                 );
-                return (many > 0).then(|| Finding::new(what, Verdict::Works, said));
             }
-            Err(Unfit::Breach(Breach::Foreign)) => {
-                "compare upstream.account_parameter with Talkdesk's reference: it does not narrow"
-            }
-            Err(Unfit::Breach(Breach::Unmarked)) => {
-                "compare upstream.account_field with Talkdesk's reference: not every record has it"
-            }
-            Err(unfit) => {
-                let said = format!("{unfit}: no Instance on this Organization's client can be served");
-                return Some(Finding::failed(
-                    what,
-                    said,
-                    "ask Talkdesk what the answer looks like, and report it here",
-                ));
-            }
-        };
-        let said = format!(
-            "asked with `{parameter}` for one account, a record came that is not shown to be that \
-            account's: no Instance on this Organization's client can be served (account_mismatch)"
-        );
-        Some(Finding::failed(what, said, remedy))
+        }
+        Finding::failed(
+            &what,
+            format!("{configured}: no Instance on this Organization's client can be served (account_scope_unproven)"),
+            "no other filter that was tried narrows either; ask Talkdesk how `filter` names an account, and write that \
+             as upstream.account_filter",
+        )
     }
 
     /// Fetches, and waits where the limit says so.
     async fn fetch(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Landed, Finding> {
-        let (clock, name) = (&self.proxy.clock, &*endpoint.name);
-        loop {
+        let outcome = self.patiently(&endpoint.name, async || {
             // Anew each time: what was learned meanwhile counts.
-            let ask = self.ask(endpoint, query).map_err(|rejection| self.refused(name, &rejection))?;
-            let fetching = fetch(self.proxy, &ask, None, Waiter::Background, None, None);
-            let Ok(fetched) = clock.timeout_at(self.deadline, fetching).await else {
-                return Err(self.out_of_time(name));
+            let ask = self.ask(endpoint, query)?;
+            match fetch(self.proxy, &ask, None, Waiter::Background, None, None).await {
+                Some(outcome) => outcome.map(|(landed, _)| landed),
+                None => Err(Rejection::Internal),
+            }
+        });
+        outcome.await
+    }
+
+    /// Asks for the records of an account that does not exist.
+    async fn probe(&self, endpoint: &Arc<Endpoint>, narrowing: &Narrowing) -> Result<ProbeResult, Finding> {
+        let outcome = self.patiently(&endpoint.name, async || {
+            let ask = self.ask(endpoint, "")?;
+            probe(self.proxy, &ask, narrowing, self.deadline).await
+        });
+        outcome.await
+    }
+
+    async fn patiently<T>(
+        &self,
+        what: &str,
+        attempt: impl AsyncFn() -> Result<T, Rejection>,
+    ) -> Result<T, Finding> {
+        let clock = &self.proxy.clock;
+        loop {
+            let Ok(outcome) = clock.timeout_at(self.deadline, attempt()).await else {
+                return Err(self.out_of_time(what));
             };
-            match fetched {
-                Some(Ok((landed, _))) => return Ok(landed),
-                Some(Err(Rejection::RateLimited { retry_in, .. })) => {
-                    let now = clock.now();
-                    let at = now.after(retry_in.max(Duration::from_millis(100)));
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(Rejection::RateLimited { retry_in, .. }) => {
+                    let at = clock.now().after(retry_in.max(Duration::from_millis(100)));
                     if at >= self.deadline {
-                        return Err(self.out_of_time(name));
+                        return Err(self.out_of_time(what));
                     }
                     clock.sleep_until(at).await;
                 }
-                Some(Err(rejection)) => return Err(self.refused(name, &rejection)),
-                None => return Err(self.refused(name, &Rejection::Internal)),
+                Err(rejection) => return Err(self.refused(what, &rejection)),
             }
         }
+    }
+
+    /// How many records a page has that are all of one account.
+    fn inspected(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
+        inspect(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Ask, Rejection> {
@@ -384,6 +390,110 @@ impl Prover<'_> {
         let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
         Ok(Ask::own(permit, origin, &self.snapshot))
     }
+}
+
+/// One endpoint's filters, tried one after the other.
+struct Trial<'a> {
+    prover: &'a Prover<'a>,
+    endpoint: &'a Arc<Endpoint>,
+    what: &'a str,
+    /// Accounts that exist.
+    known: Vec<AccountId>,
+    has_records: bool,
+}
+
+impl Trial<'_> {
+    /// Whether a filter narrows; the error says why not.
+    async fn filter(&self, narrowing: &Narrowing) -> Result<Finding, String> {
+        let Self { prover, endpoint, what, .. } = self;
+        let filter = narrowing.filter.as_str();
+        let refused = match prover.probe(endpoint, narrowing).await {
+            Ok(ProbeResult::Narrows) => false,
+            Ok(ProbeResult::Refused { .. }) => true,
+            Ok(ProbeResult::DoesNotNarrow(reason)) => return Err(format!("`{filter}` does not narrow: {reason}")),
+            Err(finding) => return Ok(Finding { what: (*what).to_owned(), ..finding }),
+        };
+        let mut own = 0;
+        for account in &self.known {
+            match self.of_account(narrowing, *account).await? {
+                Ok(records) => own += records,
+                Err(finding) => return Ok(finding),
+            }
+            if own > 0 {
+                break;
+            }
+        }
+        let proven = |said| Ok(Finding::new(what, Verdict::Works, said));
+        let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
+        if !self.has_records {
+            unproven(format!("`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"))
+        } else if own > 0 {
+            let records = if own == 1 { "1 record".to_owned() } else { format!("{own} records") };
+            proven(format!(
+                "`{filter}` narrows: nothing of an account that does not exist, {records} of one that does, none of others"
+            ))
+        } else if refused && self.known.is_empty() {
+            unproven(format!("`{filter}`: an account that does not exist is refused, but no other is known to compare"))
+        } else {
+            proven(format!("`{filter}` narrows: nothing of an account that does not exist"))
+        }
+    }
+
+    /// How many records an account has, none of them another's. The inner error is a fault that has nothing to do with
+    /// the filter.
+    async fn of_account(
+        &self,
+        narrowing: &Narrowing,
+        account: AccountId,
+    ) -> Result<Result<usize, Finding>, String> {
+        let Self { prover, endpoint, what, .. } = self;
+        let named = |finding| Finding { what: (*what).to_owned(), ..finding };
+        let filter = narrowing.filter.for_account(account).to_string();
+        let size = if is_paged(endpoint) && endpoint.is_documented() { Some("10") } else { None };
+        let parameters = [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
+        let query = query::written(parameters.into_iter().flatten().collect());
+        let landed = match prover.fetch(endpoint, &query).await {
+            Ok(landed) => landed,
+            Err(finding) => return Ok(Err(named(finding))),
+        };
+        let (finding, body) = prover.judged(endpoint, &landed);
+        if finding.verdict != Verdict::Works {
+            return Ok(Err(named(finding)));
+        }
+        // The check that stands before an Instance on its Organization's client.
+        let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
+        let shown = narrowing.filter.as_str();
+        match prover.inspected(&body, &scope) {
+            Ok(records) => Ok(Ok(records)),
+            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
+                Err(format!("`{shown}` does not narrow: asked for one account, it answered with another's record"))
+            }
+            Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
+                what,
+                format!("`{shown}`: not every record has `{}`", narrowing.field),
+                "compare upstream.account_field with Talkdesk's reference",
+            ))),
+            Err(unfit) => Ok(Err(Finding::failed(
+                what,
+                format!("{unfit}: no Instance on this Organization's client can be served"),
+                "ask Talkdesk what the answer looks like, and report it here",
+            ))),
+        }
+    }
+}
+
+/// Filters that may narrow where the configured one does not.
+fn alternatives(narrowing: &Narrowing) -> Vec<AccountFilter> {
+    let field = &narrowing.field;
+    let filters = [
+        format!("{field} eq '{{account_id}}'"),
+        format!("{field} in ('{{account_id}}')"),
+        format!("{field} = '{{account_id}}'"),
+        format!("contains({field}, '{{account_id}}')"),
+        "account eq '{account_id}'".to_owned(),
+    ];
+    let filters = filters.iter().filter_map(|filter| filter.parse::<AccountFilter>().ok());
+    filters.filter(|filter| *filter != narrowing.filter).collect()
 }
 
 /// Whether it is known to be asked page by page.

@@ -20,6 +20,7 @@ use super::away::Away;
 use super::giveaway::Giveaway;
 use super::headers::{RateState, add_via};
 use super::health::{Health, Way};
+use super::narrowing::Narrowings;
 use super::rejection::{Limit, Rejection};
 use super::retry_budget::RetryBudget;
 use crate::client::{Failure, FailureKind, Outbound};
@@ -52,6 +53,8 @@ pub struct Origin {
     pub health: Health,
     /// How often a request may be sent again.
     pub budget: RetryBudget,
+    /// Whether the API narrows to an account.
+    pub narrowings: Narrowings,
     /// The refusal for whose length its entries were taken away, by when it began: that is done once.
     pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.
@@ -110,6 +113,8 @@ pub struct Sent {
     pub waited: Duration,
     /// How it came by its token.
     pub token: TokenUse,
+    /// Which token of the credential's that was.
+    pub token_number: u64,
 }
 
 impl Origin {
@@ -186,7 +191,8 @@ impl Origin {
             }
             let (burst, window) = self.gate.policy();
             let rate = RateState { burst, window, remaining: pass.remaining };
-            return Ok(Sent { response, pass, rate, asked, waited, token: token_use });
+            let token_number = token.number;
+            return Ok(Sent { response, pass, rate, asked, waited, token: token_use, token_number });
         }
     }
 

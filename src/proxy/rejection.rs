@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::client::Failure;
-use crate::domain::entitlement::Denial;
+use crate::domain::entitlement::{Denial, FILTER};
 use crate::domain::tenant::Unnamed;
 use crate::oauth::grant::GrantError;
 use crate::oauth::tokens::{NoToken, TokenError};
@@ -104,6 +104,17 @@ pub enum Rejection {
     },
     /// The answer held, or might have held, another account's records.
     AccountMismatch(String),
+    /// Talkdesk is not shown to narrow to an account by the configured filter, so an Instance gets no data.
+    AccountScopeUnproven {
+        /// The endpoint's name.
+        endpoint: Arc<str>,
+        /// The configured filter.
+        filter: Arc<str>,
+        /// What Talkdesk answered.
+        reason: Arc<str>,
+        /// When Talkdesk is asked again.
+        retry_in: Duration,
+    },
     /// The answer repeats the token that the request carried.
     TokenInAnswer,
     /// Talkdesk asked for a pause.
@@ -183,6 +194,9 @@ impl Rejection {
                     description: "not allowed for an Instance on its Organization's credential",
                 }]
             }
+            Some(Denial::FilterNotUnderstood { reason }) => {
+                vec![Field { name: FILTER, description: reason }]
+            }
             Some(Denial::AccountNotInOrganization { account }) => {
                 vec![Field { name: account, description: "not an account that this tenant may ask for" }]
             }
@@ -257,6 +271,7 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
+            | Self::AccountScopeUnproven { .. }
             | Self::TokenInAnswer
             // A second 401 says that the tenant may not see this any more.
             | Self::TokenRejected(_)

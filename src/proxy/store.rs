@@ -27,8 +27,10 @@ use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, Moment};
 use crate::clock::Now;
 use crate::domain::endpoint::Content;
-use crate::inspect::{Breach, Inspection, Unfit, inspect, may_have_links};
+use crate::domain::query;
+use crate::inspect::{AccountViolation, Inspection, Unfit, inspect, may_have_links};
 use crate::limit::gate::{Pass, Waiter};
+use crate::links;
 use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::TokenError;
 use crate::request_id::X_REQUEST_ID;
@@ -57,7 +59,7 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let fetch = Fetch { proxy, ask, waiter, asked_at: proxy.shelf.moment() };
+    let fetch = Fetch::new(proxy, ask, waiter);
     let outcome = tokio::select! {
         outcome = fetch.run(entry, outlet) => outcome,
         () = given_up => return None,
@@ -87,7 +89,7 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
 pub(super) struct Fetch<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) ask: &'a Ask,
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
     /// What had happened when it began.
     pub(super) asked_at: Moment,
 }
@@ -115,6 +117,12 @@ impl Offered {
     }
 }
 
+impl<'a> Fetch<'a> {
+    pub(super) fn new(proxy: &'a Proxy, ask: &'a Ask, waiter: Waiter) -> Self {
+        Self { proxy, ask, waiter, asked_at: proxy.shelf.moment() }
+    }
+}
+
 impl Fetch<'_> {
     async fn run(
         &self,
@@ -123,6 +131,7 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
+        let proof = self.prove_narrowing(deadline).await?;
         let offered = self.offered(entry);
         let mut fields = self.ask.fields.clone();
         make_conditional(&mut fields, offered.iter().map(|offered| &offered.fields));
@@ -130,6 +139,7 @@ impl Fetch<'_> {
             fields.insert(RANGE, range.clone());
         }
         let mut answer = self.send(&fields, deadline).await?;
+        self.settle_proof(proof, &answer, deadline).await?;
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
             let head = self.head(&answer);
             if let Some(offered) = confirmed(&head.fields, &offered, |offered| &offered.fields) {
@@ -257,7 +267,7 @@ impl Fetch<'_> {
         let most = config.upstream.max_response_bytes;
         // What passes as it is passes with the token masked.
         let (giveaway, mask) =
-            if plain && self.ask.permit.wall().is_none() { (None, giveaway) } else { (giveaway, None) };
+            if plain && self.ask.permit.account_scope().is_none() { (None, giveaway) } else { (giveaway, None) };
         let ends_openly = version == Version::HTTP_2 && self.ask.body.is_empty();
         let receiving = Receiving::new(&fields, body, most, plain, giveaway, ends_openly);
         if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {
@@ -299,6 +309,7 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         drop(pass);
         let inspection = self.check(&head, &body)?;
+        self.learn_link_parameters(&inspection, &body);
         let verdict = self.verdict(&head);
         Ok((self.keep(head, body, decoded, inspection, verdict, None), None))
     }
@@ -311,15 +322,15 @@ impl Fetch<'_> {
     /// Looks the body through. What is not fit is not given out.
     fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
         let must_be_json = self.must_be_json(head.status);
-        let wall = self.ask.permit.wall();
-        let is_looked_at = must_be_json || says_json(&head.fields) || wall.is_some();
+        let account_scope = self.ask.permit.account_scope();
+        let is_looked_at = must_be_json || says_json(&head.fields) || account_scope.is_some();
         // Under a plain rule nothing else is read in it than where its links are.
         let has_nothing_to_find =
-            self.ask.is_plain() && !must_be_json && wall.is_none() && !may_have_links(body);
+            self.ask.is_plain() && !must_be_json && account_scope.is_none() && !may_have_links(body);
         if !is_looked_at || has_nothing_to_find {
             return Ok(Inspection::default());
         }
-        match inspect(body, &self.ask.origin.links, wall) {
+        match inspect(body, &self.ask.origin.links, account_scope) {
             Ok(inspection) if self.stays_as_it_is(head) => Ok(Inspection { links: Vec::new(), ..inspection }),
             Ok(inspection) => Ok(inspection),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
@@ -327,10 +338,25 @@ impl Fetch<'_> {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
             }
             // An error has members of its own; records of another account it must not have either.
-            Err(Unfit::Breach(Breach::Elsewhere)) if !head.status.is_success() => {
+            Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
                 Ok(inspect(body, &self.ask.origin.links, None).unwrap_or_default())
             }
-            Err(Unfit::Breach(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
+            Err(Unfit::AccountViolation(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
+        }
+    }
+
+    /// An Instance may follow the links of its own answers, whatever parameters Talkdesk puts into them.
+    fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
+        let permit = &self.ask.permit;
+        let Some(scope) = permit.account_scope() else { return };
+        let known = &self.ask.snapshot.config.policy.instance_query_parameters;
+        for url in links::urls(body, &inspection.links) {
+            let query = url.split_once('?').map_or("", |(_, query)| query);
+            let query = query.split('#').next().unwrap_or_default();
+            for parameter in query::parameters(query).filter(|one| !known.contains(&*one.name())) {
+                let (credential, endpoint) = (&permit.credential().key, &permit.endpoint().name);
+                self.proxy.learned.learn_link_parameter(credential, scope.account, endpoint, &parameter);
+            }
         }
     }
 
@@ -347,7 +373,7 @@ impl Fetch<'_> {
         rest: Receiving,
         pass: Pass,
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
-        if self.ask.permit.wall().is_some() {
+        if self.ask.permit.account_scope().is_some() {
             let limit = self.ask.snapshot.config.cache.max_entry_bytes;
             return Err(Rejection::UpstreamResponseTooLarge { limit });
         }
@@ -409,8 +435,11 @@ impl Fetch<'_> {
         } else if let Rejection::AccountMismatch(detail) = rejection {
             metrics.upstream_error("account_mismatch");
             metrics.account_mismatch.inc();
+            self.ask.origin.narrowings.doubt(&self.ask.permit.endpoint().name);
             let tenant = &self.ask.permit.tenant().label;
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
+        } else if let Rejection::AccountScopeUnproven { .. } = rejection {
+            metrics.upstream_error("account_scope_unproven");
         } else if let Rejection::TokenRejected(_) = rejection {
             // Whoever may not see it any more is not shown it from memory either.
             self.refuse();

@@ -221,8 +221,20 @@ impl Rejection {
                 format!(
                     "The answer of Talkdesk's API can't be shown to be {tenant}'s alone: {detail}. It was withheld and not stored."
                 ),
-                "Have the operator check upstream.account_parameter and upstream.account_field against Talkdesk's reference.",
+                "Have the operator run `check --online`, which says whether upstream.account_filter narrows and upstream.account_field is the right member.",
             ),
+            Self::AccountScopeUnproven { endpoint, filter, reason, retry_in } => Told {
+                retry_in: Some(*retry_in).filter(|retry_in| !retry_in.is_zero()),
+                ..told(
+                    StatusCode::BAD_GATEWAY,
+                    "account_scope_unproven",
+                    "proxy_configuration_error",
+                    format!(
+                        "Talkdesk's API is not shown to narrow {endpoint} to the account of {tenant} by the filter `{filter}`: {reason}. Nothing is shown to Instances until it is."
+                    ),
+                    "Have the operator run `check --online`, which tries other filters and prints the line for the configuration, as `account_filter: \"account_id in ('{account_id}')\"` under `upstream`.",
+                )
+            },
             Self::TokenInAnswer => told(
                 StatusCode::BAD_GATEWAY,
                 "token_in_answer",

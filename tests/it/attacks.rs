@@ -411,7 +411,7 @@ async fn a_field_changes_nothing_of_what_goes_upstream(
 ) {
     let further = if added.is_empty() { String::new() } else { format!("upstream:\n{added}") };
     let (peer, proxy) = target(&further).await;
-    peer.answers("/too", [Canned::json("{}")]);
+    peer.answers("/too", [Canned::page()]);
     let path = if added.is_empty() { "/express/invoices" } else { "/too" };
     let mut seen = Vec::new();
     for fields in ["", fields] {

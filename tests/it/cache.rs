@@ -19,7 +19,7 @@ fn rule(rule: &str) -> String {
 #[tokio::test]
 async fn the_second_request_is_a_hit_with_an_age(#[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire) {
     let peer = Peer::start(wire).await;
-    peer.answers(INVOICES, [Canned::json("{}").with("cache-control", "no-store")]);
+    peer.answers(INVOICES, [Canned::page().with("cache-control", "no-store")]);
     let proxy = peer.proxy(&rule("{ ttl: 1h }")).await;
     let miss = proxy.get(ASKED).await;
     assert!(is_nearly(miss.cache_status(), "fwd=uri-miss; fwd-status=200; ttl=3600; stored"));
@@ -35,7 +35,7 @@ async fn the_second_request_is_a_hit_with_an_age(#[values(Wire::HttpMock, Wire::
 #[tokio::test]
 async fn a_ttl_of_zero_really_turns_storing_off() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}").with("cache-control", "max-age=60")]);
+    peer.answers(INVOICES, [Canned::page().with("cache-control", "max-age=60")]);
     let proxy = peer.proxy(&rule("{ ttl: 0s }")).await;
     for _ in 0..3 {
         let reply = proxy.get(ASKED).await;
@@ -47,12 +47,12 @@ async fn a_ttl_of_zero_really_turns_storing_off() {
 #[tokio::test]
 async fn the_origin_decides_where_nothing_is_overridden() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}").with("cache-control", "no-store")]);
+    peer.answers(INVOICES, [Canned::page().with("cache-control", "no-store")]);
     let proxy = peer.proxy(&rule("{ ttl: 1h, override: [] }")).await;
     for _ in 0..2 {
         assert_eq!(proxy.get(ASKED).await.cache_status(), "fwd=uri-miss; fwd-status=200; detail=no_store");
     }
-    peer.answers(INVOICES, [Canned::json("{}").with("cache-control", "max-age=60")]);
+    peer.answers(INVOICES, [Canned::page().with("cache-control", "max-age=60")]);
     let reply = proxy.get(ASKED).await;
     assert_eq!(reply.cache_status(), "fwd=uri-miss; fwd-status=200; ttl=60; stored");
     assert_eq!(reply.field("cache-control"), "max-age=60");
@@ -178,7 +178,7 @@ async fn a_refusal_is_never_answered_stale_and_drops_the_entry(#[case] status: u
 #[tokio::test]
 async fn a_client_that_wants_it_fresh_cannot_drain_the_limit() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     let proxy = peer.proxy(&rule("{ ttl: 1h, min_refresh: 10s }")).await;
     let forced = [("cache-control", "no-cache, max-age=0, no-store"), ("authorization", "Bearer x")];
     for _ in 0..10 {
@@ -193,7 +193,7 @@ async fn a_client_that_wants_it_fresh_cannot_drain_the_limit() {
 #[tokio::test]
 async fn only_if_cached_never_goes_upstream() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     let proxy = peer.proxy("").await;
     let reply = proxy.get_with(ASKED, &[("cache-control", "only-if-cached")]).await;
     assert_eq!((reply.status, reply.code().as_str()), (StatusCode::GATEWAY_TIMEOUT, "not_in_cache"));
@@ -219,8 +219,8 @@ async fn variants_stand_side_by_side() {
 #[tokio::test]
 async fn a_purge_takes_what_it_names() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
-    peer.answers("/express/products", [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
+    peer.answers("/express/products", [Canned::page()]);
     let proxy = peer.proxy("").await;
     proxy.get(ASKED).await;
     proxy.get("/organizations/acme/express/products").await;
@@ -256,7 +256,7 @@ async fn a_304_about_something_else_is_asked_again_though_there_is_one_place_onl
 #[tokio::test]
 async fn a_token_rejected_for_one_request_takes_nothing_else_from_memory() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     let proxy = peer.proxy(&rule("{ ttl: 1h, min_refresh: 0s }")).await;
     let (one, other) = (format!("{ASKED}?page=1"), format!("{ASKED}?page=2"));
     proxy.get(&one).await;
@@ -275,7 +275,7 @@ async fn an_error_between_two_rejections_does_not_make_the_second_the_first() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(
         INVOICES,
-        [Canned::status(401), Canned::status(500), Canned::status(401), Canned::json("{}")],
+        [Canned::status(401), Canned::status(500), Canned::status(401), Canned::page()],
     );
     let proxy = peer.proxy("").await;
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -283,16 +283,18 @@ async fn an_error_between_two_rejections_does_not_make_the_second_the_first() {
     assert_eq!(peer.calls(INVOICES), 3, "two rejected tokens in a row: nothing more is sent");
 }
 
+const ONE_RECORD: &str = r#"{"_embedded":{"invoices":[{"id":"a"}]}}"#;
+
 #[tokio::test]
 async fn a_period_that_is_over_is_kept_for_longer_and_one_that_is_not_or_may_not_be_is_not() {
-    let further = rule("{ ttl: 1h, closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+    let further = rule("{ ttl: 1h, closed_period: { attribute: date, settle: 5d, ttl: 24h } }");
     for (query, body, most) in [
-        ("from=2023-01&to=2023-08", r#"{"total":1}"#, 86_400),
-        ("t%6F=2023-08-31", r#"{"total":1}"#, 86_400),
-        ("to=2023-08", r#"{"total":0}"#, 3600),
-        ("to=2023-08&to=2023-09", r#"{"total":1}"#, 3600),
-        ("to=2999-08", r#"{"total":1}"#, 3600),
-        ("from=2023-08", r#"{"total":1}"#, 3600),
+        ("filter=date+ge+'2023-01'+and+date+le+'2023-08'", ONE_RECORD, 86_400),
+        ("%66ilter=date%20lt%20%272023-08-31%27", ONE_RECORD, 86_400),
+        ("filter=date+eq+'2023-08'", r#"{"total":7,"_embedded":{"invoices":[]}}"#, 3600),
+        ("filter=date+eq+'2023-08'&filter=date+eq+'2023-09'", ONE_RECORD, 3600),
+        ("filter=date+le+'2999-08'", ONE_RECORD, 3600),
+        ("filter=date+ge+'2023-08'", ONE_RECORD, 3600),
     ] {
         let peer = Peer::start(Wire::HttpMock).await;
         peer.answers(INVOICES, [Canned::json(body)]);
@@ -306,10 +308,10 @@ async fn a_period_that_is_over_is_kept_for_longer_and_one_that_is_not_or_may_not
 #[tokio::test]
 async fn an_origin_that_decides_is_not_asked_whether_a_period_is_over() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#).with("cache-control", "max-age=60")]);
+    peer.answers(INVOICES, [Canned::json(ONE_RECORD).with("cache-control", "max-age=60")]);
     let further =
-        rule("{ ttl: 1h, override: [], closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+        rule("{ ttl: 1h, override: [], closed_period: { attribute: date, settle: 5d, ttl: 24h } }");
     let proxy = peer.proxy(&further).await;
-    let reply = proxy.get(&format!("{ASKED}?to=2023-08")).await;
+    let reply = proxy.get(&format!("{ASKED}?filter=date+eq+'2023-08'")).await;
     assert_eq!(reply.cache_status(), "fwd=uri-miss; fwd-status=200; ttl=60; stored");
 }

@@ -401,7 +401,7 @@ async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     #[case] path: &str,
 ) {
     let further = "    kept: { path: /kept/* }\n    \
-                   walled: { path: /walled/*, account_parameter: a, account_field: account_id }\n";
+                   walled: { path: /walled/*, account_filter: \"a eq '{account_id}'\", account_field: account_id }\n";
     let rules = "    invoices: {}\n    walled: {}\n    kept: { ttl: 60s }\n";
     let plain = PLAIN
         .replace("  endpoints:\n    test: {}\n", &format!("  endpoints:\n    test: {{}}\n{rules}"))

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use rstest::rstest;
 
-use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk};
+use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, filter};
 
 async fn samples() -> (Talkdesk, Proxy) {
     let talkdesk = Talkdesk::samples().await;
@@ -63,11 +63,12 @@ async fn the_decision_is_the_one_that_a_request_gets() {
 #[case("instances/umbrella", "/express/products", "plan_not_eligible", 3)]
 #[case("instances/josephpinetrees", "/express/accounts", "organization_only", 5)]
 #[case("instances/josephpinetrees", "/express/invoices?x=1", "parameter_not_allowed", 6)]
+#[case("instances/josephpinetrees", "/express/invoices?filter=x", "filter_not_understood", 7)]
 #[case(
     "organizations/acme",
-    "/express/invoices?account_id=000000000000000000000000",
+    "/express/invoices?filter=account_id+eq+'000000000000000000000000'",
     "account_not_in_organization",
-    7
+    8
 )]
 #[tokio::test]
 async fn the_rules_before_passed_and_those_behind_were_not_reached(
@@ -79,7 +80,7 @@ async fn the_rules_before_passed_and_those_behind_were_not_reached(
     let (_talkdesk, proxy) = samples().await;
     let explained = explained(&proxy, tenant, path).await;
     let rules = explained["rules"].as_array().expect("rules");
-    assert_eq!(rules.len(), 9);
+    assert_eq!(rules.len(), 10);
     assert_eq!(rules[place]["rule"], rule, "{explained:#}");
     for (position, one) in rules.iter().enumerate() {
         let expected = match position.cmp(&place) {
@@ -99,7 +100,7 @@ async fn a_grant_says_what_would_be_sent_and_with_which_client() {
     assert_eq!(explained["decision"], "granted");
     assert_eq!(explained["credential"]["owner"], "organizations/acme");
     let url =
-        format!("{}/express/invoices?account_id=5ea75fe7aa224700012eae40&page=2", talkdesk.simulator.url());
+        format!("{}/express/invoices?{}&page=2", talkdesk.simulator.url(), filter("account_id eq '5ea75fe7aa224700012eae40'"));
     assert_eq!(explained["upstream_url"], url);
     assert_eq!(explained["every_record_must_carry"], "account_id: 5ea75fe7aa224700012eae40");
     let text = explained.to_string();

@@ -153,7 +153,7 @@ async fn an_api_that_cannot_be_reached_is_told_of_or_covered_by_a_stale_entry() 
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_is_no_connection() {
     let peer = Peer::start(Wire::TlsHttp2).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     std::fs::write(folder.path().join("secret"), "s3cret").expect("written");
     let tokens = Peer::start(Wire::HttpMock).await;
@@ -285,7 +285,7 @@ async fn a_proxy_that_starts_while_everything_is_down_recovers_by_itself() {
     assert_eq!(proxy.admin(http::Method::GET, "/readyz").await.status, StatusCode::OK);
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::SERVICE_UNAVAILABLE);
     peer.answers(TOKEN_PATH, [Canned::token("token-2")]);
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     proxy.advance(Duration::from_mins(2));
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
 }

@@ -20,6 +20,10 @@ fn id(number: usize) -> String {
     format!("5ea75fe7{number:016x}")
 }
 
+fn next(page: usize) -> serde_json::Value {
+    serde_json::json!({ "next": { "href": format!("{ACCOUNTS}?page={page}&per_page={EACH}") } })
+}
+
 /// The pages of a list of five thousand, whose first account has that number.
 fn pages(first: usize) -> Vec<Canned> {
     let page = |page: usize| {
@@ -30,6 +34,7 @@ fn pages(first: usize) -> Vec<Canned> {
         let body = serde_json::json!({
             "total": PAGES * EACH, "page": page + 1, "per_page": EACH, "total_pages": PAGES,
             "_embedded": { "accounts": accounts },
+            "_links": if page + 1 < PAGES { next(page + 2) } else { serde_json::json!({}) },
         });
         Canned::json(body.to_string())
     };
@@ -45,7 +50,7 @@ impl Scene {
     async fn start(pages: Vec<Canned>) -> Self {
         let peer = Peer::start(Wire::HttpMock).await;
         peer.answers(ACCOUNTS, pages);
-        peer.answers(INVOICES, [Canned::json("{}")]);
+        peer.answers(INVOICES, [Canned::page()]);
         let folder: Arc<TempDir> = Arc::new(tempfile::tempdir().expect("a folder"));
         std::fs::write(folder.path().join("secret"), "s3cret").expect("a secret");
         let yaml = format!(
@@ -72,7 +77,7 @@ impl Scene {
     }
 
     async fn asks_for(&self, number: usize) -> StatusCode {
-        self.proxy.get(&format!("/organizations/acme{INVOICES}?account_id={}", id(number))).await.status
+        self.proxy.get(&format!("/organizations/acme{INVOICES}?filter=account_id+eq+'{}'", id(number))).await.status
     }
 
     async fn instance(&self, number: usize) -> String {
@@ -92,7 +97,11 @@ async fn an_account_outside_a_list_of_thousands_is_foreign_and_costs_no_call() {
     }
     let calls = scene.peer.calls(INVOICES);
     for outside in [5_000, 5_001, 1 << 40] {
-        let path = format!("/organizations/acme{INVOICES}?account_id={}&account_id={}", id(0), id(outside));
+        let path = format!(
+            "/organizations/acme{INVOICES}?filter=account_id+in+('{}','{}')",
+            id(0),
+            id(outside)
+        );
         scene.proxy.get(&path).await.assert_problem(403, "account_not_in_organization");
     }
     assert_eq!(scene.instance(5_000).await, "unknown_tenant");

@@ -327,7 +327,7 @@ async fn an_instance_on_its_organizations_credential_may_change_nothing() {
     let peer = Peer::start(Wire::HttpMock).await;
     let records = PLAIN.replace(
         "forward_request_fields: all }",
-        "forward_request_fields: all, account_parameter: a, account_field: account_id }",
+        "forward_request_fields: all, account_filter: \"a eq '{account_id}'\", account_field: account_id }",
     );
     let proxy = peer.proxy(&records).await;
     let asked = "/instances/josephpinetrees/test/a";

@@ -272,7 +272,7 @@ async fn entries_of_an_instance_are_its_own_and_the_rest_is_counted() {
 #[tokio::test]
 async fn what_is_not_kept_is_shown_with_its_reason_and_how_often() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}").with("cache-control", "no-store")]);
+    peer.answers(INVOICES, [Canned::page().with("cache-control", "no-store")]);
     let proxy = peer.proxy(&rule("{ ttl: 1h, override: [] }")).await;
     for _ in 0..3 {
         proxy.get(ASKED).await;
@@ -287,7 +287,7 @@ async fn what_is_not_kept_is_shown_with_its_reason_and_how_often() {
 #[tokio::test]
 async fn what_is_remembered_of_answers_that_were_not_kept_is_bounded() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json("{}")]);
+    peer.answers(INVOICES, [Canned::page()]);
     let further =
         format!("{}limits:\n  upstream: {{ rate: 1000000/s, burst: 10000 }}\n", rule("{ ttl: 0s }"));
     let proxy = peer.proxy(&further).await;

@@ -122,7 +122,7 @@ async fn entries_of_a_credential_that_is_gone_go_with_it() {
 #[tokio::test]
 async fn a_new_secret_is_proven_at_once_while_the_old_token_serves() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/products", [Canned::json("{}")]);
+    peer.answers("/express/products", [Canned::page()]);
     let refused = Canned::json(r#"{"error":"invalid_client"}"#);
     peer.answers(TOKEN_PATH, [Canned::token("old"), Canned { status: 401, ..refused }, Canned::token("new")]);
     let proxy = peer.proxy("cache:\n  endpoints:\n    products: { ttl: 0s }\n").await;
@@ -151,7 +151,7 @@ async fn a_new_secret_is_proven_at_once_while_the_old_token_serves() {
 #[tokio::test]
 async fn a_secret_that_can_not_be_read_leaves_the_last_one_in_its_place() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/products", [Canned::json("{}")]);
+    peer.answers("/express/products", [Canned::page()]);
     let proxy = peer.proxy("").await;
     std::fs::remove_file(proxy.folder().join("secret")).expect("removed");
     let told = accepted(&proxy.reload().await);
@@ -162,7 +162,7 @@ async fn a_secret_that_can_not_be_read_leaves_the_last_one_in_its_place() {
 #[tokio::test]
 async fn a_rejected_back_off_ends_with_a_changed_secret() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/products", [Canned::json("{}")]);
+    peer.answers("/express/products", [Canned::page()]);
     let refused = Canned { status: 401, ..Canned::json(r#"{"error":"invalid_client"}"#) };
     peer.answers(TOKEN_PATH, [refused, Canned::token("new")]);
     let proxy = peer.proxy("").await;
@@ -177,7 +177,7 @@ async fn a_rejected_back_off_ends_with_a_changed_secret() {
 #[tokio::test]
 async fn another_limit_holds_at_once() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/invoices", [Canned::json("{}")]);
+    peer.answers("/express/invoices", [Canned::page()]);
     let limits = "limits:\n  upstream: { rate: 1/m, burst: 1, max_wait: 0s }\n";
     let proxy = peer.proxy(limits).await;
     proxy.get(INVOICES).await;
@@ -193,7 +193,7 @@ async fn another_limit_holds_at_once() {
 #[tokio::test]
 async fn who_waits_for_a_limit_goes_by_the_new_one() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/invoices", [Canned::json("{}")]);
+    peer.answers("/express/invoices", [Canned::page()]);
     let proxy = peer.proxy("limits:\n  upstream: { rate: 1/m, burst: 1, max_wait: 1h }\n").await;
     proxy.get(INVOICES).await;
     let path = format!("{INVOICES}?page=2");
@@ -211,7 +211,7 @@ async fn who_waits_for_a_limit_goes_by_the_new_one() {
 #[tokio::test]
 async fn entries_of_an_endpoint_whose_rule_changed_are_stale() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/invoices", [Canned::json("{}")]);
+    peer.answers("/express/invoices", [Canned::page()]);
     let proxy =
         peer.proxy("cache:\n  endpoints:\n    invoices: { ttl: 1h, stale_while_revalidate: 0s }\n").await;
     proxy.get(INVOICES).await;
@@ -226,7 +226,7 @@ async fn entries_of_an_endpoint_whose_rule_changed_are_stale() {
 async fn a_denial_by_talkdesk_that_is_remembered_ends_with_a_reload() {
     let peer = Peer::start(Wire::HttpMock).await;
     let denied = Canned { status: 403, ..Canned::json(r#"{"code":"1","message":"no"}"#) };
-    peer.answers("/express/invoices", [denied, Canned::json("{}")]);
+    peer.answers("/express/invoices", [denied, Canned::page()]);
     let proxy = peer.proxy("server:\n  denial_status: 403\n").await;
     proxy.get(INVOICES).await;
     proxy.get(INVOICES).await.assert_problem(403, "denied_by_talkdesk");

@@ -155,7 +155,7 @@ async fn an_endpoint_that_gives_no_token_is_asked_again_after_a_second(#[case] k
 async fn an_answer_that_is_no_token_is_never_sent_as_one(#[case] body: &str) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(TOKEN_PATH, [Canned::json(body.to_owned()), Canned::token("good")]);
-    peer.answers("/express/invoices", [Canned::json("{}")]);
+    peer.answers("/express/invoices", [Canned::page()]);
     let proxy = peer.proxy("").await;
     proxy.get(INVOICES).await.assert_problem(503, "token_unavailable");
     assert_eq!(peer.calls("/express/invoices"), 0);
@@ -315,7 +315,7 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
         TOKEN_PATH,
         [Canned::token("c4nary-token"), talkative(400, "invalid_request"), talkative(401, "invalid_client")],
     );
-    peer.answers("/express/invoices", [Canned::json("{}"), Canned::status(401)]);
+    peer.answers("/express/invoices", [Canned::page(), Canned::status(401)]);
     peer.answers("/express/products", [Canned::json(r#"{"seen":"#).with("content-type", "application/json")]);
     peer.answers("/express/subscriptions", [Canned { status: 403, ..repeating }]);
     let proxy = peer.proxy("").await;

@@ -46,7 +46,7 @@ fn what_the_example_shows_is_what_holds_without_it() {
             format!("{:?}", config.server),
             format!("{:?}", config.upstream),
             format!("{:?} {:?}", config.policy.eligible_plans, config.policy.accounts_max_age),
-            format!("{:?} {:?}", config.policy.remember_denials, config.policy.account_parameter),
+            format!("{:?} {:?}", config.policy.remember_denials, config.policy.narrowing),
             format!("{:?}", config.rejected_grace),
             format!("{:?}", config.endpoints),
             format!("{:?} {:?} {:?}", config.limits, config.cache, config.log),

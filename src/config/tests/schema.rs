@@ -43,9 +43,9 @@ upstream:
   region: us
   api_url: https://api.example.com
   token_url: https://{account}.example.com/oauth/token
-  account_parameter: account
+  account_filter: account in ('{account_id}')
   account_field: account
-  instance_query_parameters: [page]
+  instance_query_parameters: [after]
   connect_timeout: 1s
   request_timeout: 1s
   stale_wait: 1s
@@ -61,7 +61,7 @@ upstream:
       methods: [GET]
       scope: reports:read
       forward_request_fields: [X-Report-Format]
-      account_parameter: account_id
+      account_filter: account_id = {account_id}
       account_field: account_id
 entitlement:
   eligible_plans: [gold]
@@ -112,7 +112,7 @@ cache:
       override: [no-store]
       min_refresh: 1s
       statuses: [203]
-      closed_period: { end_parameter: to, settle: 5d, ttl: 24h }
+      closed_period: { attribute: date, settle: 5d, ttl: 24h }
     products: {}
     subscriptions: {}
     invoices: {}
@@ -363,7 +363,7 @@ fn shown(config: &crate::config::Config) -> String {
         config.upstream,
         config.policy.eligible_plans,
         (config.policy.accounts_max_age, config.policy.remember_denials),
-        config.policy.account_parameter,
+        config.policy.narrowing,
         config.rejected_grace,
         config.endpoints,
         config.tenants.iter().collect::<Vec<_>>(),

@@ -23,7 +23,7 @@ fn an_added_endpoint_stands_behind_the_five_with_a_plain_rule() {
     assert_eq!(added.endpoint.content, Content::Opaque);
     assert_eq!(added.endpoint.forward_request_fields, ForwardedFields::All);
     assert_eq!(added.rule, Rule::Plain);
-    let records = accepted(&with_endpoint("{ path: /r, account_parameter: a, account_field: b }"));
+    let records = accepted(&with_endpoint("{ path: /r, account_filter: \"a eq {account_id}\", account_field: b }"));
     assert!(matches!(records.endpoints[5].endpoint.content, Content::Records(_)));
 }
 
@@ -67,7 +67,9 @@ fn an_added_endpoint_is_refused_what_this_version_does_not_do() {
         ("{ path: /r, forward_request_fields: [If-Match] }", "forward_request_fields[0]", "take it out"),
         ("{ path: /r, forward_request_fields: [a b] }", "forward_request_fields[0]", "request field"),
         ("{ path: /r, forward_request_fields: some }", "forward_request_fields", "write `all`"),
-        ("{ path: /r, account_parameter: a }", "account_field", "both, or neither"),
+        ("{ path: /r, account_filter: \"a eq {account_id}\" }", "account_field", "both, or neither"),
+        ("{ path: /r, account_field: a }", "account_filter", "both, or neither"),
+        ("{ path: /r, account_parameter: a }", "account_parameter", "removed; the API has no parameter"),
         ("{ methods: [GET] }", "path", "found no `path`"),
     ] {
         let fault = only_fault(&with_endpoint(endpoint));
@@ -101,9 +103,9 @@ fn a_closed_period_has_no_default_and_stands_beside_the_ttl() {
         };
         rule
     };
-    let configured = rule("{ closed_period: { end_parameter: to, settle: 5d, ttl: 24h } }");
+    let configured = rule("{ closed_period: { attribute: month, settle: 5d, ttl: 24h } }");
     let closed_period = configured.closed_period.expect("one");
-    assert_eq!(&*closed_period.end_parameter, "to");
+    assert_eq!(&*closed_period.attribute, "month");
     assert_eq!(
         (closed_period.settle, closed_period.ttl),
         (Duration::from_hours(120), Duration::from_hours(24))

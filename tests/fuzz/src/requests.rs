@@ -96,7 +96,7 @@ pub fn run(data: &[u8]) {
         for other in &permits {
             // What is nobody's records, a catalogue, may be one for all who share a credential.
             let same = permit.credential().key == other.credential().key
-                && permit.wall() == other.wall()
+                && permit.account_scope() == other.account_scope()
                 && permit.path_and_query() == other.path_and_query();
             assert_eq!(same, primary_key(permit) == primary_key(other), "two tenants meet");
             assert!(
@@ -121,7 +121,7 @@ fn holds(permit: &Permit, tenant: &Tenant, endpoint: &Endpoint, asked: &Uri) {
     match &tenant.kind {
         TenantKind::Organization(organization) => {
             assert!(is_with(permit, organization.credential.as_ref()));
-            assert!(permit.wall().is_none());
+            assert!(permit.account_scope().is_none());
         }
         TenantKind::Instance(instance) => {
             let own = instance.account_id.expect("each of them has one").to_string();
@@ -135,7 +135,7 @@ fn holds(permit: &Permit, tenant: &Tenant, endpoint: &Endpoint, asked: &Uri) {
                     let records = matches!(endpoint.content, Content::Records(_));
                     assert!(records || endpoint.content == Content::Catalogue, "what can't be checked");
                     assert_eq!(
-                        (permit.wall().is_some(), accounts.len()),
+                        (permit.account_scope().is_some(), accounts.len()),
                         (records, usize::from(records)),
                         "{query}"
                     );

@@ -339,6 +339,12 @@ impl Reply {
     }
 }
 
+/// A filter as a query parameter, in the form that goes upstream.
+pub fn filter(filter: &str) -> String {
+    let value: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+    format!("filter={}", value.replace('+', "%20"))
+}
+
 /// The `ttl` of a `Cache-Status`, or less by the jitter that our rules have.
 pub fn is_nearly(cache_status: &str, expected: &str) -> bool {
     let parted = |status: &str| -> Option<(String, i64)> {

@@ -59,6 +59,9 @@ pub struct Seen {
 struct Script {
     answers: Mutex<HashMap<String, Vec<Canned>>>,
     seen: Mutex<Vec<Seen>>,
+    /// Requests for the records of an account that does not exist, and the answers to them.
+    probes: Mutex<Vec<Seen>>,
+    probe_answers: Mutex<HashMap<String, Vec<Canned>>>,
     resets: Mutex<HashMap<String, (h2::Reason, Arc<Notify>)>>,
 }
 
@@ -72,6 +75,11 @@ impl Canned {
             fields: vec![("content-type".into(), "application/json".into())],
             body: body.into(),
         }
+    }
+
+    /// A page of a list, without records.
+    pub fn page() -> Self {
+        Self::json(r#"{"_links":{}}"#)
     }
 
     pub fn status(status: u16) -> Self {
@@ -88,18 +96,26 @@ impl Canned {
     }
 }
 
+/// What only a request for the records of nobody has in its filter.
+const NOBODY: &str = "%27000000000000000000000000%27";
+
 impl Script {
     /// The next answer for a path; the last one stays.
     fn answer(&self, seen: Seen) -> Canned {
         let path = seen.target.split('?').next().unwrap_or_default().to_owned();
-        self.seen.lock().expect("no panic").push(seen);
-        let mut answers = self.answers.lock().expect("no panic");
-        match answers.get_mut(&path) {
-            Some(list) if list.len() > 1 => list.remove(0),
-            Some(list) => list.first().cloned().unwrap_or_else(|| Canned::status(404)),
-            None => Canned::status(404),
+        if seen.target.contains(NOBODY) {
+            self.probes.lock().expect("no panic").push(seen);
+            let mut answers = self.probe_answers.lock().expect("no panic");
+            return next(answers.get_mut(&path)).unwrap_or_else(Canned::page);
         }
+        self.seen.lock().expect("no panic").push(seen);
+        next(self.answers.lock().expect("no panic").get_mut(&path)).unwrap_or_else(|| Canned::status(404))
     }
+}
+
+fn next(answers: Option<&mut Vec<Canned>>) -> Option<Canned> {
+    let answers = answers?;
+    if answers.len() > 1 { Some(answers.remove(0)) } else { answers.first().cloned() }
 }
 
 impl Peer {
@@ -133,6 +149,19 @@ impl Peer {
     /// What it answers to a path, whatever the query: one after the other, the last for ever.
     pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
         self.script.answers.lock().expect("no panic").insert(path.into(), answers.into_iter().collect());
+    }
+
+    /// What it answers to a request for the records of an account that does not exist; a page without records unless it
+    /// is said.
+    pub fn answers_for_nobody(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
+        let answers = answers.into_iter().collect();
+        self.script.probe_answers.lock().expect("no panic").insert(path.into(), answers);
+    }
+
+    /// The requests for the records of an account that does not exist, so far.
+    pub fn seen_for_nobody(&self, path: &str) -> Vec<Seen> {
+        let seen = self.script.probes.lock().expect("no panic");
+        seen.iter().filter(|seen| seen.target.split('?').next() == Some(path)).cloned().collect()
     }
 
     /// From now on what it answers to a path over HTTP/2 has no end, and is reset for this reason when it is told to.

@@ -1,0 +1,227 @@
+//! A filter expression as a tree: how it is printed, which values it compares an attribute with, and which upper bound
+//! it sets for one.
+
+use std::fmt;
+
+/// One expression. Its depth is bounded by the parser, so walking it by recursion is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expression {
+    /// `a and b`; at least two.
+    All(Vec<Self>),
+    /// `a or b`; at least two.
+    Any(Vec<Self>),
+    /// `not a`
+    Not(Box<Self>),
+    /// `attribute operator value`
+    Comparison {
+        /// The attribute's name.
+        attribute: String,
+        /// `eq`, `ge`, `=`, or any other operator: unknown ones are kept as they are.
+        operator: String,
+        /// What it is compared with.
+        value: Value,
+    },
+    /// `attribute in (value, ...)`; at least one value.
+    In {
+        /// The attribute's name.
+        attribute: String,
+        /// What it may be.
+        values: Vec<Value>,
+    },
+    /// `function(argument, ...)`; at least one argument.
+    Call {
+        /// The function's name.
+        function: String,
+        /// Attributes and values, in order.
+        arguments: Vec<Value>,
+    },
+}
+
+/// A literal value, or an attribute's name as an argument of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The text, without quotes.
+    pub text: String,
+    /// Whether it stands in single quotes.
+    pub quoted: bool,
+}
+
+/// How an expression uses a value that it compares an attribute with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Records with this value are asked for (`eq`, `=`, `in`).
+    Selected,
+    /// Anything else: another operator, or an argument of a function.
+    Other,
+}
+
+/// On which side of a value an upper bound lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The value is included (`eq`, `le`, `in`).
+    Included,
+    /// The value is excluded (`lt`).
+    Excluded,
+}
+
+impl Expression {
+    /// The conditions that all have to hold, nested conjunctions included.
+    #[must_use]
+    pub fn conjuncts(&self) -> Vec<&Self> {
+        match self {
+            Self::All(parts) => parts.iter().flat_map(Self::conjuncts).collect(),
+            one => vec![one],
+        }
+    }
+
+    /// Every value that an attribute is compared with, whatever stands around the comparison.
+    pub fn compared_values<'a>(
+        &'a self,
+        is_attribute: &impl Fn(&str) -> bool,
+        found: &mut impl FnMut(&'a str, Use),
+    ) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().for_each(|part| part.compared_values(is_attribute, found));
+            }
+            Self::Not(part) => part.compared_values(is_attribute, found),
+            Self::Comparison { attribute, operator, value } if is_attribute(attribute) => {
+                let selects = matches!(operator.as_str(), "eq" | "=" | "==");
+                found(&value.text, if selects { Use::Selected } else { Use::Other });
+            }
+            Self::In { attribute, values } if is_attribute(attribute) => {
+                values.iter().for_each(|value| found(&value.text, Use::Selected));
+            }
+            Self::Call { arguments, .. } => {
+                let names = |value: &Value| !value.quoted && is_attribute(&value.text);
+                if arguments.iter().any(names) {
+                    arguments
+                        .iter()
+                        .filter(|value| !names(value))
+                        .for_each(|value| found(&value.text, Use::Other));
+                }
+            }
+            Self::Comparison { .. } | Self::In { .. } => {}
+        }
+    }
+
+    /// The upper bound that every selected record's attribute keeps to; none where there is none, or where `read` does
+    /// not understand a value that it would depend on.
+    pub fn upper_bound<T: Ord>(
+        &self,
+        attribute: &str,
+        read: &impl Fn(&str, Bound) -> Option<T>,
+    ) -> Option<T> {
+        match self {
+            Self::All(parts) => parts.iter().filter_map(|part| part.upper_bound(attribute, read)).min(),
+            Self::Any(parts) => largest(parts.iter().map(|part| part.upper_bound(attribute, read))),
+            Self::Comparison { attribute: own, operator, value } if own == attribute => {
+                match operator.as_str() {
+                    "eq" | "=" | "==" | "le" | "<=" => read(&value.text, Bound::Included),
+                    "lt" | "<" => read(&value.text, Bound::Excluded),
+                    _ => None,
+                }
+            }
+            Self::In { attribute: own, values } if own == attribute => {
+                largest(values.iter().map(|value| read(&value.text, Bound::Included)))
+            }
+            Self::Not(_) | Self::Comparison { .. } | Self::In { .. } | Self::Call { .. } => None,
+        }
+    }
+
+    /// The same expression with every value replaced.
+    #[must_use]
+    pub fn map_values(&self, replace: &impl Fn(&Value) -> Value) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.map_values(replace)).collect();
+        match self {
+            Self::All(parts) => Self::All(all(parts)),
+            Self::Any(parts) => Self::Any(all(parts)),
+            Self::Not(part) => Self::Not(Box::new(part.map_values(replace))),
+            Self::Comparison { attribute, operator, value } => Self::Comparison {
+                attribute: attribute.clone(),
+                operator: operator.clone(),
+                value: replace(value),
+            },
+            Self::In { attribute, values } => {
+                Self::In { attribute: attribute.clone(), values: values.iter().map(replace).collect() }
+            }
+            Self::Call { function, arguments } => Self::Call {
+                function: function.clone(),
+                arguments: arguments.iter().map(replace).collect(),
+            },
+        }
+    }
+
+    /// How tightly the outermost operator binds.
+    const fn precedence(&self) -> u8 {
+        match self {
+            Self::Any(_) => 0,
+            Self::All(_) => 1,
+            Self::Not(_) => 2,
+            Self::Comparison { .. } | Self::In { .. } | Self::Call { .. } => 3,
+        }
+    }
+
+    /// Prints a part of an expression whose operator binds with `precedence`. An equal one gets parentheses too: they
+    /// are what keeps the tree as it was parsed.
+    fn print_inside(&self, precedence: u8, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.precedence() > precedence { write!(formatter, "{self}") } else { write!(formatter, "({self})") }
+    }
+}
+
+/// The largest of all; none where one is missing.
+fn largest<T: Ord>(bounds: impl Iterator<Item = Option<T>>) -> Option<T> {
+    bounds.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                let word = if matches!(self, Self::All(_)) { " and " } else { " or " };
+                for (position, part) in parts.iter().enumerate() {
+                    if position > 0 {
+                        formatter.write_str(word)?;
+                    }
+                    part.print_inside(self.precedence(), formatter)?;
+                }
+                Ok(())
+            }
+            Self::Not(part) => {
+                formatter.write_str("not ")?;
+                part.print_inside(self.precedence(), formatter)
+            }
+            Self::Comparison { attribute, operator, value } => {
+                write!(formatter, "{attribute} {operator} {value}")
+            }
+            Self::In { attribute, values } => {
+                write!(formatter, "{attribute} in (")?;
+                print_list(values, formatter)
+            }
+            Self::Call { function, arguments } => {
+                write!(formatter, "{function}(")?;
+                print_list(arguments, formatter)
+            }
+        }
+    }
+}
+
+fn print_list(values: &[Value], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (position, value) in values.iter().enumerate() {
+        if position > 0 {
+            formatter.write_str(", ")?;
+        }
+        write!(formatter, "{value}")?;
+    }
+    formatter.write_str(")")
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quoted {
+            write!(formatter, "'{}'", self.text.replace('\'', "''"))
+        } else {
+            formatter.write_str(&self.text)
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Talkdesk's `filter` expressions: reading them, and narrowing them to one account.
+//!
+//! Talkdesk documents the language for its list of wallets; which attributes and operators the Billing Insights API
+//! takes is unknown. So an expression is parsed for its structure alone: unknown attributes, operators and functions
+//! are kept as they are.
+//!
+//! Left out: evaluating an expression. Only Talkdesk has the records.
+
+mod expression;
+mod parser;
+
+use std::sync::Arc;
+
+pub use self::expression::{Bound, Expression, Use, Value};
+pub use self::parser::{FilterError, parse};
+use super::id::AccountId;
+
+/// The filter that narrows to one account, as configured: `account_id eq '{account_id}'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountFilter {
+    text: Arc<str>,
+    /// Parsed with [`AccountId::NOBODY`] in the place of the account.
+    expression: Expression,
+}
+
+/// What the configured filter has in the place of the account's id.
+const PLACEHOLDER: &str = "{account_id}";
+
+/// Why a configured filter can't be used. The message says what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountFilterError {
+    /// It has no place for the account.
+    #[error("write a filter with `{PLACEHOLDER}` as a value, as `account_id eq '{PLACEHOLDER}'`")]
+    NoPlaceholder,
+    /// It does not parse.
+    #[error("write a filter, as `account_id eq '{PLACEHOLDER}'`; this is none ({0})")]
+    NotAFilter(#[from] FilterError),
+}
+
+impl AccountFilter {
+    /// The filter as configured.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The condition for one account.
+    #[must_use]
+    pub fn for_account(&self, account: AccountId) -> Expression {
+        let (nobody, account) = (AccountId::NOBODY.to_string(), account.to_string());
+        self.expression.map_values(&|value| {
+            let text = if value.text == nobody { &account } else { &value.text };
+            Value { text: text.clone(), quoted: value.quoted }
+        })
+    }
+
+    /// Whether an attribute is the one that the account stands in. Case is ignored: Talkdesk may ignore it too.
+    #[must_use]
+    pub fn names_account(&self, attribute: &str) -> bool {
+        let nobody = AccountId::NOBODY.to_string();
+        let mut names = false;
+        self.expression.compared_values(&|own| own.eq_ignore_ascii_case(attribute), &mut |value, _| {
+            names |= value == nobody;
+        });
+        names
+    }
+}
+
+impl Default for AccountFilter {
+    /// `account_id eq '{account_id}'`
+    fn default() -> Self {
+        let value = Value { text: AccountId::NOBODY.to_string(), quoted: true };
+        Self {
+            text: format!("account_id eq '{PLACEHOLDER}'").into(),
+            expression: Expression::Comparison {
+                attribute: "account_id".into(),
+                operator: "eq".into(),
+                value,
+            },
+        }
+    }
+}
+
+impl std::str::FromStr for AccountFilter {
+    type Err = AccountFilterError;
+
+    fn from_str(text: &str) -> Result<Self, AccountFilterError> {
+        let nobody = AccountId::NOBODY.to_string();
+        let expression = parse(&text.replace(PLACEHOLDER, &nobody))?;
+        let mut whole_values = 0;
+        expression.compared_values(&|_| true, &mut |value, _| whole_values += usize::from(value == nobody));
+        let placeholders = text.matches(PLACEHOLDER).count();
+        if placeholders == 0 || whole_values < placeholders {
+            return Err(AccountFilterError::NoPlaceholder);
+        }
+        Ok(Self { text: text.into(), expression })
+    }
+}
+
+/// Writes `ours and (theirs)`. What `theirs` requires of `ours` already, as in a link of an answer that was composed
+/// before, is not written a second time: composing is idempotent.
+#[must_use]
+pub fn compose(ours: &Expression, theirs: Option<&Expression>) -> String {
+    let required = ours.conjuncts();
+    let given = theirs.map(Expression::conjuncts).unwrap_or_default();
+    let mut rest: Vec<Expression> = given.into_iter().filter(|one| !required.contains(one)).cloned().collect();
+    let rest = match rest.len() {
+        0 => return ours.to_string(),
+        1 => rest.remove(0),
+        _ => Expression::All(rest),
+    };
+    let ours = if matches!(ours, Expression::Any(_)) { format!("({ours})") } else { ours.to_string() };
+    format!("{ours} and ({rest})")
+}
+
+#[cfg(test)]
+mod tests;
