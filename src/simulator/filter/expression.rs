@@ -46,8 +46,9 @@ pub(super) struct Condition {
 }
 
 impl Operator {
-    /// As it is written.
-    pub(super) const fn name(self) -> &'static str {
+    /// As it is written in a filter.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Eq => "eq",
             Self::Ne => "ne",
