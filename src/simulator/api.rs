@@ -1,7 +1,7 @@
-//! The API: who asks, whether they may, and the page they get.
+//! The API: authenticates and authorises a request, and answers it with a page.
 //!
-//! The checks come in this order: path, method, token, rate limit, scope, access, query, accounts. Deliberately
-//! absent: HEAD, which Talkdesk does not document.
+//! The checks come in this order: path, method, token, rate limit, scope, access, query, accounts. HEAD is not
+//! implemented, because Talkdesk does not document it.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderName, IF_NONE_MATCH, VARY};
@@ -9,128 +9,135 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use uuid::Uuid;
 
-use super::answer::{Outcome, Reply, json, set_field};
-use super::api_errors::Refusal;
-use super::endpoint::Endpoint;
-use super::faults::Target;
-use super::options::Quirks;
+use super::endpoint::{Endpoint, Members};
+use super::faults::{self, Target};
+use super::filter::Filter;
+use super::json::ObjectText;
+use super::options::{BeyondEnd, Quirks};
+use super::page::Page;
 use super::query::Query;
-use super::records::Setting;
-use super::representation::{self, Representation};
-use super::selection::select;
-use super::tenants::{Instance, Tenant};
-use super::tokens::{Grant, Presented};
-use super::world::World;
-use super::{bearer, faulty, page};
+use super::records::{self, Row};
+use super::reply::{self, Answer, ApiError, Reply, Representation, json, set_field};
+use super::state::{Grant, State, TokenState, bearer_token};
+use super::tenants::Tenant;
 
 /// Answers a request to the API, or to a path that is nothing.
-pub(super) async fn answer(world: &World, mut request: Parts) -> Outcome {
-    let now = world.clock.now();
+pub(super) async fn answer(state: &State, mut request: Parts) -> Answer {
+    let now = state.clock.now();
     let path = request.uri.path().to_owned();
-    let presented = world.tokens.look_up(bearer::token(&request.headers), now);
-    let tenant = presented.grant().and_then(|grant| world.options.tenants.get(grant.tenant));
+    let presented = state.tokens.look_up(bearer_token(&request.headers), now);
+    let tenant = presented.grant().and_then(|grant| state.options.tenants.get(grant.tenant));
     let account = tenant.map(|tenant| tenant.account.as_str());
     let label = Endpoint::at(&path).map_or("other", Endpoint::path);
-    let flight = world.tally.api_request(label, account.unwrap_or("unknown"), presented.is_expired(), now);
-    let kind = world.faults.take(Target::Api, account, &path);
-    faulty::prepare(kind.as_ref(), &mut request.headers);
-    let ordinary = async {
-        match data(world, &request) {
+    let in_flight =
+        state.recorder.api_request(label, account.unwrap_or("unknown"), presented.is_expired(), now);
+    let kind = state.faults.take(Target::Api, account, &path);
+    faults::prepare(kind.as_ref(), &mut request.headers);
+    let regular = async {
+        match body(state, &request) {
             Ok((body, quirks)) => represent(body, &quirks, &request.headers).await,
-            Err(refusal) => refusal.reply(),
+            Err(error) => error.reply(),
         }
     };
-    let mut outcome = faulty::play(&world.clock, Target::Api, kind, ordinary).await;
-    decorate(&mut outcome, &world.quirks());
-    let status = outcome.reply().map(Reply::status);
-    flight.finish(status.as_ref().map_or("closed", StatusCode::as_str));
-    outcome
+    let mut answer = faults::apply(&state.clock, Target::Api, kind, regular).await;
+    decorate(&mut answer, &state.quirks());
+    let status = answer.reply().map(Reply::status);
+    in_flight.finish(status.as_ref().map_or("closed", StatusCode::as_str));
+    answer
 }
 
-/// The body of the page that is asked for.
-fn data(world: &World, request: &Parts) -> Result<(String, Quirks), Refusal> {
-    let endpoint = Endpoint::at(request.uri.path()).ok_or(Refusal::UnknownPath)?;
+/// The body of the answer, in the form that the quirks say.
+fn body(state: &State, request: &Parts) -> Result<(String, Quirks), ApiError> {
+    let endpoint = Endpoint::at(request.uri.path()).ok_or(ApiError::UnknownPath)?;
     if request.method != Method::GET {
-        return Err(Refusal::WrongMethod);
+        return Err(ApiError::MethodNotAllowed);
     }
-    let grant = good_grant(world, &request.headers)?;
-    let tenant = world.options.tenants.get(grant.tenant).ok_or(Refusal::NoAccess)?;
+    let grant = valid_grant(state, &request.headers)?;
+    let tenant = state.options.tenants.get(grant.tenant).ok_or(ApiError::AccessDenied)?;
     if !grant.scopes.contains(&endpoint.scope()) {
-        return Err(Refusal::MissingScope(endpoint.scope()));
+        return Err(ApiError::ScopeMissing(endpoint.scope()));
     }
     if !tenant.api_access {
-        return Err(Refusal::NoAccess);
+        return Err(ApiError::AccessDenied);
     }
-    let quirks = world.quirks();
-    let query = Query::read(request.uri.query().unwrap_or_default(), &quirks, world.options.max_per_page)
-        .map_err(Refusal::BadQuery)?;
-    let instances = instances(tenant, endpoint, &query, &quirks)?;
-    let late = late(world, &grant, endpoint, &instances, &quirks);
-    let setting = Setting { origin: &world.url, account_field: &quirks.account_field };
-    let selection = select(setting, endpoint, &instances, late, &query);
-    let body = page::body(&world.url, endpoint, &query, &selection);
+    let quirks = state.quirks();
+    let body = if quirks.error_in_200 {
+        let error = ObjectText::new().string("code", "internal_error");
+        error.string("message", "The request could not be processed").finish()
+    } else {
+        page(state, endpoint, (grant.tenant, tenant), request.uri.query().unwrap_or_default(), &quirks)?
+    };
     Ok((if quirks.escape_slashes { body.replace('/', "\\/") } else { body }, quirks))
 }
 
-/// The grant of a token that is good, within the rate limit.
-fn good_grant(world: &World, fields: &HeaderMap) -> Result<Grant, Refusal> {
-    let now = world.clock.now();
-    let grant = match world.tokens.look_up(bearer::token(fields), now) {
-        Presented::Nothing => return Err(Refusal::NoToken),
-        Presented::Unknown => return Err(Refusal::BadToken("the token is unknown")),
-        Presented::Expired(_) => return Err(Refusal::BadToken("the token has expired")),
-        Presented::Revoked(_) => return Err(Refusal::BadToken("the token was revoked")),
-        Presented::Good(grant) => grant,
+/// The body of a page.
+fn page(
+    state: &State,
+    endpoint: Endpoint,
+    (position, tenant): (usize, &Tenant),
+    query: &str,
+    quirks: &Quirks,
+) -> Result<String, ApiError> {
+    let query =
+        Query::read(query, endpoint, quirks, state.options.max_per_page).map_err(ApiError::InvalidQuery)?;
+    if !quirks.foreign_accounts_are_empty {
+        check_accounts(&query, tenant, quirks)?;
+    }
+    let mut rows = records::rows(endpoint, tenant, quirks.nameless_accounts);
+    if endpoint == Endpoint::Invoices {
+        let before = state.invoice_pages.increment(position);
+        if quirks.insert_after.is_some_and(|pages| before >= pages)
+            && let Some(instance) = tenant.instances.first()
+        {
+            rows.insert(0, Row::Of(instance, records::added_invoice_line(instance)));
+        }
+    }
+    let members = Members::new(endpoint, &quirks.account_field);
+    let page = Page::select(endpoint, &members, rows, &query, &state.url);
+    if page.is_beyond_end() && quirks.beyond_end == BeyondEnd::NotFound {
+        return Err(ApiError::NoSuchPage);
+    }
+    Ok(page.body(&state.url, quirks))
+}
+
+/// Fails if the filter names an account that is not under the tenant.
+fn check_accounts(query: &Query, tenant: &Tenant, quirks: &Quirks) -> Result<(), ApiError> {
+    let named = query.filter.as_ref().map(Filter::accounts).unwrap_or_default();
+    let nameless = records::nameless_ids(tenant);
+    let is_own = |account: &str| {
+        tenant.instances.iter().any(|instance| instance.id == account)
+            || quirks.nameless_accounts && nameless.iter().any(|id| id == account)
     };
-    if let Some(limit) = world.options.rate_limit {
-        world.limits.admit(limit, grant.tenant, now).map_err(|wait| {
+    match named.into_iter().find(|account| !is_own(account)) {
+        None => Ok(()),
+        Some(account) => Err(ApiError::ForeignAccount(account.to_owned())),
+    }
+}
+
+/// The grant of a valid token, within the rate limit.
+fn valid_grant(state: &State, fields: &HeaderMap) -> Result<Grant, ApiError> {
+    let now = state.clock.now();
+    let grant = match state.tokens.look_up(bearer_token(fields), now) {
+        TokenState::Missing => return Err(ApiError::TokenMissing),
+        TokenState::Unknown => return Err(ApiError::TokenInvalid("the token is unknown")),
+        TokenState::Expired(_) => return Err(ApiError::TokenInvalid("the token has expired")),
+        TokenState::Revoked(_) => return Err(ApiError::TokenInvalid("the token was revoked")),
+        TokenState::Valid(grant) => grant,
+    };
+    if let Some(limit) = state.options.rate_limit {
+        state.limits.admit(limit, grant.tenant, now).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Refusal::TooMany(limit.retry_after.then_some(seconds))
+            ApiError::RateLimited(limit.retry_after.then_some(seconds))
         })?;
     }
     Ok(grant)
 }
 
-/// The Instances that the query selects of those under the caller.
-fn instances<'a>(
-    tenant: &'a Tenant,
-    endpoint: Endpoint,
-    query: &Query,
-    quirks: &Quirks,
-) -> Result<Vec<&'a Instance>, Refusal> {
-    let all = tenant.instances.iter();
-    if query.accounts.is_empty() || quirks.ignore_account_parameter || !endpoint.narrows() {
-        return Ok(all.collect());
-    }
-    let foreign = |account: &&String| !tenant.instances.iter().any(|instance| instance.id == **account);
-    if let Some(account) = query.accounts.iter().find(foreign) {
-        return Err(Refusal::ForeignAccount(account.clone()));
-    }
-    Ok(all.filter(|instance| query.accounts.contains(&instance.id)).collect())
-}
-
-/// The Instance that has got a record more by now, where the quirk says so and it is selected.
-fn late<'a>(
-    world: &'a World,
-    grant: &Grant,
-    endpoint: Endpoint,
-    instances: &[&'a Instance],
-    quirks: &Quirks,
-) -> Option<&'a Instance> {
-    if endpoint != Endpoint::Invoices {
-        return None;
-    }
-    let before = world.walks.step(grant.tenant);
-    let first = world.options.tenants.get(grant.tenant)?.instances.first()?;
-    let selected = instances.iter().any(|instance| instance.id == first.id);
-    (selected && before >= quirks.insert_after?).then_some(first)
-}
-
-/// The reply with the body, or a 304 where the client has it already.
+/// The reply with the body, or a 304 if the client has it already.
 async fn represent(body: String, quirks: &Quirks, fields: &HeaderMap) -> Reply {
-    let gzip = representation::accepts_gzip(&fields.get_all(ACCEPT_ENCODING));
-    let Representation { bytes, etag, encoding } = representation::encode(body, gzip).await;
-    let known = !quirks.no_etag && representation::matches(&fields.get_all(IF_NONE_MATCH), &etag);
+    let gzip = reply::accepts_gzip(&fields.get_all(ACCEPT_ENCODING));
+    let Representation { bytes, etag, encoding } = reply::encode(body, gzip).await;
+    let known = !quirks.no_etag && reply::etag_matches(&fields.get_all(IF_NONE_MATCH), &etag);
     let mut reply = if known { Reply::new(Bytes::new()) } else { json(StatusCode::OK, bytes) };
     if known {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
@@ -144,9 +151,9 @@ async fn represent(body: String, quirks: &Quirks, fields: &HeaderMap) -> Reply {
     reply
 }
 
-/// Adds what every answer of the API carries, errors and faults included.
-fn decorate(outcome: &mut Outcome, quirks: &Quirks) {
-    let (Outcome::Whole(reply) | Outcome::CutOff(reply)) = outcome else { return };
+/// Adds the fields that every answer of the API has, errors and faults included.
+fn decorate(answer: &mut Answer, quirks: &Quirks) {
+    let (Answer::Whole(reply) | Answer::Truncated(reply)) = answer else { return };
     set_field(reply, HeaderName::from_static("x-request-id"), &Uuid::new_v4().to_string());
     if quirks.no_store {
         set_field(reply, CACHE_CONTROL, "no-store");

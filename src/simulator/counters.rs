@@ -1,7 +1,7 @@
-//! Counts what arrives, for proofs about whoever calls: how many requests, for whom, when, and how many at once.
+//! Counts requests: how many, of which account, when, and how many at once.
 //!
-//! Deliberately absent: labels from the caller's text. Accounts that do not exist count as `unknown`, paths that
-//! are no endpoint as `other`, so that nobody can make the counters grow without end.
+//! Labels never come from the caller's text: an account that does not exist counts as `unknown`, a path that is no
+//! endpoint as `other`. So the number of counters is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::lock::lock;
 use crate::clock::Now;
 
-/// So many arrivals are remembered of each account.
+/// The number of arrivals kept of each account.
 const ARRIVALS: usize = 10_000;
 
-/// All counters, as `GET /_simulator/counters` tells them.
+/// All counters, as `GET /_simulator/counters` shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Of the token endpoint.
@@ -60,8 +60,8 @@ pub struct ApiCounters {
     pub arrivals: BTreeMap<String, VecDeque<u64>>,
 }
 
-/// Where requests are counted.
-pub(super) struct Tally {
+/// Counts requests.
+pub(super) struct Recorder {
     start: Instant,
     state: Mutex<State>,
 }
@@ -72,9 +72,9 @@ struct State {
     in_flight: BTreeMap<String, u64>,
 }
 
-/// A request that is being answered; one that is dropped unfinished counts as cancelled.
-pub(super) struct Flight<'a> {
-    tally: &'a Tally,
+/// A request that is being answered. One that is dropped unfinished counts as cancelled.
+pub(super) struct InFlight<'a> {
+    recorder: &'a Recorder,
     kind: Kind,
     account: String,
     end: Option<String>,
@@ -86,7 +86,7 @@ enum Kind {
     Api,
 }
 
-impl Tally {
+impl Recorder {
     pub(super) fn new(now: Now) -> Self {
         Self { start: now.monotonic, state: Mutex::default() }
     }
@@ -99,23 +99,23 @@ impl Tally {
         counters
     }
 
-    /// Gives what was counted, and sets everything to zero but what is being answered.
+    /// Returns the counters and sets them to zero. Requests in flight stay counted as such.
     pub(super) fn take(&self) -> Counters {
         std::mem::take(&mut lock(&self.state).counters)
     }
 
     /// Counts the arrival of a token request.
-    pub(super) fn token_request(&self, account: &str, now: Now) -> Flight<'_> {
+    pub(super) fn token_request(&self, account: &str, now: Now) -> InFlight<'_> {
         let mut state = lock(&self.state);
         let tokens = &mut state.counters.tokens;
         tokens.total += 1;
         count(&mut tokens.by_account, account);
         arrive(&mut tokens.arrivals, account, self.offset(now));
-        self.flight(Kind::Token, account)
+        self.begin(Kind::Token, account)
     }
 
     /// Counts the arrival of an API request.
-    pub(super) fn api_request(&self, path: &str, account: &str, expired: bool, now: Now) -> Flight<'_> {
+    pub(super) fn api_request(&self, path: &str, account: &str, expired: bool, now: Now) -> InFlight<'_> {
         let mut state = lock(&self.state);
         let State { counters, in_flight } = &mut *state;
         let api = &mut counters.api;
@@ -129,11 +129,11 @@ impl Tally {
         let mine = in_flight.get(account).copied().unwrap_or_default();
         let peak = api.peak_concurrent_by_account.entry(account.to_owned()).or_default();
         *peak = mine.max(*peak);
-        self.flight(Kind::Api, account)
+        self.begin(Kind::Api, account)
     }
 
-    fn flight(&self, kind: Kind, account: &str) -> Flight<'_> {
-        Flight { tally: self, kind, account: account.to_owned(), end: None }
+    fn begin(&self, kind: Kind, account: &str) -> InFlight<'_> {
+        InFlight { recorder: self, kind, account: account.to_owned(), end: None }
     }
 
     fn offset(&self, now: Now) -> u64 {
@@ -141,22 +141,22 @@ impl Tally {
     }
 }
 
-impl Flight<'_> {
-    /// The request was answered so.
-    pub(super) fn finish(mut self, how: &str) {
-        self.end = Some(how.to_owned());
+impl InFlight<'_> {
+    /// The request has ended, with this status or result.
+    pub(super) fn finish(mut self, result: &str) {
+        self.end = Some(result.to_owned());
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.tally.state);
+        let mut state = lock(&self.recorder.state);
         let State { counters, in_flight } = &mut *state;
-        let how = self.end.as_deref().unwrap_or("cancelled");
+        let result = self.end.as_deref().unwrap_or("cancelled");
         match self.kind {
-            Kind::Token => count(&mut counters.tokens.by_result, how),
+            Kind::Token => count(&mut counters.tokens.by_result, result),
             Kind::Api => {
-                count(&mut counters.api.by_status, how);
+                count(&mut counters.api.by_status, result);
                 if let Some(number) = in_flight.get_mut(&self.account) {
                     *number = number.saturating_sub(1);
                 }

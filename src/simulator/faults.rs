@@ -1,15 +1,20 @@
-//! Faults that wait for a request to befall.
+//! Faults: which requests they apply to, and what they make of an answer.
 //!
-//! Each request meets one fault at most: the oldest that fits it. Deliberately absent: how a fault is played
-//! (`faulty.rs`), and those that take effect at once, which `control.rs` carries out.
+//! `revoke` and `rotate_secret` take effect at once and are carried out by `control.rs`.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::json::ObjectText;
 use super::lock::lock;
+use super::reply::{Answer, Reply, json, reply, set_field};
+use crate::clock::Clock;
 
 /// A fault, as `POST /_simulator/faults` takes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +27,7 @@ pub struct Fault {
     /// Only for paths that begin so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// How many requests it befalls.
+    /// How many requests it applies to.
     #[serde(default = "once")]
     pub count: u64,
     /// What happens.
@@ -55,7 +60,7 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
     },
-    /// It is answered, but later.
+    /// It is answered later.
     Slow {
         /// How much later, by the simulator's clock.
         milliseconds: u64,
@@ -97,20 +102,20 @@ pub enum FaultError {
     Secret(#[from] std::io::Error),
 }
 
-/// The faults that wait, oldest first.
+/// The faults to come, oldest first.
 #[derive(Default)]
 pub(super) struct Faults {
-    waiting: Mutex<Vec<Fault>>,
+    pending: Mutex<Vec<Fault>>,
 }
 
 impl Fault {
-    /// One request to `target` meets this.
+    /// A fault for one request to `target`.
     #[must_use]
     pub fn once(target: Target, kind: FaultKind) -> Self {
         Self { target, account: None, path: None, count: 1, kind }
     }
 
-    fn fits(&self, target: Target, account: Option<&str>, path: &str) -> bool {
+    fn applies_to(&self, target: Target, account: Option<&str>, path: &str) -> bool {
         let same_account = self.account.as_deref().is_none_or(|wanted| Some(wanted) == account);
         let same_path = self.path.as_deref().is_none_or(|prefix| path.starts_with(prefix));
         self.target == target && same_account && same_path
@@ -118,12 +123,12 @@ impl Fault {
 }
 
 impl FaultKind {
-    /// Whether it spoils the answer's body, so that there must be one, and readable.
-    pub(super) fn spoils_body(&self) -> bool {
+    /// Whether it damages the body, so that there must be one, and not compressed.
+    pub(super) fn damages_body(&self) -> bool {
         matches!(self, Self::Truncate | Self::MalformedJson)
     }
 
-    /// Whether the answer is still the right one.
+    /// Whether the answer is still the regular one.
     pub(super) fn is_harmless(&self) -> bool {
         matches!(self, Self::Slow { .. })
     }
@@ -146,32 +151,32 @@ impl FaultKind {
 
 impl Faults {
     pub(super) fn add(&self, fault: Fault) {
-        lock(&self.waiting).push(fault);
+        lock(&self.pending).push(fault);
     }
 
-    /// Those that still wait.
-    pub(super) fn waiting(&self) -> Vec<Fault> {
-        lock(&self.waiting).clone()
+    /// The faults to come.
+    pub(super) fn pending(&self) -> Vec<Fault> {
+        lock(&self.pending).clone()
     }
 
     pub(super) fn clear(&self) {
-        lock(&self.waiting).clear();
+        lock(&self.pending).clear();
     }
 
-    /// The fault that a request meets.
+    /// The fault of a request: the oldest that applies to it. At most one applies to a request.
     pub(super) fn take(&self, target: Target, account: Option<&str>, path: &str) -> Option<FaultKind> {
-        let mut waiting = lock(&self.waiting);
-        let fits = |fault: &Fault| fault.count > 0 && fault.fits(target, account, path);
-        let position = waiting.iter().position(fits)?;
-        waiting[position].count -= 1;
-        let kind = waiting[position].kind.clone();
-        waiting.retain(|fault| fault.count > 0);
+        let mut pending = lock(&self.pending);
+        let applies = |fault: &Fault| fault.count > 0 && fault.applies_to(target, account, path);
+        let position = pending.iter().position(applies)?;
+        pending[position].count -= 1;
+        let kind = pending[position].kind.clone();
+        pending.retain(|fault| fault.count > 0);
         Some(kind)
     }
 }
 
-/// The status of a checked fault.
-pub(super) fn status(number: u16) -> StatusCode {
+/// The status of a fault that was checked.
+fn status_code(number: u16) -> StatusCode {
     StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
@@ -186,6 +191,68 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         Value::Number(number) => Ok(Some(number.to_string())),
         other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
             Err(serde::de::Error::custom(format!("retry_after is {other}, not seconds or a date")))
+        }
+    }
+}
+
+/// Removes the request fields that would leave a fault without a body to damage.
+pub(super) fn prepare(kind: Option<&FaultKind>, fields: &mut HeaderMap) {
+    if kind.is_some_and(FaultKind::damages_body) {
+        fields.remove(IF_NONE_MATCH);
+        fields.remove(ACCEPT_ENCODING);
+    }
+}
+
+/// The answer under a fault; `regular` makes the regular one, where it is needed.
+pub(super) async fn apply(
+    clock: &Clock,
+    target: Target,
+    kind: Option<FaultKind>,
+    regular: impl Future<Output = Reply>,
+) -> Answer {
+    match kind {
+        None | Some(FaultKind::Revoke | FaultKind::RotateSecret { .. }) => Answer::Whole(regular.await),
+        Some(FaultKind::Slow { milliseconds }) => {
+            clock.sleep(Duration::from_millis(milliseconds)).await;
+            Answer::Whole(regular.await)
+        }
+        Some(FaultKind::Status { status, retry_after, body }) => {
+            let mut reply = status_reply(target, status_code(status), body);
+            if let Some(text) = retry_after {
+                set_field(&mut reply, RETRY_AFTER, &text);
+            }
+            Answer::Whole(reply)
+        }
+        Some(FaultKind::Close) => Answer::Closed,
+        Some(FaultKind::Truncate) => Answer::Truncated(regular.await),
+        Some(FaultKind::MalformedJson) => {
+            Answer::Whole(regular.await.map(|body| body.slice(..body.len() / 2)))
+        }
+        Some(FaultKind::GarbageToken) => Answer::Whole(reply(
+            StatusCode::OK,
+            "text/html",
+            "<html><body>Scheduled maintenance</body></html>",
+        )),
+        Some(FaultKind::Empty) => Answer::Whole(json(StatusCode::OK, Bytes::new())),
+    }
+}
+
+fn status_reply(target: Target, status: StatusCode, body: Option<Value>) -> Reply {
+    let reason = status.canonical_reason().unwrap_or("a fault of the simulator");
+    match (body, target) {
+        (Some(Value::String(text)), _) => reply(status, "text/plain; charset=utf-8", text),
+        (Some(value), _) => json(status, value.to_string()),
+        (None, Target::Api) => {
+            let object = ObjectText::new().string("code", "simulated_fault").string("message", reason);
+            json(status, object.literal("fields", "[]").finish())
+        }
+        (None, Target::Token) => {
+            let code = match status {
+                StatusCode::UNAUTHORIZED => "invalid_client",
+                StatusCode::BAD_REQUEST => "invalid_request",
+                _ => "temporarily_unavailable",
+            };
+            json(status, ObjectText::new().string("error", code).string("error_description", reason).finish())
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Locks that go on after a panic: every value behind them is whole between two statements, so a poisoned lock
-//! says nothing about it. Deliberately absent: locks that are held across an await.
+//! Locks that survive a panic: the values behind them are complete between two statements, so a poisoned lock is
+//! used as if it were not.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

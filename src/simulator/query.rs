@@ -1,124 +1,186 @@
-//! What an API request asks for: a page, accounts, a period.
-//!
-//! A parameter that the API does not know is ignored. Deliberately absent: judging whether the accounts may be
-//! seen (`api.rs`).
+//! The query of an API request: `filter`, `order_by`, `page` or `cursor`, and `per_page`, each at most once.
 
-use jiff::civil::Date;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::api_errors::FieldError;
-use super::options::Quirks;
+use super::endpoint::{Endpoint, Members};
+use super::filter::Filter;
+use super::options::{FilterMode, Quirks};
+use super::reply::FieldError;
+
+const DEFAULT_PER_PAGE: u64 = 50;
 
 /// A query that was understood.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
-    /// From 1.
-    pub(super) page: u64,
+    pub(super) filter: Option<Filter>,
+    pub(super) order: Option<Order>,
+    pub(super) position: Position,
     pub(super) per_page: u64,
-    /// The account ids that are asked for; empty where none is named.
-    pub(super) accounts: Vec<String>,
-    pub(super) period: Period,
-    /// All parameters as they came, for links.
-    pub(super) parameters: Vec<(String, String)>,
+    /// `filter` and `order_by` as they were sent, for links.
+    pub(super) kept: Vec<(&'static str, String)>,
 }
 
-/// Days, either end open.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Period {
-    first: Option<Date>,
-    last: Option<Date>,
+/// What the records are sorted by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// The position of the member.
+    pub(super) member: usize,
+    pub(super) descending: bool,
 }
 
-const DEFAULT_PER_PAGE: u64 = 20;
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// The number of the page, from 1.
+    Page(u64),
+    /// The number of records before it.
+    Cursor(u64),
+}
+
+/// The parameters of a request, and what is wrong with them.
+struct Parameters {
+    given: Vec<(String, String)>,
+    errors: Vec<FieldError>,
+}
 
 impl Query {
-    /// Reads the query of a target, and says of every wrong parameter what is wrong.
-    pub(super) fn read(text: &str, quirks: &Quirks, max_per_page: u64) -> Result<Self, Vec<FieldError>> {
-        let parameters: Vec<(String, String)> =
-            form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        let mut wrong = Vec::new();
-        let page = number(&parameters, "page", 1, u64::MAX, &mut wrong);
-        let per_page = number(&parameters, "per_page", DEFAULT_PER_PAGE, max_per_page, &mut wrong);
-        let first = day(&parameters, "from", |(first, _)| first, &mut wrong);
-        let last = day(&parameters, "to", |(_, last)| last, &mut wrong);
-        if let (Some(first), Some(last)) = (first, last)
-            && first > last
-        {
-            wrong.push(FieldError::new("to", "must not be before from"));
+    /// Reads a query. The error has an entry for each parameter that is wrong.
+    pub(super) fn read(
+        text: &str,
+        endpoint: Endpoint,
+        quirks: &Quirks,
+        max_per_page: u64,
+    ) -> Result<Self, Vec<FieldError>> {
+        let members = Members::new(endpoint, &quirks.account_field);
+        let given = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+        let mut parameters = Parameters { given, errors: Vec::new() };
+        let mut names = vec!["order_by", "page", "per_page"];
+        names.extend((endpoint != Endpoint::Accounts).then_some("filter"));
+        names.extend(quirks.cursors.then_some("cursor"));
+        parameters.check_names(&names, quirks.refuse_unknown_parameters);
+        let filter_text = parameters.value("filter").filter(|_| names.contains(&"filter"));
+        let order_text = parameters.value("order_by");
+        let per_page = parameters.number("per_page", max_per_page);
+        let query = Self {
+            filter: filter_text.as_deref().and_then(|text| parameters.filter(text, &members, quirks)),
+            order: order_text.as_deref().and_then(|text| parameters.order(text, &members)),
+            position: parameters.position(quirks.cursors),
+            per_page: per_page.unwrap_or_else(|| DEFAULT_PER_PAGE.min(max_per_page)),
+            kept: [("filter", filter_text), ("order_by", order_text)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+        };
+        if parameters.errors.is_empty() { Ok(query) } else { Err(parameters.errors) }
+    }
+
+    /// The number of records before the page.
+    pub(super) fn offset(&self) -> u64 {
+        match self.position {
+            Position::Page(page) => (page - 1).saturating_mul(self.per_page),
+            Position::Cursor(offset) => offset,
         }
-        if !wrong.is_empty() {
-            return Err(wrong);
+    }
+
+    /// The number of the page, from 1.
+    pub(super) fn page(&self) -> u64 {
+        match self.position {
+            Position::Page(page) => page,
+            Position::Cursor(offset) => (offset / self.per_page).saturating_add(1),
         }
-        let accounts = parameters.iter().filter(|(name, _)| *name == quirks.account_parameter);
-        let accounts = accounts.map(|(_, value)| value.clone()).collect();
-        Ok(Self { page, per_page, accounts, period: Period { first, last }, parameters })
     }
 }
 
-impl Period {
-    /// Whether it leaves nothing out.
-    pub(super) fn is_open(&self) -> bool {
-        self.first.is_none() && self.last.is_none()
+impl Position {
+    /// As the parameter of a link.
+    pub(super) fn parameter(self) -> (&'static str, String) {
+        match self {
+            Self::Page(page) => ("page", page.to_string()),
+            Self::Cursor(offset) => ("cursor", URL_SAFE_NO_PAD.encode(format!("after:{offset}"))),
+        }
     }
 
-    /// Whether a record about these days belongs to it.
-    pub(super) fn meets(&self, (first, last): (Date, Date)) -> bool {
-        self.first.is_none_or(|start| last >= start) && self.last.is_none_or(|end| first <= end)
+    fn from_cursor(text: &str) -> Option<Self> {
+        let decoded = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        Some(Self::Cursor(whole_number(decoded.strip_prefix("after:")?)?))
     }
 }
 
-/// The one value of a parameter.
-fn single<'a>(
-    parameters: &'a [(String, String)],
-    name: &str,
-    wrong: &mut Vec<FieldError>,
-) -> Option<&'a str> {
-    let mut values = parameters.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let value = values.next();
-    if values.next().is_some() {
-        wrong.push(FieldError::new(name, "must be given once"));
+impl Parameters {
+    fn wrong(&mut self, name: &str, description: &str) {
+        self.errors.push(FieldError::new(name, description));
     }
-    value
+
+    fn check_names(&mut self, known: &[&str], refuse_unknown: bool) {
+        for name in known {
+            if self.given.iter().filter(|(given, _)| given == name).count() > 1 {
+                self.wrong(name, "must be given once");
+            }
+        }
+        if refuse_unknown {
+            let unknown = self.given.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+            let unknown: Vec<FieldError> =
+                unknown.map(|(name, _)| FieldError::new(name, "is no parameter of this endpoint")).collect();
+            self.errors.extend(unknown);
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        self.given.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
+    }
+
+    fn number(&mut self, name: &str, largest: u64) -> Option<u64> {
+        let text = self.value(name)?;
+        let number = whole_number(&text).filter(|number| (1..=largest).contains(number));
+        if number.is_none() && largest == u64::MAX {
+            self.wrong(name, "must be a whole number, at least 1");
+        } else if number.is_none() {
+            self.wrong(name, &format!("must be a whole number from 1 to {largest}"));
+        }
+        number
+    }
+
+    fn position(&mut self, cursors: bool) -> Position {
+        let page = self.number("page", u64::MAX);
+        let Some(cursor) = self.value("cursor").filter(|_| cursors) else {
+            return Position::Page(page.unwrap_or(1));
+        };
+        if self.value("page").is_some() {
+            self.wrong("cursor", "must not be given together with page");
+        }
+        Position::from_cursor(&cursor).unwrap_or_else(|| {
+            self.wrong("cursor", "must be taken from a link");
+            Position::Page(1)
+        })
+    }
+
+    fn filter(&mut self, text: &str, members: &Members<'_>, quirks: &Quirks) -> Option<Filter> {
+        let parsed = match quirks.filter {
+            FilterMode::Applied => Filter::parse(text, members, &quirks.missing_operators).map(Some),
+            FilterMode::Ignored => Ok(None),
+            FilterMode::Refused => Err("filters are not supported".to_owned()),
+        };
+        parsed.unwrap_or_else(|error| {
+            self.wrong("filter", &error);
+            None
+        })
+    }
+
+    fn order(&mut self, text: &str, members: &Members<'_>) -> Option<Order> {
+        let (name, direction) = text.split_once(':').unwrap_or((text, "asc"));
+        let Some(member) = members.position(name) else {
+            self.wrong("order_by", &format!("unknown field {name:?}"));
+            return None;
+        };
+        if !matches!(direction, "asc" | "desc") {
+            self.wrong("order_by", "must be written field, field:asc or field:desc");
+        }
+        Some(Order { member, descending: direction == "desc" })
+    }
 }
 
-fn number(
-    parameters: &[(String, String)],
-    name: &str,
-    default: u64,
-    largest: u64,
-    wrong: &mut Vec<FieldError>,
-) -> u64 {
-    let Some(text) = single(parameters, name, wrong) else { return default.min(largest) };
+fn whole_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let value = text.parse().ok().filter(|value| digits && (1..=largest).contains(value));
-    value.unwrap_or_else(|| {
-        let range =
-            if largest == u64::MAX { "at least 1".to_owned() } else { format!("from 1 to {largest}") };
-        wrong.push(FieldError::new(name, &format!("must be a whole number {range}")));
-        default
-    })
-}
-
-/// The first or last day that a month, date or date-time stands for.
-fn day(
-    parameters: &[(String, String)],
-    name: &str,
-    edge: fn((Date, Date)) -> Date,
-    wrong: &mut Vec<FieldError>,
-) -> Option<Date> {
-    let text = single(parameters, name, wrong)?;
-    let days = days(text);
-    if days.is_none() {
-        wrong.push(FieldError::new(name, "must be a month as 2024-08 or a date as 2024-08-31"));
-    }
-    days.map(edge)
-}
-
-fn days(text: &str) -> Option<(Date, Date)> {
-    if text.len() == 7 {
-        let first: Date = format!("{text}-01").parse().ok()?;
-        return Some((first, first.last_of_month()));
-    }
-    let (date, time) = text.split_at_checked(10)?;
-    let date: Date = date.parse().ok()?;
-    (time.is_empty() || time.starts_with('T')).then_some((date, date))
+    text.parse().ok().filter(|_| digits)
 }

@@ -1,20 +1,24 @@
-//! The records of accounts, products, subscriptions and monthly usage, each made from its place alone: the same
-//! Instance and index give the same record in every run.
+//! The records of the endpoints.
 //!
-//! Deliberately absent: invoice lines (`invoices.rs`), and choosing which records an answer has (`selection.rs`).
+//! A record follows from its Instance and index alone, so it is the same in every run. Every record has the members
+//! that Talkdesk documents, in that order; some of them are null or absent in some records, as all of them may be.
+//! Some descriptions are difficult for a tool: a period across months, a URL of the API, quotes, letters beyond ASCII.
 
+use jiff::ToSpan as _;
 use jiff::civil::Date;
 
-use super::json_text::{ObjectText, decimal};
-use super::tenants::Instance;
+use super::endpoint::{
+    ACCOUNT_MEMBERS, Endpoint, INVOICE_MEMBERS, PRODUCT_MEMBERS, SUBSCRIPTION_MEMBERS, USAGE_MEMBERS,
+};
+use super::json::Value;
+use super::tenants::{Instance, Tenant};
 
-/// Subscriptions of each Instance.
-pub(super) const SUBSCRIPTIONS: usize = 3;
-/// Usage records of each Instance: three types in each of twelve months.
-pub(super) const USAGE: usize = USAGE_TYPES.len() * 12;
-/// Products in the catalogue.
-pub(super) const PRODUCTS: usize = CATALOGUE.len();
-
+/// The number of lines of an invoice.
+const LINES: usize = 4;
+const SUBSCRIPTIONS: usize = 3;
+/// Three types in each of twelve months.
+const USAGE: usize = USAGE_TYPES.len() * 12;
+const NEWEST: Date = Date::constant(2024, 12, 31);
 const CATALOGUE: [(&str, &str, &str, &str, &str); 6] = [
     ("TD-LIC-APP-RC-101910", "CX Cloud Elite", "Licenses", "Seat", "RECURRING"),
     ("TD-LIC-APP-RC-101911", "Workforce Management", "Licenses", "Seat", "RECURRING"),
@@ -24,121 +28,232 @@ const CATALOGUE: [(&str, &str, &str, &str, &str); 6] = [
     ("TD-SVC-PRO-OT-300010", "Professional services", "Services", "Hour", "ONE_TIME"),
 ];
 
-const USAGE_TYPES: [(&str, &str, &str, usize); 3] = [
-    ("CALL", "Outbound calls", "OUTBOUND", 2),
-    ("MESSAGE", "SMS / MMS messages", "INBOUND", 3),
-    ("NUMBER", "Local numbers", "NONE", 4),
+/// Type, description, direction, unit, and position in the catalogue.
+const USAGE_TYPES: [(&str, &str, &str, &str, usize); 3] = [
+    ("CALL", "Outbound calls", "OUTBOUND", "MINUTE", 2),
+    ("MESSAGE", "SMS / MMS messages", "INBOUND", "MESSAGE", 3),
+    ("NUMBER", "Local numbers", "", "NUMBER", 4),
 ];
 
-/// What records need to know of where they are told.
-#[derive(Clone, Copy)]
-pub(super) struct Setting<'a> {
-    /// The API's own origin, for texts that mention it.
-    pub(super) origin: &'a str,
-    /// The member that carries the account's id.
-    pub(super) account_field: &'a str,
+/// Identifies a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Row<'a> {
+    Product(usize),
+    /// The record of an Instance that has this index.
+    Of(&'a Instance, usize),
+    /// An account without name or id.
+    Nameless(&'a Tenant, usize),
 }
 
-pub(super) fn account(instance: &Instance) -> String {
-    ObjectText::new()
-        .string("id", &instance.id)
-        .string("name", &instance.name)
-        .string("company_name", &instance.company_name)
-        .string("status", &instance.status)
-        .finish()
+/// The records of a tenant in the default order: those of one Instance after those of another, the newest first.
+pub(super) fn rows<'a>(endpoint: Endpoint, tenant: &'a Tenant, nameless: bool) -> Vec<Row<'a>> {
+    let count = |instance: &Instance| match endpoint {
+        Endpoint::Products => 0,
+        Endpoint::Accounts => 1,
+        Endpoint::Subscriptions => SUBSCRIPTIONS,
+        Endpoint::Invoices => instance.invoices,
+        Endpoint::MonthlyUsage => USAGE,
+    };
+    let of = |instance: &'a Instance| (0..count(instance)).map(move |index| Row::Of(instance, index));
+    let mut rows: Vec<Row<'a>> = tenant.instances.iter().flat_map(of).collect();
+    match endpoint {
+        Endpoint::Products => rows.extend((0..CATALOGUE.len()).map(Row::Product)),
+        Endpoint::Accounts if nameless => rows.extend((0..3).map(|number| Row::Nameless(tenant, number))),
+        Endpoint::Accounts | Endpoint::Subscriptions | Endpoint::Invoices | Endpoint::MonthlyUsage => {}
+    }
+    rows
 }
 
-pub(super) fn product_id(index: usize) -> &'static str {
+/// The values of a record, one for each of the members. `origin` is the URL that descriptions mention.
+pub(super) fn values(endpoint: Endpoint, row: Row<'_>, origin: &str) -> Vec<Value> {
+    match (endpoint, row) {
+        (_, Row::Product(index)) => product(index).into(),
+        (_, Row::Nameless(tenant, number)) => nameless_account(tenant, number).into(),
+        (Endpoint::Subscriptions, Row::Of(instance, index)) => subscription(instance, index).into(),
+        (Endpoint::Invoices, Row::Of(instance, index)) => invoice_line(instance, index, origin).into(),
+        (Endpoint::MonthlyUsage, Row::Of(instance, index)) => usage(instance, index, origin).into(),
+        (Endpoint::Accounts | Endpoint::Products, Row::Of(instance, _)) => account(instance).into(),
+    }
+}
+
+/// The ids of the accounts that [`Row::Nameless`] adds to a tenant's.
+pub(super) fn nameless_ids(tenant: &Tenant) -> [String; 2] {
+    [0, 1].map(|number| format!("5ea7{:020x}", pseudo_random(&tenant.account, "nameless", number)))
+}
+
+/// The index of the invoice line that is added while somebody reads the pages. It has an invoice to itself.
+pub(super) fn added_invoice_line(instance: &Instance) -> usize {
+    instance.invoices.next_multiple_of(LINES)
+}
+
+fn account(instance: &Instance) -> [Value; ACCOUNT_MEMBERS.len()] {
+    let company =
+        if instance.status == "IN_TRIAL" { Value::Null } else { instance.company_name.as_str().into() };
+    [instance.id.as_str().into(), instance.name.as_str().into(), company, instance.status.as_str().into()]
+}
+
+fn nameless_account(tenant: &Tenant, number: usize) -> [Value; ACCOUNT_MEMBERS.len()] {
+    let id = nameless_ids(tenant).into_iter().nth(number).map_or(Value::Absent, Value::from);
+    let name = match number {
+        0 => Value::Null,
+        1 => Value::Absent,
+        _ => "nobody".into(),
+    };
+    [id, name, Value::Null, "PROSPECT".into()]
+}
+
+fn product(index: usize) -> [Value; PRODUCT_MEMBERS.len()] {
+    let (id, name, family, unit, charge) = CATALOGUE[index % CATALOGUE.len()];
+    let unit = if charge == "ONE_TIME" { Value::Null } else { unit.into() };
+    [id.into(), name.into(), family.into(), unit, charge.into()]
+}
+
+fn product_id(index: usize) -> &'static str {
     CATALOGUE[index % CATALOGUE.len()].0
 }
 
-pub(super) fn product(index: usize) -> String {
-    let (id, name, family, unit, charge) = CATALOGUE[index % CATALOGUE.len()];
-    ObjectText::new()
-        .string("id", id)
-        .string("name", name)
-        .string("family", family)
-        .string("unit_of_measure", unit)
-        .string("charge_type", charge)
-        .finish()
-}
-
-/// The first and last day of a contract.
-pub(super) fn subscription_span(index: usize) -> (Date, Date) {
+fn subscription(instance: &Instance, index: usize) -> [Value; SUBSCRIPTION_MEMBERS.len()] {
+    let random = pseudo_random(&instance.id, "subscription", index);
     let year = if index.is_multiple_of(2) { 2023 } else { 2024 };
-    (Date::constant(year, 1, 1), Date::constant(year + 1, 12, 31))
+    let (start, end) = (format!("{year}-01-01"), format!("{}-12-31", year + 1));
+    let auto_renewal = random.is_multiple_of(2);
+    [
+        record_id(random, index),
+        instance.id.as_str().into(),
+        format!("{:08}", random % 100_000_000).into(),
+        "USD".into(),
+        "Monthly".into(),
+        "ACTIVE".into(),
+        24.into(),
+        start.as_str().into(),
+        end.as_str().into(),
+        if index == 2 { Value::Absent } else { "CX Cloud Elite".into() },
+        auto_renewal.into(),
+        if auto_renewal { Value::Number("5.00".to_owned()) } else { Value::Null },
+        product_id(index).into(),
+        (1 + random % 200).into(),
+        money(1000 + random % 90 * 10, random),
+        "Monthly".into(),
+        if random.is_multiple_of(3) { Value::Null } else { "PER_UNIT".into() },
+        (index == 1).into(),
+        if random.is_multiple_of(4) { Value::Absent } else { false.into() },
+        if index == 2 { Value::Null } else { start.into() },
+        if index == 2 { Value::Null } else { end.into() },
+    ]
 }
 
-pub(super) fn subscription(setting: Setting<'_>, instance: &Instance, index: usize) -> String {
-    let chance = scatter(instance, "subscription", index);
-    let (start, end) = subscription_span(index);
-    ObjectText::new()
-        .string(setting.account_field, &instance.id)
-        .string("contract_number", &format!("{:08}", chance % 100_000_000))
-        .string("currency", "USD")
-        .string("billing_period", "Monthly")
-        .string("status", "ACTIVE")
-        .literal("term", 24)
-        .string("start_date", &start.to_string())
-        .string("end_date", &end.to_string())
-        .string("edition", "CX Cloud Elite")
-        .literal("auto_renewal", chance.is_multiple_of(2))
-        .literal("renewal_uplift", "5.00")
-        .string("product_id", product_id(index))
-        .literal("quantity", 1 + chance % 200)
-        .literal("unit_price", decimal(1000 + chance % 90 * 10))
-        .string("billing_frequency", "Monthly")
-        .finish()
+fn invoice_line(instance: &Instance, index: usize, origin: &str) -> [Value; INVOICE_MEMBERS.len()] {
+    let random = pseudo_random(&instance.id, "invoice", index);
+    let invoice = pseudo_random(&instance.id, "number", index / LINES);
+    let (quantity, rate) = charge(instance, index);
+    let total = invoice_total(instance, index);
+    let date =
+        if index >= instance.invoices { NEWEST } else { month_back(index / LINES % 24).last_of_month() };
+    let due = date.saturating_add(30.days());
+    // Every tenth amount is written `1.10`.
+    let style = if index.is_multiple_of(10) { 0 } else { random };
+    [
+        record_id(random, index),
+        instance.id.as_str().into(),
+        format!("INV{:08}", invoice % 100_000_000).into(),
+        (index as u64 % LINES as u64 + 1).into(),
+        format!("{date}T00:00:00.000Z").into(),
+        if index % 7 == 6 { Value::Null } else { format!("{due}T00:00:00.000Z").into() },
+        "USD".into(),
+        money(total, invoice),
+        product_id(index).into(),
+        description(origin, index).into(),
+        if index % 6 == 5 { Value::Absent } else { CATALOGUE[index % CATALOGUE.len()].1.into() },
+        quantity.into(),
+        money(rate, style),
+        money(quantity * rate, style),
+        match index / LINES % 5 {
+            3 => Value::Null,
+            4 => Value::Absent,
+            _ => money(total * 7 / 100, invoice / 16),
+        },
+    ]
 }
 
-/// The first and last day of the month that a usage record is about.
-pub(super) fn usage_span(index: usize) -> (Date, Date) {
-    month_back(index / USAGE_TYPES.len())
+/// Quantity, and rate in cents; every tenth line is one at 1.10.
+fn charge(instance: &Instance, index: usize) -> (u64, u64) {
+    if index.is_multiple_of(10) {
+        return (1, 110);
+    }
+    let random = pseudo_random(&instance.id, "charge", index);
+    (1 + random % 50, 5 + random / 64 % 5000)
 }
 
-pub(super) fn usage(setting: Setting<'_>, instance: &Instance, index: usize) -> String {
-    let chance = scatter(instance, "usage", index);
-    let (kind, title, direction, product) = USAGE_TYPES[index % USAGE_TYPES.len()];
-    let (first, _) = usage_span(index);
-    let month = first.strftime("%Y-%m").to_string();
-    let description = if index.is_multiple_of(5) {
-        format!("{title}, as listed at {}/express/usage/month", setting.origin)
-    } else {
-        title.to_owned()
-    };
-    ObjectText::new()
-        .string("id", &record_id(chance, index))
-        .string(setting.account_field, &instance.id)
-        .string("product_id", product_id(product))
-        .string("aggr_product_id", &format!("{}-AGGR", product_id(product)))
-        .string("month", &month)
-        .string("type", kind)
-        .string("description", &description)
-        .string("currency", "USD")
-        .string("direction", direction)
-        .literal("quantity", 1 + chance % 10_000)
-        .literal("amount", decimal(chance % 50_000 / 10 * 10))
-        .finish()
+/// The sum of the lines that are on one invoice with this one, in cents.
+fn invoice_total(instance: &Instance, index: usize) -> u64 {
+    let first = index / LINES * LINES;
+    let end = if index >= instance.invoices { index + 1 } else { instance.invoices.min(first + LINES) };
+    (first..end).map(|index| charge(instance, index)).map(|(quantity, rate)| quantity * rate).sum()
 }
 
-/// The month so many before December 2024, by its first and last day.
-pub(super) fn month_back(back: usize) -> (Date, Date) {
-    // The remainder keeps it in the years 2022 to 2024, whatever the index.
+fn description(origin: &str, index: usize) -> String {
+    match index % 5 {
+        0 => "Outbound minutes 08/16/2023 - 09/15/2023".to_owned(),
+        1 => "CX Cloud Elite, seats".to_owned(),
+        2 => format!("Usage, see {origin}/express/usage/month?page=1 for details"),
+        3 => "Auslandsgespr\u{e4}che \u{2013} \"Flatrate\" \u{2713}".to_owned(),
+        _ => "Phone numbers\tlocal & toll-free".to_owned(),
+    }
+}
+
+fn usage(instance: &Instance, index: usize, origin: &str) -> [Value; USAGE_MEMBERS.len()] {
+    let random = pseudo_random(&instance.id, "usage", index);
+    let (kind, title, direction, unit, product) = USAGE_TYPES[index % USAGE_TYPES.len()];
+    let month = month_back(index / USAGE_TYPES.len());
+    let mentioned = format!("{title}, as listed at {origin}/express/usage/month");
+    let (price, units) = (1 + random % 40, 1 + random / 64 % 10_000);
+    [
+        record_id(random, index),
+        instance.id.as_str().into(),
+        product_id(product).into(),
+        format!("{}-AGGR", product_id(product)).into(),
+        month.strftime("%Y-%m").to_string().into(),
+        kind.into(),
+        if index.is_multiple_of(5) { mentioned.into() } else { title.into() },
+        "USD".into(),
+        if direction.is_empty() { Value::Null } else { direction.into() },
+        if kind == "CALL" { "60/60".into() } else { Value::Null },
+        unit.into(),
+        money(price, random / 4),
+        if kind == "NUMBER" { Value::Absent } else { "Main wallet".into() },
+        units.into(),
+        money(price * units, random),
+    ]
+}
+
+/// An amount of cents, in one of the forms that JSON has for it.
+fn money(cents: u64, style: u64) -> Value {
+    let decimal = format!("{}.{:02}", cents / 100, cents % 100);
+    Value::Number(match style % 16 {
+        0..8 => decimal,
+        8..12 => decimal.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        12..15 => format!("{decimal}00"),
+        _ => format!("{cents}e-2"),
+    })
+}
+
+/// The first day of the month so many before December 2024.
+fn month_back(back: usize) -> Date {
+    // The remainders keep it within 2022 to 2024.
     let back = i16::try_from(back % 36).unwrap_or_default();
     let month = i8::try_from(12 - back % 12).unwrap_or(1);
-    let first = Date::constant(2024 - back / 12, month, 1);
-    (first, first.last_of_month())
+    Date::constant(2024 - back / 12, month, 1)
 }
 
-/// 24 hex digits that look like the other ids of Talkdesk's.
-pub(super) fn record_id(chance: u64, index: usize) -> String {
-    format!("{:016x}{:08x}", chance, index % 0x1_0000_0000)
+/// 24 hex digits, as the ids of Talkdesk are.
+fn record_id(random: u64, index: usize) -> Value {
+    format!("{:016x}{:08x}", random, index % 0x1_0000_0000).into()
 }
 
-/// A number that depends on nothing but the arguments, and looks like chance.
-pub(super) fn scatter(instance: &Instance, family: &str, index: usize) -> u64 {
-    let bytes = instance.id.bytes().chain(family.bytes()).chain(index.to_le_bytes());
-    // FNV-1a, then the finish of splitmix64 to spread neighbouring indexes.
+/// A number that depends on nothing but the arguments: FNV-1a with the finish of splitmix64, which spreads
+/// neighbouring indexes.
+fn pseudo_random(id: &str, family: &str, index: usize) -> u64 {
+    let bytes = id.bytes().chain(family.bytes()).chain(index.to_le_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

@@ -182,7 +182,7 @@ async fn an_entry_of_the_organization_never_answers_an_instance_under_it() {
 #[tokio::test]
 async fn an_account_parameter_that_talkdesk_ignores_is_noticed() {
     let mut options = billing_insights_proxy::simulator::samples();
-    options.quirks.ignore_account_parameter = true;
+    options.quirks.filter = billing_insights_proxy::simulator::FilterMode::Ignored;
     let talkdesk = Talkdesk::start(options).await;
     let proxy = talkdesk.proxy(SAMPLE_TENANTS, "").await;
     // The first page alone would be its own records: the simulator sorts by Instance.

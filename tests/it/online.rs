@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use billing_insights_proxy::simulator::{Fault, FaultKind, Options, Quirks, Target, samples};
+use billing_insights_proxy::simulator::{Fault, FaultKind, FilterMode, Options, Quirks, Target, samples};
 use serde_json::Value;
 
 use crate::support::Talkdesk;
@@ -153,7 +153,7 @@ async fn an_error_of_talkdesk_is_the_failure_of_that_endpoint_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_parameter_that_does_not_narrow_is_told() {
-    let talkdesk = with_quirks(Quirks { ignore_account_parameter: true, ..Quirks::default() }).await;
+    let talkdesk = with_quirks(Quirks { filter: FilterMode::Ignored, ..Quirks::default() }).await;
     let (code, findings) = findings(&talkdesk, ACME).await;
     assert_eq!(code, 1);
     for what in NARROWED {

@@ -74,6 +74,21 @@ impl Caller {
         self.send(Method::GET, target, &[("authorization", &bearer)], "").await.unwrap()
     }
 
+    /// Follows `next` from here to the end.
+    pub(super) async fn walk(&self, target: &str, token: &str) -> Vec<Value> {
+        let mut target = target.to_owned();
+        let mut pages = Vec::new();
+        loop {
+            let answer = self.get(&target, token).await;
+            assert_eq!(answer.status, StatusCode::OK, "{target}: {}", answer.text());
+            let page = answer.json();
+            let next = page["_links"]["next"]["href"].as_str().map(str::to_owned);
+            pages.push(page);
+            let Some(next) = next else { return pages };
+            next.strip_prefix(self.simulator.url()).unwrap().clone_into(&mut target);
+        }
+    }
+
     pub(super) fn secret(&self, account: &str) -> (String, Secret) {
         let credentials = self.simulator.credentials();
         let credential = credentials.into_iter().find(|credential| credential.account == account).unwrap();
@@ -101,4 +116,10 @@ impl Caller {
     pub(super) async fn post_faults(&self, body: &str) -> Answer {
         self.send(Method::POST, "/_simulator/faults", &[], body).await.unwrap()
     }
+}
+
+/// The path of an endpoint with a filter.
+pub(super) fn filtered(endpoint: &str, filter: &str) -> String {
+    let filter: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+    format!("/express/{endpoint}?filter={filter}")
 }

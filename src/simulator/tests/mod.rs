@@ -5,7 +5,10 @@
 mod api;
 mod caller;
 mod faults;
+mod filter;
 mod identity;
 mod limits_and_counters;
+mod paging;
 mod quirks;
+mod records;
 mod transport;
