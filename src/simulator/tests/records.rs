@@ -69,7 +69,7 @@ async fn members_stand_in_the_documented_order() {
     for (endpoint, _, members) in DOCUMENTED {
         let body = caller.get(&format!("/express/{endpoint}?per_page=100"), &token).await;
         for record in body.text().split("{\"id\":").skip(1) {
-            let record = format!("\"id\":{}", record.split("}").next().unwrap());
+            let record = format!("\"id\":{}", record.split('}').next().unwrap());
             let places = members.split(' ').filter_map(|name| record.find(&format!("\"{name}\":")));
             assert!(places.is_sorted(), "{record}");
         }
