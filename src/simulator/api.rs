@@ -21,7 +21,7 @@ use super::reply::{self, Answer, ApiError, Reply, Representation, json, set_fiel
 use super::state::{Grant, State, TokenState, bearer_token};
 use super::tenants::Tenant;
 
-/// Answers a request to the API, or to a path that is nothing.
+/// Answers a request to the API, or to an unknown path.
 pub(super) async fn answer(state: &State, mut request: Parts) -> Answer {
     let now = state.clock.now();
     let path = request.uri.path().to_owned();

@@ -85,7 +85,9 @@ impl Expression {
     pub(super) fn collect_compared<'a>(&'a self, member: usize, found: &mut Vec<&'a str>) {
         match self {
             Self::All(operands) | Self::Any(operands) => {
-                operands.iter().for_each(|operand| operand.collect_compared(member, found));
+                for operand in operands {
+                    operand.collect_compared(member, found);
+                }
             }
             Self::Not(operand) => operand.collect_compared(member, found),
             Self::Condition(condition) => {
@@ -135,8 +137,8 @@ fn order(member: &Value, value: &Value) -> Option<Ordering> {
     member.compare(value)
 }
 
-fn texts(member: &Value, value: &Value, test: fn(&str, &str) -> bool) -> bool {
-    matches!((member.text(), value.text()), (Some(text), Some(part)) if test(text, part))
+fn texts(member: &Value, value: &Value, holds: fn(&str, &str) -> bool) -> bool {
+    matches!((member.text(), value.text()), (Some(text), Some(part)) if holds(text, part))
 }
 
 /// Whether this is a date, or a date with a time.

@@ -164,7 +164,8 @@ async fn a_bad_cursor_is_400(#[case] query: &str) {
     assert_eq!(answer.json()["fields"][0]["name"], "cursor");
     // after:18446744073709551615
     let far = "/express/invoices?cursor=YWZ0ZXI6MTg0NDY3NDQwNzM3MDk1NTE2MTU&per_page=1";
-    assert_eq!(caller.get(far, &token).await.json()["count"], 0);
+    let body = caller.get(far, &token).await.json();
+    assert_eq!((body["count"].as_u64(), body["page"].as_u64()), (Some(0), Some(u64::MAX)));
 }
 
 #[rstest]
