@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Config, Environment, parse};
-use billing_insights_proxy::domain::entitlement::{Ask, AccountScope, authorize};
+use billing_insights_proxy::domain::entitlement::{AccountScope, Ask, authorize};
 use billing_insights_proxy::domain::learned::{AccountList, Learned};
 use billing_insights_proxy::domain::tenant::TenantKind;
 use billing_insights_proxy::inspect::inspect;

@@ -101,7 +101,11 @@ pub enum AccountViolation {
 ///
 /// # Errors
 /// [`Unfit`] where it may not be given out.
-pub fn inspect(body: &[u8], origin: &Origin, account_scope: Option<&AccountScope>) -> Result<Inspection, Unfit> {
+pub fn inspect(
+    body: &[u8],
+    origin: &Origin,
+    account_scope: Option<&AccountScope>,
+) -> Result<Inspection, Unfit> {
     let mut reader = Reader::new();
     let mut inspector = Inspector::new(origin.clone(), account_scope.cloned());
     reader.feed(body, &mut inspector)?;
@@ -321,7 +325,8 @@ impl Inspector {
                 Place::InsideRecord
             }
         };
-        self.page.is_page |= matches!((self.frame.place, place), (Place::Root, Place::Embedded | Place::Links));
+        self.page.is_page |=
+            matches!((self.frame.place, place), (Place::Root, Place::Embedded | Place::Links));
         self.around.push(std::mem::replace(&mut self.frame, Frame { place, marks: 0 }));
         self.key = Key::Other;
     }
@@ -392,13 +397,21 @@ impl Inspector {
         match self.frame.place {
             Place::Record | Place::InsideRecord if self.key == Key::Account => {
                 if account != expected {
-                    self.violates(if account.is_some() { AccountViolation::Foreign } else { AccountViolation::Unmarked });
+                    self.violates(if account.is_some() {
+                        AccountViolation::Foreign
+                    } else {
+                        AccountViolation::Unmarked
+                    });
                 }
                 self.frame.marks = self.frame.marks.saturating_add(1);
             }
             // Beside the records nothing may claim to be another account's: it would be a record of it.
             Place::Root | Place::Links if self.key == Key::Account && account != expected => {
-                self.violates(if account.is_some() { AccountViolation::Foreign } else { AccountViolation::Unmarked });
+                self.violates(if account.is_some() {
+                    AccountViolation::Foreign
+                } else {
+                    AccountViolation::Unmarked
+                });
             }
             // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
             Place::Outside | Place::Embedded => self.violates(AccountViolation::Elsewhere),

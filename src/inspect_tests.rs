@@ -6,7 +6,8 @@ const OWN: &str = "5ea75fe7aa224700012eae40";
 fn outcome(body: &str, walled: bool) -> Result<usize, Unfit> {
     let account_scope = AccountScope { field: "account_id".into(), account: OWN.parse().expect("an id") };
     let origin = Origin::new("https://api.example.com".into());
-    inspect(body.as_bytes(), &origin, walled.then_some(&account_scope)).map(|inspection| inspection.links.len())
+    inspect(body.as_bytes(), &origin, walled.then_some(&account_scope))
+        .map(|inspection| inspection.links.len())
 }
 
 #[rstest]
@@ -27,7 +28,10 @@ fn what_is_the_accounts_own_passes(#[case] body: &str) {
 }
 
 #[rstest]
-#[case::foreign(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, AccountViolation::Foreign)]
+#[case::foreign(
+    r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#,
+    AccountViolation::Foreign
+)]
 #[case::foreign_after_own(r#"{"_embedded":{"a":[{"account_id":"5ea75fe7aa224700012eae40"},{"account_id":"5ea75fe7aa224700012eae41"}]}}"#, AccountViolation::Foreign)]
 #[case::foreign_in_a_second_array(
     r#"{"_embedded":{"a":[],"b":[{"account_id":"5ea75fe7aa224700012eae41"}]}}"#,
@@ -68,7 +72,10 @@ fn what_is_the_accounts_own_passes(#[case] body: &str) {
     AccountViolation::Elsewhere
 )]
 #[case::embedded_twice(r#"{"_embedded":{"a":[]},"_embedded":{"a":[]}}"#, AccountViolation::Elsewhere)]
-#[case::records_at_the_top(r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#, AccountViolation::Elsewhere)]
+#[case::records_at_the_top(
+    r#"{"invoices":[{"account_id":"5ea75fe7aa224700012eae40"}]}"#,
+    AccountViolation::Elsewhere
+)]
 #[case::records_among_links(r#"{"_links":{"data":[{"a":1}]}}"#, AccountViolation::Elsewhere)]
 #[case::a_record_that_is_the_body(
     r#"{"account_id":"5ea75fe7aa224700012eae41","amount":1.10}"#,

@@ -220,13 +220,7 @@ impl Shelf {
     }
 
     /// Finds the set of a page.
-    fn admit(
-        &self,
-        key: &PrimaryKey,
-        label: &PlaceLabel,
-        entry: &Entry,
-        record_ids: &[u64],
-    ) -> Admission {
+    fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry, record_ids: &[u64]) -> Admission {
         let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
             set: &label.pages,

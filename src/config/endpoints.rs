@@ -7,7 +7,7 @@ use http::Method;
 use super::reader::{Ledger, Located, Object, Place, Value, quoted};
 use super::upstream::ACCOUNT_PARAMETER_REMOVED;
 use super::{forwarding, value};
-use crate::domain::endpoint::{Narrowing, Content, DOCUMENTED, Endpoint, ForwardedFields, PathPattern};
+use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
 
 /// Reads the added endpoints and puts them behind the five.
 pub(super) fn read(
@@ -71,8 +71,9 @@ fn endpoint(
         (None, Some(_)) => section.missing("account_filter", "write both, or neither"),
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let content = both
-        .map_or(Content::Opaque, |(filter, field)| Content::Records(Narrowing { filter, field: field.into() }));
+    let content = both.map_or(Content::Opaque, |(filter, field)| {
+        Content::Records(Narrowing { filter, field: field.into() })
+    });
     section.finish();
     if let Some(Located { value: path, place }) = &path {
         check_path(path, place, others, ledger);

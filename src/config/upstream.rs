@@ -61,8 +61,10 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSec
         field: section.parsed("account_field", value::parameter).map_or(standard.field, Into::into),
     };
     let added = section.list("instance_query_parameters", value::parameter).unwrap_or_default();
-    let instance_query_parameters =
-        INSTANCE_QUERY_PARAMETERS.into_iter().map(Arc::from).chain(added.into_iter().map(|one| one.value.into()));
+    let instance_query_parameters = INSTANCE_QUERY_PARAMETERS
+        .into_iter()
+        .map(Arc::from)
+        .chain(added.into_iter().map(|one| one.value.into()));
     let upstream = Upstream {
         connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
         request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),

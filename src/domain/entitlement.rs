@@ -492,8 +492,7 @@ impl Permit {
     #[must_use]
     pub fn for_nobody(&self, filter: &AccountFilter, field: &Arc<str>) -> Self {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
-        let mut parameters =
-            vec![Parameter::new(FILTER, filter.for_account(AccountId::NOBODY).to_string())];
+        let mut parameters = vec![Parameter::new(FILTER, filter.for_account(AccountId::NOBODY).to_string())];
         if self.endpoint.is_documented() {
             parameters.push(Parameter::new("per_page", "1"));
         }

@@ -386,12 +386,15 @@ mod tests {
                 let name = if account == 0 { "all".to_owned() } else { format!("n{number}-{account}") };
                 (id.parse().expect("id"), name.parse().ok())
             });
-            (one.id.clone(), Arc::new(AccountList {
-                accounts: accounts.collect(),
-                without_id: 0,
-                without_name: 0,
-                read_at: now,
-            }))
+            (
+                one.id.clone(),
+                Arc::new(AccountList {
+                    accounts: accounts.collect(),
+                    without_id: 0,
+                    without_name: 0,
+                    read_at: now,
+                }),
+            )
         });
         learned.accounts.store(Arc::new(Accounts { lists: lists.collect(), tenants: HashMap::new() }));
         learned.keep_accounts_of(&organizations);

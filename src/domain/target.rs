@@ -122,7 +122,7 @@ fn refuse_structural_escape(escape: &[u8]) -> Result<(), Ambiguous> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::endpoint::{Narrowing, Content, DOCUMENTED, ForwardedFields};
+    use crate::domain::endpoint::{Content, DOCUMENTED, ForwardedFields, Narrowing};
 
     fn endpoints() -> Vec<Arc<Endpoint>> {
         let account = Narrowing::default();

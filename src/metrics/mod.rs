@@ -336,9 +336,11 @@ impl Metrics {
 
     /// Shows whether Talkdesk narrows an endpoint to an account.
     pub fn account_scope_unproven(&self, tenant: &str, endpoint: &str, unproven: bool) {
-        self.account_scope_unproven
-            .with_label_values(&[tenant, endpoint])
-            .set(if unproven { 1.0 } else { 0.0 });
+        self.account_scope_unproven.with_label_values(&[tenant, endpoint]).set(if unproven {
+            1.0
+        } else {
+            0.0
+        });
     }
 
     /// Counts a limit's decision.

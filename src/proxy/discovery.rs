@@ -191,7 +191,11 @@ impl Proxy {
             }
             let Some(next) = page.next else {
                 // Another number than it says there are: something moved between the pages, or is missing.
-                return if total.is_none_or(|total| total == listed) { Ok(list) } else { Err(Unread::Changed) };
+                return if total.is_none_or(|total| total == listed) {
+                    Ok(list)
+                } else {
+                    Err(Unread::Changed)
+                };
             };
             query = next;
         }
@@ -232,7 +236,9 @@ impl Proxy {
                 Ok(Page { accounts, total: body["total"].as_u64(), next, answered_at: entry.received })
             }
             Content::Entry(entry) if entry.status == StatusCode::OK => Err(Unread::NotAList(number)),
-            Content::Entry(entry) if entry.status == StatusCode::BAD_REQUEST && number == 1 && !query.is_empty() => {
+            Content::Entry(entry)
+                if entry.status == StatusCode::BAD_REQUEST && number == 1 && !query.is_empty() =>
+            {
                 Err(Unread::PageSize)
             }
             Content::Entry(entry) => Err(unread(format!("Talkdesk answered {}", entry.status.as_u16()))),

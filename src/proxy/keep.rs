@@ -38,7 +38,8 @@ impl Fetch<'_> {
         let query = ask.permit.path_and_query();
         let not_a_page =
             ask.permit.endpoint().is_documented() && head.status.is_success() && !inspection.page.is_page;
-        let verdict = verdict.and_then(|verdict| if not_a_page { Err(Bypass::NotAPage) } else { Ok(verdict) });
+        let verdict =
+            verdict.and_then(|verdict| if not_a_page { Err(Bypass::NotAPage) } else { Ok(verdict) });
         let records = inspection.page.records;
         let verdict = verdict.map(|verdict| applied(verdict, ask.rule(), query, records, head.received));
         // Before the coding is settled, which selects nothing any more once it is undone.

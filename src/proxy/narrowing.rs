@@ -48,9 +48,16 @@ enum State {
     #[default]
     Unknown,
     /// The account that does not exist was refused with 403, with the token of this number.
-    Refused { token: u64 },
-    Proven { until: Instant },
-    Unproven { reason: Arc<str>, retry_at: Instant },
+    Refused {
+        token: u64,
+    },
+    Proven {
+        until: Instant,
+    },
+    Unproven {
+        reason: Arc<str>,
+        retry_at: Instant,
+    },
 }
 
 /// What the answer for an account that does not exist shows.
@@ -69,7 +76,9 @@ impl Narrowings {
     pub fn unproven(&self) -> Vec<Rejection> {
         let slots = self.slots();
         let unproven = slots.iter().filter_map(|(endpoint, slot)| match &*slot.state() {
-            State::Unproven { reason, .. } => Some((endpoint, slot.rejection(endpoint, reason, Duration::ZERO))),
+            State::Unproven { reason, .. } => {
+                Some((endpoint, slot.rejection(endpoint, reason, Duration::ZERO)))
+            }
             State::Unknown | State::Refused { .. } | State::Proven { .. } => None,
         });
         let mut unproven: Vec<_> = unproven.collect();
@@ -101,11 +110,7 @@ impl Narrowings {
 
 impl Slot {
     fn new(narrowing: &Narrowing) -> Self {
-        Self {
-            narrowing: narrowing.clone(),
-            state: Mutex::default(),
-            probing: tokio::sync::Mutex::default(),
-        }
+        Self { narrowing: narrowing.clone(), state: Mutex::default(), probing: tokio::sync::Mutex::default() }
     }
 
     fn rejection(&self, endpoint: &Arc<str>, reason: &str, retry_in: Duration) -> Rejection {
@@ -184,23 +189,26 @@ impl Fetch<'_> {
         match own.response.status() {
             StatusCode::OK | StatusCode::NOT_MODIFIED if own.token_number == token => self.proven(&slot),
             // The refusal may have been the other token's.
-            StatusCode::OK | StatusCode::NOT_MODIFIED => {
-                match self.probe(&slot.narrowing, deadline).await? {
-                    ProbeResult::Narrows => self.proven(&slot),
-                    ProbeResult::Refused { token } if token == own.token_number => self.proven(&slot),
-                    ProbeResult::Refused { .. } => {
-                        *slot.state() = State::Unknown;
-                        return Err(self.rejection(&slot, "the token changed while it was asked", Duration::ZERO));
-                    }
-                    ProbeResult::DoesNotNarrow(reason) => {
-                        self.unproven(&slot, &reason);
-                        return Err(self.rejection(&slot, &reason, ASK_AGAIN_AFTER));
-                    }
+            StatusCode::OK | StatusCode::NOT_MODIFIED => match self.probe(&slot.narrowing, deadline).await? {
+                ProbeResult::Narrows => self.proven(&slot),
+                ProbeResult::Refused { token } if token == own.token_number => self.proven(&slot),
+                ProbeResult::Refused { .. } => {
+                    *slot.state() = State::Unknown;
+                    return Err(self.rejection(
+                        &slot,
+                        "the token changed while it was asked",
+                        Duration::ZERO,
+                    ));
                 }
-            }
+                ProbeResult::DoesNotNarrow(reason) => {
+                    self.unproven(&slot, &reason);
+                    return Err(self.rejection(&slot, &reason, ASK_AGAIN_AFTER));
+                }
+            },
             StatusCode::FORBIDDEN => {}
             status => {
-                let reason = format!("the account was refused, and then the request answered {}", status.as_u16());
+                let reason =
+                    format!("the account was refused, and then the request answered {}", status.as_u16());
                 return Err(self.rejection(&slot, &reason, Duration::ZERO));
             }
         }

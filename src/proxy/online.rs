@@ -211,6 +211,18 @@ impl Prover<'_> {
             })
     }
 
+    /// Whether the tenant may name an account: not one beside a closed list.
+    fn may_name(&self, account: AccountId) -> bool {
+        match &self.tenant.kind {
+            TenantKind::Organization(organization) => {
+                organization.discover_accounts
+                    || organization.accounts.is_empty()
+                    || organization.accounts.contains(&account)
+            }
+            TenantKind::Instance(_) => false,
+        }
+    }
+
     fn configured_accounts(&self) -> BTreeSet<AccountId> {
         match &self.tenant.kind {
             TenantKind::Organization(organization) => organization.accounts.iter().copied().collect(),
@@ -293,9 +305,10 @@ impl Prover<'_> {
             );
         }
         // If the filter meant nothing, another account's page would show what was just seen.
-        let mut known: Vec<AccountId> = accounts.iter().copied().collect();
-        known.sort_by_key(|account| Some(*account) == seen.flatten());
-        known.extend(seen.flatten().filter(|seen| !accounts.contains(seen)));
+        let all_known = accounts.iter().copied().chain(seen.flatten());
+        let mut known: Vec<AccountId> = all_known.filter(|account| self.may_name(*account)).collect();
+        known.sort_by_key(|account| (Some(*account) == seen.flatten(), *account));
+        known.dedup();
         known.truncate(NARROWED_TO);
         (self.progress)(&what);
         let trial = Trial { prover: self, endpoint, what: &what, known, has_records: !all.is_empty() };
@@ -319,7 +332,9 @@ impl Prover<'_> {
         }
         Finding::failed(
             &what,
-            format!("{configured}: no Instance on this Organization's client can be served (account_scope_unproven)"),
+            format!(
+                "{configured}: no Instance on this Organization's client can be served (account_scope_unproven)"
+            ),
             "no other filter that was tried narrows either; ask Talkdesk how `filter` names an account, and write that \
              as upstream.account_filter",
         )
@@ -410,7 +425,9 @@ impl Trial<'_> {
         let refused = match prover.probe(endpoint, narrowing).await {
             Ok(ProbeResult::Narrows) => false,
             Ok(ProbeResult::Refused { .. }) => true,
-            Ok(ProbeResult::DoesNotNarrow(reason)) => return Err(format!("`{filter}` does not narrow: {reason}")),
+            Ok(ProbeResult::DoesNotNarrow(reason)) => {
+                return Err(format!("`{filter}` does not narrow: {reason}"));
+            }
             Err(finding) => return Ok(Finding { what: (*what).to_owned(), ..finding }),
         };
         let mut own = 0;
@@ -426,14 +443,18 @@ impl Trial<'_> {
         let proven = |said| Ok(Finding::new(what, Verdict::Works, said));
         let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
         if !self.has_records {
-            unproven(format!("`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"))
+            unproven(format!(
+                "`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"
+            ))
         } else if own > 0 {
             let records = if own == 1 { "1 record".to_owned() } else { format!("{own} records") };
             proven(format!(
                 "`{filter}` narrows: nothing of an account that does not exist, {records} of one that does, none of others"
             ))
         } else if refused && self.known.is_empty() {
-            unproven(format!("`{filter}`: an account that does not exist is refused, but no other is known to compare"))
+            unproven(format!(
+                "`{filter}`: an account that does not exist is refused, but no other is known to compare"
+            ))
         } else {
             proven(format!("`{filter}` narrows: nothing of an account that does not exist"))
         }
@@ -450,7 +471,8 @@ impl Trial<'_> {
         let named = |finding| Finding { what: (*what).to_owned(), ..finding };
         let filter = narrowing.filter.for_account(account).to_string();
         let size = if is_paged(endpoint) && endpoint.is_documented() { Some("10") } else { None };
-        let parameters = [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
+        let parameters =
+            [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
         let query = query::written(parameters.into_iter().flatten().collect());
         let landed = match prover.fetch(endpoint, &query).await {
             Ok(landed) => landed,
@@ -465,9 +487,9 @@ impl Trial<'_> {
         let shown = narrowing.filter.as_str();
         match prover.inspected(&body, &scope) {
             Ok(records) => Ok(Ok(records)),
-            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
-                Err(format!("`{shown}` does not narrow: asked for one account, it answered with another's record"))
-            }
+            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => Err(format!(
+                "`{shown}` does not narrow: asked for one account, it answered with another's record"
+            )),
             Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
                 what,
                 format!("`{shown}`: not every record has `{}`", narrowing.field),

@@ -266,8 +266,11 @@ impl Fetch<'_> {
         }
         let most = config.upstream.max_response_bytes;
         // What passes as it is passes with the token masked.
-        let (giveaway, mask) =
-            if plain && self.ask.permit.account_scope().is_none() { (None, giveaway) } else { (giveaway, None) };
+        let (giveaway, mask) = if plain && self.ask.permit.account_scope().is_none() {
+            (None, giveaway)
+        } else {
+            (giveaway, None)
+        };
         let ends_openly = version == Version::HTTP_2 && self.ask.body.is_empty();
         let receiving = Receiving::new(&fields, body, most, plain, giveaway, ends_openly);
         if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {

@@ -19,7 +19,7 @@ const SMUGGLED: &str = "/organizations/acme/express/products";
 /// A proxy before an API whose products are asked for by nobody but a smuggler.
 async fn target(further: &str) -> (Peer, Proxy) {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/invoices", [Canned::json(r#"{"total":1}"#)]);
+    peer.answers("/express/invoices", [Canned::json(r#"{"total":1,"_links":{}}"#)]);
     peer.answers("/express/products", [Canned::json(r#"{"smuggled":true}"#)]);
     let proxy = peer.proxy(further).await;
     (peer, proxy)
@@ -30,7 +30,7 @@ async fn unharmed(peer: &Peer, proxy: &Proxy, asked: usize) {
     assert_eq!(peer.calls("/express/products"), 0, "the smuggled request went upstream");
     assert_eq!(peer.calls("/express/invoices"), asked, "something went upstream");
     let reply = proxy.get(ASKED).await;
-    assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, r#"{"total":1}"#));
+    assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, r#"{"total":1,"_links":{}}"#));
 }
 
 /// `{host}`, `{asked}` and `{next}` (a whole request for what nobody may get) are filled in.
@@ -268,7 +268,7 @@ async fn who_wastes_time_is_hung_up_on(
     let mut heard = Vec::new();
     if served {
         stream.write_all(request.as_bytes()).await.expect("sent");
-        while !heard.ends_with(br#"{"total":1}"#) {
+        while !heard.ends_with(br#"{"total":1,"_links":{}}"#) {
             assert!(stream.read_buf(&mut heard).await.expect("an answer") > 0, "it is not answered");
         }
     }
@@ -300,7 +300,7 @@ async fn who_reads_slowly_is_not_hung_up_on_for_a_head_that_is_not_his_turn() {
     let further = "server:\n  header_timeout: 2s\ncache:\n  max_bytes: 128MiB\n  max_entry_bytes: 32MiB\n";
     let (peer, proxy) = target(further).await;
     // Four times what Linux takes for a connection whose other end does not read, if it was not told otherwise.
-    let large = format!(r#"{{"total":1,"note":"{}"}}"#, "x".repeat(16 << 20));
+    let large = format!(r#"{{"total":1,"_links":{{}},"note":"{}"}}"#, "x".repeat(16 << 20));
     peer.answers("/express/invoices", [Canned::json(large.clone())]);
     let address = proxy.app.addresses().data.clone();
     let socket = TcpSocket::new_v4().expect("a socket");

@@ -88,7 +88,7 @@ async fn a_stale_entry_is_validated_and_a_304_makes_it_fresh(
 #[tokio::test]
 async fn a_client_that_has_it_gets_a_304(#[values(true, false)] origin_has_a_tag: bool) {
     let peer = Peer::start(Wire::HttpMock).await;
-    let mut answer = Canned::json(r#"{"total":1}"#);
+    let mut answer = Canned::json(r#"{"total":1,"_links":{}}"#);
     if origin_has_a_tag {
         answer = answer.with("etag", "\"v1\"");
     }
@@ -112,11 +112,11 @@ async fn a_thousand_at_once_cost_one_token_and_one_request(
     #[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire,
 ) {
     let peer = Peer::start(wire).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":7}"#)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":7,"_links":{}}"#)]);
     let proxy = peer.proxy("").await;
     let asking: Vec<_> = (0..1000).map(|_| proxy.get(ASKED)).collect();
     for reply in futures_util::future::join_all(asking).await {
-        assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, r#"{"total":7}"#));
+        assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, r#"{"total":7,"_links":{}}"#));
     }
     assert_eq!((peer.calls(TOKEN_PATH), peer.calls(INVOICES)), (1, 1));
 }
@@ -124,7 +124,10 @@ async fn a_thousand_at_once_cost_one_token_and_one_request(
 #[tokio::test]
 async fn a_stale_entry_answers_while_one_fresh_one_is_fetched() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#), Canned::json(r#"{"total":2}"#)]);
+    peer.answers(
+        INVOICES,
+        [Canned::json(r#"{"total":1,"_links":{}}"#), Canned::json(r#"{"total":2,"_links":{}}"#)],
+    );
     let proxy = peer.proxy(&rule("{ ttl: 60s, stale_while_revalidate: 60s }")).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
@@ -144,7 +147,7 @@ async fn a_stale_entry_answers_while_one_fresh_one_is_fetched() {
 #[tokio::test]
 async fn a_stale_entry_answers_where_upstream_fails_and_no_longer_than_it_may() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#), Canned::status(500)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":1,"_links":{}}"#), Canned::status(500)]);
     let proxy = peer.proxy(&rule("{ ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 1h }")).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
@@ -163,7 +166,10 @@ async fn a_stale_entry_answers_where_upstream_fails_and_no_longer_than_it_may() 
 #[tokio::test]
 async fn a_refusal_is_never_answered_stale_and_drops_the_entry(#[case] status: u16) {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#), Canned::status(status), Canned::status(500)]);
+    peer.answers(
+        INVOICES,
+        [Canned::json(r#"{"total":1,"_links":{}}"#), Canned::status(status), Canned::status(500)],
+    );
     let proxy = peer.proxy(&rule("{ ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 1h }")).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
@@ -203,8 +209,9 @@ async fn only_if_cached_never_goes_upstream() {
 #[tokio::test]
 async fn variants_stand_side_by_side() {
     let peer = Peer::start(Wire::HttpMock).await;
-    let in_language =
-        |text: &str| Canned::json(format!(r#"{{"language":"{text}"}}"#)).with("vary", "Accept-Language");
+    let in_language = |text: &str| {
+        Canned::json(format!(r#"{{"language":"{text}","_links":{{}}}}"#)).with("vary", "Accept-Language")
+    };
     peer.answers(INVOICES, [in_language("de"), in_language("en")]);
     let proxy = peer.proxy("").await;
     let asked = async |language| proxy.get_with(ASKED, &[("accept-language", language)]).await;
@@ -237,9 +244,9 @@ async fn a_304_about_something_else_is_asked_again_though_there_is_one_place_onl
     peer.answers(
         INVOICES,
         [
-            Canned::json(r#"{"total":1}"#).with("etag", "\"a\""),
+            Canned::json(r#"{"total":1,"_links":{}}"#).with("etag", "\"a\""),
             Canned::status(304).with("etag", "\"b\""),
-            Canned::json(r#"{"total":2}"#).with("etag", "\"b\""),
+            Canned::json(r#"{"total":2,"_links":{}}"#).with("etag", "\"b\""),
         ],
     );
     let further = format!(
@@ -249,7 +256,7 @@ async fn a_304_about_something_else_is_asked_again_though_there_is_one_place_onl
     let proxy = peer.proxy(&further).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
-    assert_eq!(proxy.get(ASKED).await.text(), r#"{"total":2}"#);
+    assert_eq!(proxy.get(ASKED).await.text(), r#"{"total":2,"_links":{}}"#);
     assert_eq!(peer.calls(INVOICES), 3);
 }
 
@@ -273,10 +280,7 @@ async fn a_token_rejected_for_one_request_takes_nothing_else_from_memory() {
 #[tokio::test]
 async fn an_error_between_two_rejections_does_not_make_the_second_the_first() {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers(
-        INVOICES,
-        [Canned::status(401), Canned::status(500), Canned::status(401), Canned::page()],
-    );
+    peer.answers(INVOICES, [Canned::status(401), Canned::status(500), Canned::status(401), Canned::page()]);
     let proxy = peer.proxy("").await;
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(proxy.get(ASKED).await.code(), "token_rejected");
@@ -309,8 +313,7 @@ async fn a_period_that_is_over_is_kept_for_longer_and_one_that_is_not_or_may_not
 async fn an_origin_that_decides_is_not_asked_whether_a_period_is_over() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [Canned::json(ONE_RECORD).with("cache-control", "max-age=60")]);
-    let further =
-        rule("{ ttl: 1h, override: [], closed_period: { attribute: date, settle: 5d, ttl: 24h } }");
+    let further = rule("{ ttl: 1h, override: [], closed_period: { attribute: date, settle: 5d, ttl: 24h } }");
     let proxy = peer.proxy(&further).await;
     let reply = proxy.get(&format!("{ASKED}?filter=date+eq+'2023-08'")).await;
     assert_eq!(reply.cache_status(), "fwd=uri-miss; fwd-status=200; ttl=60; stored");

@@ -102,7 +102,7 @@ fn api_answers() -> Vec<Canned> {
     let echo = format!(r#"{{"echo":"Bearer {TOKEN}"}}"#);
     let long = format!(r#"{{"filler":"{}","echo":"{TOKEN}"}}"#, "a".repeat(20_000));
     vec![
-        Canned::json(r#"{"total":1}"#),
+        Canned::json(r#"{"total":1,"_links":{}}"#),
         Canned::json(echo.clone()),
         Canned {
             status: 403,
@@ -111,7 +111,9 @@ fn api_answers() -> Vec<Canned> {
         Canned { status: 404, ..Canned::json(echo.clone()) },
         Canned { status: 500, ..Canned::json(echo) },
         Canned::json(long),
-        Canned::json(r#"{"total":1}"#).with("x-echo", TOKEN).with("set-cookie", &format!("a={TOKEN}")),
+        Canned::json(r#"{"total":1,"_links":{}}"#)
+            .with("x-echo", TOKEN)
+            .with("set-cookie", &format!("a={TOKEN}")),
         Canned::json("this is no JSON"),
         Canned::status(401),
     ]

@@ -158,10 +158,13 @@ async fn a_complete_list_denies_an_account_outside_it() {
     let proxy = talkdesk.proxy(DISCOVERING, "").await;
     learned(&proxy, 12).await;
     let before = talkdesk.counts();
-    let path = format!("/organizations/acme/express/invoices?{}", filter(&format!("account_id eq '{FOREIGN}'")));
+    let path =
+        format!("/organizations/acme/express/invoices?{}", filter(&format!("account_id eq '{FOREIGN}'")));
     proxy.get(&path).await.assert_problem(403, "account_not_in_organization");
     assert_eq!(talkdesk.counts(), before);
-    let own = proxy.get("/organizations/acme/express/invoices?filter=account_id+eq+'5ea75fe7aa224700012eae50'").await;
+    let own = proxy
+        .get("/organizations/acme/express/invoices?filter=account_id+eq+'5ea75fe7aa224700012eae50'")
+        .await;
     assert_eq!(own.status, StatusCode::OK, "{}", own.text());
 }
 
@@ -183,7 +186,8 @@ async fn an_old_list_lets_talkdesk_decide_and_is_read_again_once() {
     proxy.advance(Duration::from_secs(3));
     // The reading that requests start is held up, so that all of them meet the old list.
     talkdesk.control().inject(on_accounts(FaultKind::Slow { milliseconds: 1000 })).expect("a fault");
-    let path = format!("/organizations/acme/express/invoices?{}", filter(&format!("account_id eq '{FOREIGN}'")));
+    let path =
+        format!("/organizations/acme/express/invoices?{}", filter(&format!("account_id eq '{FOREIGN}'")));
     let asking = (0..5).map(|_| proxy.get(&path));
     for reply in futures_util::future::join_all(asking).await {
         reply.assert_problem(403, "denied_by_talkdesk");

@@ -99,8 +99,11 @@ async fn a_grant_says_what_would_be_sent_and_with_which_client() {
     let explained = explained(&proxy, "instances/josephpinetrees", "/express/invoices?page=2").await;
     assert_eq!(explained["decision"], "granted");
     assert_eq!(explained["credential"]["owner"], "organizations/acme");
-    let url =
-        format!("{}/express/invoices?{}&page=2", talkdesk.simulator.url(), filter("account_id eq '5ea75fe7aa224700012eae40'"));
+    let url = format!(
+        "{}/express/invoices?{}&page=2",
+        talkdesk.simulator.url(),
+        filter("account_id eq '5ea75fe7aa224700012eae40'")
+    );
     assert_eq!(explained["upstream_url"], url);
     assert_eq!(explained["every_record_must_carry"], "account_id: 5ea75fe7aa224700012eae40");
     let text = explained.to_string();

@@ -64,13 +64,13 @@ async fn a_failure_is_answered_as_its_row_has_it(
     assert_eq!(peer.calls(INVOICES), row.calls);
 
     proxy.advance(Duration::from_mins(2));
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":1,"_links":{}}"#)]);
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK, "it is over, and nothing of it was stored");
     proxy.advance(Duration::from_mins(2));
     peer.answers(INVOICES, [row.failing]);
     let with = proxy.get(ASKED).await;
     if row.stale {
-        assert_eq!((with.status, with.text().as_str()), (StatusCode::OK, r#"{"total":1}"#));
+        assert_eq!((with.status, with.text().as_str()), (StatusCode::OK, r#"{"total":1,"_links":{}}"#));
         assert!(with.cache_status().starts_with("hit; ttl=-"), "{}", with.cache_status());
         // The origin's Date is of today, and the test's clock is ahead of it.
         assert!(with.field("age").parse::<u64>().is_ok_and(|age| age >= 120), "{}", with.field("age"));
@@ -83,7 +83,7 @@ async fn a_failure_is_answered_as_its_row_has_it(
 async fn a_failure_that_passes_is_tried_again_unseen() {
     let peer = Peer::start(Wire::HttpMock).await;
     let proxy = peer.proxy("").await;
-    peer.answers(INVOICES, [Canned::status(503), Canned::json(r#"{"total":1}"#)]);
+    peer.answers(INVOICES, [Canned::status(503), Canned::json(r#"{"total":1,"_links":{}}"#)]);
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     assert_eq!(peer.calls(INVOICES), 2);
 }
@@ -114,12 +114,12 @@ async fn without_a_token_a_stale_entry_answers_and_else_the_reason(
 ) {
     let peer = Peer::start(Wire::HttpMock).await;
     let proxy = peer.proxy(SHORT).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":1,"_links":{}}"#)]);
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     peer.answers(TOKEN_PATH, [failing]);
     proxy.advance(Duration::from_mins(11));
     let stale = proxy.get(ASKED).await;
-    assert_eq!((stale.status, stale.text().as_str()), (StatusCode::OK, r#"{"total":1}"#));
+    assert_eq!((stale.status, stale.text().as_str()), (StatusCode::OK, r#"{"total":1,"_links":{}}"#));
     let other = proxy.get(&format!("{ASKED}?page=2")).await;
     assert_eq!((other.status.as_u16(), other.code().as_str()), (status, code));
     assert!(other.field("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
@@ -264,7 +264,7 @@ async fn one_probe_at_a_time_finds_out_that_it_is_over() {
 async fn ten_thousand_requests_during_an_outage_are_answered_stale() {
     let peer = Peer::start(Wire::HttpMock).await;
     let proxy = peer.proxy(SHORT).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":1,"_links":{}}"#)]);
     proxy.get(ASKED).await;
     peer.answers(INVOICES, [Canned::status(503)]);
     proxy.advance(Duration::from_mins(2));

@@ -77,7 +77,10 @@ impl Scene {
     }
 
     async fn asks_for(&self, number: usize) -> StatusCode {
-        self.proxy.get(&format!("/organizations/acme{INVOICES}?filter=account_id+eq+'{}'", id(number))).await.status
+        self.proxy
+            .get(&format!("/organizations/acme{INVOICES}?filter=account_id+eq+'{}'", id(number)))
+            .await
+            .status
     }
 
     async fn instance(&self, number: usize) -> String {
@@ -97,11 +100,8 @@ async fn an_account_outside_a_list_of_thousands_is_foreign_and_costs_no_call() {
     }
     let calls = scene.peer.calls(INVOICES);
     for outside in [5_000, 5_001, 1 << 40] {
-        let path = format!(
-            "/organizations/acme{INVOICES}?filter=account_id+in+('{}','{}')",
-            id(0),
-            id(outside)
-        );
+        let path =
+            format!("/organizations/acme{INVOICES}?filter=account_id+in+('{}','{}')", id(0), id(outside));
         scene.proxy.get(&path).await.assert_problem(403, "account_not_in_organization");
     }
     assert_eq!(scene.instance(5_000).await, "unknown_tenant");

@@ -14,7 +14,7 @@ async fn only_listed_fields_and_the_proxys_own_reach_upstream(
     #[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire,
 ) {
     let peer = Peer::start(wire).await;
-    peer.answers(INVOICES, [Canned::json(r#"{"total":0}"#)]);
+    peer.answers(INVOICES, [Canned::json(r#"{"total":0,"_links":{}}"#)]);
     let proxy = peer.proxy("").await;
     let fields = [
         ("accept", "application/json"),
@@ -54,7 +54,7 @@ async fn only_listed_fields_and_the_proxys_own_reach_upstream(
 #[tokio::test]
 async fn what_is_upstreams_own_does_not_reach_a_client(#[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire) {
     let peer = Peer::start(wire).await;
-    let answer = Canned::json(r#"{"total":0}"#)
+    let answer = Canned::json(r#"{"total":0,"_links":{}}"#)
         .with("set-cookie", "a=b")
         .with("www-authenticate", "Bearer")
         .with("access-control-allow-origin", "*")

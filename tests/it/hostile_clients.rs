@@ -16,7 +16,7 @@ const ASKED: &str = "/organizations/acme/express/invoices";
 
 async fn sample_proxy(further: &str) -> (Peer, Proxy) {
     let peer = Peer::start(Wire::HttpMock).await;
-    peer.answers("/express/invoices", [Canned::json(r#"{"total":1}"#)]);
+    peer.answers("/express/invoices", [Canned::json(r#"{"total":1,"_links":{}}"#)]);
     peer.answers("/express/products", [Canned::json(r#"{"smuggled":true}"#)]);
     let proxy = peer.proxy(further).await;
     (peer, proxy)

@@ -12,7 +12,7 @@ use crate::support::raw::{Act, RawPeer, chunked, ok};
 use crate::support::{Proxy, eventually, is_nearly};
 
 const ASKED: &str = "/organizations/acme/express/invoices";
-const GOOD: &str = r#"{"total":1}"#;
+const GOOD: &str = r#"{"total":1,"_links":{}}"#;
 const BOUNDS: &str = "upstream:\n  max_response_bytes: 64KiB\ncache:\n  max_entry_bytes: 64KiB\n  endpoints:\n    \
                       invoices: { ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 1h }\n";
 
@@ -103,7 +103,7 @@ impl Broken {
 }
 
 fn long() -> String {
-    format!(r#"{{"filler":"{}"}}"#, "a".repeat(100 << 10))
+    format!(r#"{{"filler":"{}","_links":{{}}}}"#, "a".repeat(100 << 10))
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<Act> {

@@ -25,6 +25,7 @@ mod isolation;
 mod limits;
 mod listeners;
 mod naming;
+mod narrowing;
 mod online;
 mod page_sets;
 mod pauses;

@@ -2,7 +2,10 @@
 
 use std::process::{Command, Output};
 
-use billing_insights_proxy::simulator::{Fault, FaultKind, FilterMode, Options, Quirks, Target, samples};
+use billing_insights_proxy::simulator::{
+    Fault, FaultKind, FilterMode, Operator, Options, Quirks, Target, samples,
+};
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::support::Talkdesk;
@@ -83,7 +86,7 @@ async fn all_is_well_where_all_works_and_it_takes_few_requests() {
     for what in asked {
         assert_eq!(result(&findings, what), "works", "{findings:#?}");
     }
-    assert_eq!(talkdesk.counts(), (8, 1), "requests to the API, and for tokens");
+    assert_eq!(talkdesk.counts(), (11, 1), "requests to the API, and for tokens");
     let caching = &finding(&findings, "products")["caching"];
     let fields = caching["origin_fields"].as_array().expect("fields");
     assert!(fields.iter().any(|field| field["value"] == "no-store, max-age=7"), "{caching:#}");
@@ -151,16 +154,74 @@ async fn an_error_of_talkdesk_is_the_failure_of_that_endpoint_alone() {
     assert!(findings.iter().all(|finding| finding["what"] == "products" || finding["result"] == "works"));
 }
 
+const LISTED: &str = "organizations:
+  - id: acme
+    credential: { account: acme, client_id: 2f1c9a0e5b7d4c31, client_secret: { file: acme-client-secret } }
+    accounts: [{ id: 5ea75fe7aa224700012eae40, name: josephpinetrees }]
+    discover_accounts: false
+";
+
+#[rstest]
+#[case::discovered(ACME)]
+#[case::one_listed_account(LISTED)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_parameter_that_does_not_narrow_is_told() {
+async fn a_filter_that_is_ignored_is_told_whatever_accounts_are_known(#[case] sections: &str) {
     let talkdesk = with_quirks(Quirks { filter: FilterMode::Ignored, ..Quirks::default() }).await;
-    let (code, findings) = findings(&talkdesk, ACME).await;
+    let (code, findings) = findings(&talkdesk, sections).await;
     assert_eq!(code, 1);
     for what in NARROWED {
         assert_eq!(result(&findings, what), "fails", "{findings:#?}");
-        assert!(text(&findings, what, "remedy").contains("upstream.account_parameter"), "{findings:#?}");
+        assert!(text(&findings, what, "said").contains("does not narrow"), "{findings:#?}");
+        assert!(text(&findings, what, "remedy").contains("upstream.account_filter"), "{findings:#?}");
     }
     assert_eq!(result(&findings, "invoices"), "works");
+}
+
+#[rstest]
+#[case::empty_for_strangers(true)]
+#[case::strangers_are_refused(false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_listed_account_is_enough_for_a_proof(#[case] foreign_accounts_are_empty: bool) {
+    let talkdesk = with_quirks(Quirks { foreign_accounts_are_empty, ..Quirks::default() }).await;
+    let (code, findings) = findings(&talkdesk, LISTED).await;
+    assert_eq!(code, 0, "{findings:#?}");
+    for what in NARROWED {
+        assert_eq!(result(&findings, what), "works", "{findings:#?}");
+        assert!(text(&findings, what, "said").contains("none of others"), "{findings:#?}");
+    }
+}
+
+#[rstest]
+#[case::eq_is_missing(vec![Operator::Eq], "account_id in ('{account_id}')")]
+#[case::eq_and_in_are_missing(vec![Operator::Eq, Operator::In], "contains(account_id, '{account_id}')")]
+#[tokio::test(flavor = "multi_thread")]
+async fn where_another_filter_narrows_the_line_to_write_is_told(
+    #[case] missing_operators: Vec<Operator>,
+    #[case] line: &str,
+    #[values(ACME, LISTED)] sections: &str,
+) {
+    let talkdesk = with_quirks(Quirks { missing_operators, ..Quirks::default() }).await;
+    let (code, findings) = findings(&talkdesk, sections).await;
+    assert_eq!(code, 1);
+    for what in NARROWED {
+        assert_eq!(result(&findings, what), "fails", "{findings:#?}");
+        let remedy = text(&findings, what, "remedy");
+        assert!(remedy.contains(&format!("`account_filter: \"{line}\"`")), "{findings:#?}");
+    }
+    let filter = format!("account_filter: \"{line}\"\n---\n{sections}");
+    let (code, findings) = self::findings(&talkdesk, &filter).await;
+    assert_eq!(code, 0, "the line works: {findings:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_filter_is_refused_that_is_told() {
+    let talkdesk = with_quirks(Quirks { filter: FilterMode::Refused, ..Quirks::default() }).await;
+    let (code, findings) = findings(&talkdesk, LISTED).await;
+    assert_eq!(code, 1);
+    for what in NARROWED {
+        assert_eq!(result(&findings, what), "fails", "{findings:#?}");
+        assert!(text(&findings, what, "said").contains("answered 400"), "{findings:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

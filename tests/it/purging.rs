@@ -123,8 +123,9 @@ async fn more_purges_than_are_remembered_are_not_forgotten() {
 #[tokio::test]
 async fn a_soft_purge_leaves_what_may_be_served_stale_and_validated() {
     let peer = Peer::start(Wire::HttpMock).await;
-    let answer =
-        |total: u64| Canned::json(format!(r#"{{"total":{total}}}"#)).with("etag", &format!("\"{total}\""));
+    let answer = |total: u64| {
+        Canned::json(format!(r#"{{"total":{total},"_links":{{}}}}"#)).with("etag", &format!("\"{total}\""))
+    };
     peer.answers(INVOICES, [answer(1), Canned::status(500), Canned::status(304), answer(2)]);
     let proxy = peer
         .proxy(&rule("{ ttl: 1h, stale_while_revalidate: 0s, stale_if_error: 30m, min_refresh: 1h }"))
@@ -153,7 +154,7 @@ async fn a_soft_purge_leaves_what_may_be_served_stale_and_validated() {
 async fn the_windows_of_staleness_count_from_a_soft_purge() {
     for (moved, status) in [(29, StatusCode::OK), (31, StatusCode::INTERNAL_SERVER_ERROR)] {
         let peer = Peer::start(Wire::HttpMock).await;
-        peer.answers(INVOICES, [Canned::json(r#"{"total":1}"#), Canned::status(500)]);
+        peer.answers(INVOICES, [Canned::json(r#"{"total":1,"_links":{}}"#), Canned::status(500)]);
         let proxy = peer.proxy(&rule("{ ttl: 1h, stale_while_revalidate: 0s, stale_if_error: 30m }")).await;
         proxy.get(ASKED).await;
         proxy.advance(Duration::from_mins(10));
@@ -214,7 +215,7 @@ async fn an_entry_is_shown_with_all_that_explains_it() {
     peer.answers(
         INVOICES,
         [
-            Canned::json(r#"{"total":1}"#).with("vary", "Accept-Language").with("etag", "\"1\""),
+            Canned::json(r#"{"total":1,"_links":{}}"#).with("vary", "Accept-Language").with("etag", "\"1\""),
             Canned::status(304),
         ],
     );

@@ -178,7 +178,10 @@ async fn an_account_that_left_its_organization_is_unknown_on_a_known_route() {
     let listed = |accounts: &[(AccountId, &str)]| {
         let named: BTreeMap<_, _> = accounts.iter().map(|(id, name)| (*id, name.parse().ok())).collect();
         let read_at = inner.clock.now().monotonic;
-        inner.learned.learn_accounts(acme, AccountList { accounts: named.into_iter().collect(), without_id: 0, without_name: 0, read_at });
+        inner.learned.learn_accounts(
+            acme,
+            AccountList { accounts: named.into_iter().collect(), without_id: 0, without_name: 0, read_at },
+        );
     };
     listed(&[(id, "newcomer")]);
     for _ in 0..2 {

@@ -23,7 +23,8 @@ fn an_added_endpoint_stands_behind_the_five_with_a_plain_rule() {
     assert_eq!(added.endpoint.content, Content::Opaque);
     assert_eq!(added.endpoint.forward_request_fields, ForwardedFields::All);
     assert_eq!(added.rule, Rule::Plain);
-    let records = accepted(&with_endpoint("{ path: /r, account_filter: \"a eq {account_id}\", account_field: b }"));
+    let records =
+        accepted(&with_endpoint("{ path: /r, account_filter: \"a eq {account_id}\", account_field: b }"));
     assert!(matches!(records.endpoints[5].endpoint.content, Content::Records(_)));
 }
 

@@ -145,10 +145,9 @@ impl Expression {
             Self::In { attribute, values } => {
                 Self::In { attribute: attribute.clone(), values: values.iter().map(replace).collect() }
             }
-            Self::Call { function, arguments } => Self::Call {
-                function: function.clone(),
-                arguments: arguments.iter().map(replace).collect(),
-            },
+            Self::Call { function, arguments } => {
+                Self::Call { function: function.clone(), arguments: arguments.iter().map(replace).collect() }
+            }
         }
     }
 
@@ -165,7 +164,11 @@ impl Expression {
     /// Prints a part of an expression whose operator binds with `precedence`. An equal one gets parentheses too: they
     /// are what keeps the tree as it was parsed.
     fn print_inside(&self, precedence: u8, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.precedence() > precedence { write!(formatter, "{self}") } else { write!(formatter, "({self})") }
+        if self.precedence() > precedence {
+            write!(formatter, "{self}")
+        } else {
+            write!(formatter, "({self})")
+        }
     }
 }
 

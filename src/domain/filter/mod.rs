@@ -103,7 +103,8 @@ impl std::str::FromStr for AccountFilter {
 pub fn compose(ours: &Expression, theirs: Option<&Expression>) -> String {
     let required = ours.conjuncts();
     let given = theirs.map(Expression::conjuncts).unwrap_or_default();
-    let mut rest: Vec<Expression> = given.into_iter().filter(|one| !required.contains(one)).cloned().collect();
+    let mut rest: Vec<Expression> =
+        given.into_iter().filter(|one| !required.contains(one)).cloned().collect();
     let rest = match rest.len() {
         0 => return ours.to_string(),
         1 => rest.remove(0),

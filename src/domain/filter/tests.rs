@@ -134,7 +134,9 @@ fn the_configured_filter_may_have_any_shape_with_the_account_as_a_value() {
     assert_eq!(once, format!("(a eq '{OWN}' or b eq '{OWN}') and (c eq 'x')"));
     assert_eq!(compose(&ours, Some(&parsed(&once))), once);
     assert!(two.names_account("A") && two.names_account("b") && !two.names_account("c"));
-    for text in ["", "account_id eq 'x'", "account_id eq 'x{account_id}'", "{account_id} eq 'x'", "{account_id}"] {
+    for text in
+        ["", "account_id eq 'x'", "account_id eq 'x{account_id}'", "{account_id} eq 'x'", "{account_id}"]
+    {
         assert!(text.parse::<AccountFilter>().is_err(), "{text}");
     }
 }
@@ -157,9 +159,8 @@ fn every_value_that_an_account_is_compared_with_is_found() {
 
 #[test]
 fn an_upper_bound_is_the_one_that_holds_for_every_record() {
-    let read = |text: &str, bound: Bound| {
-        Some(text.parse::<i64>().ok()? * 2 + i64::from(bound == Bound::Included))
-    };
+    let read =
+        |text: &str, bound: Bound| Some(text.parse::<i64>().ok()? * 2 + i64::from(bound == Bound::Included));
     for (text, expected) in [
         ("d le 5", Some(11)),
         ("d lt 5", Some(10)),
@@ -244,9 +245,30 @@ fn records() -> impl Iterator<Item = Record> {
 /// Texts made of what a filter is made of, so that many of them nearly are one.
 fn nearly_filters() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("'"), Just("''"), Just("("), Just(")"), Just(" "), Just("\\"), Just("\""), Just(","), Just("and"),
-        Just(" or "), Just("OR"), Just("not "), Just("a eq 1"), Just("b eq '"), Just("account_id eq '"), Just(OWN),
-        Just(FOREIGN), Just("--"), Just("/*"), Just("\0"), Just("%27"), Just("contains("), Just(" in ("), Just("a"),
+        Just("'"),
+        Just("''"),
+        Just("("),
+        Just(")"),
+        Just(" "),
+        Just("\\"),
+        Just("\""),
+        Just(","),
+        Just("and"),
+        Just(" or "),
+        Just("OR"),
+        Just("not "),
+        Just("a eq 1"),
+        Just("b eq '"),
+        Just("account_id eq '"),
+        Just(OWN),
+        Just(FOREIGN),
+        Just("--"),
+        Just("/*"),
+        Just("\0"),
+        Just("%27"),
+        Just("contains("),
+        Just(" in ("),
+        Just("a"),
     ];
     proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }

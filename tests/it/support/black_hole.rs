@@ -62,7 +62,7 @@ async fn serve(mut stream: TcpStream, swallowed: Arc<AtomicUsize>, answers: Arc<
         let body = if is_token {
             r#"{"access_token":"token-1","token_type":"Bearer","expires_in":86400}"#
         } else {
-            r#"{"total":1}"#
+            r#"{"total":1,"_links":{}}"#
         };
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
