@@ -72,7 +72,8 @@ fn account_in_query(config: &Config) -> Duration {
     let TenantKind::Organization(organization) = &tenant.kind else { return Duration::MAX };
     let accounts: HashMap<_, _> =
         (0..ACCOUNTS).filter_map(|number| Some((id(number).parse().ok()?, None))).collect();
-    learned.learn_accounts(organization, AccountList { accounts, read_at: now });
+    learned
+        .learn_accounts(organization, AccountList { accounts, without_id: 0, without_name: 0, read_at: now });
     let endpoint = &config.endpoints[3].endpoint;
     let decide = |query: &str| {
         let method = http::Method::GET;
@@ -80,10 +81,10 @@ fn account_in_query(config: &Config) -> Duration {
             Ask { endpoint, method: &method, path: "/express/invoices", query: Some(query), plain: false };
         black_box(authorize(black_box(tenant), &ask, &config.policy, &learned, now)).is_ok()
     };
-    // The same length, but for the name of the parameter.
-    let inside = format!("account_id={}", id(ACCOUNTS / 2));
-    let none = format!("account_xx={}", id(ACCOUNTS / 2));
-    let outside = format!("account_id={}", id(ACCOUNTS));
+    // The same length, but for the name of the attribute.
+    let filter = |attribute: &str, number| format!("filter={attribute}%20eq%20%27{}%27", id(number));
+    let (inside, outside) = (filter("account_id", ACCOUNTS / 2), filter("account_id", ACCOUNTS));
+    let none = filter("account_xx", ACCOUNTS / 2);
     assert!(decide(&inside) && decide(&none) && !decide(&outside), "the list decides");
     let with = timed(20_000, || {
         decide(&inside);

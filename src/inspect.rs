@@ -33,6 +33,7 @@ pub struct Inspection {
 }
 
 /// What is on one page.
+#[expect(clippy::struct_field_names, reason = "whether a page is a page is what it says")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// Whether it looks like a page at all: an object with `_embedded` or with links.
@@ -388,7 +389,12 @@ impl Inspector {
         match self.frame.place {
             Place::Record if self.key == Key::Id => self.note_id(text, number),
             Place::Records => self.page.records += 1,
-            _ => {}
+            Place::Outside
+            | Place::Root
+            | Place::Embedded
+            | Place::Record
+            | Place::InsideRecord
+            | Place::Links => {}
         }
         let Some(scope) = &self.account_scope else { return };
         let expected = Some(scope.account);

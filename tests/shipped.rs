@@ -25,7 +25,8 @@ fn is_code(text: &str) -> bool {
 }
 
 /// The error types of RFC 9209 that stand among the codes in the source.
-const PROXY_ERRORS: [&str; 12] = [
+const PROXY_ERRORS: [&str; 13] = [
+    "proxy_configuration_error",
     "http_response_body_size",
     "http_request_error",
     "http_request_denied",
@@ -100,6 +101,8 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
         names
             .chain(
                 [
+                    "account_scope_unproven",
+                    "accounts_skipped",
                     "http_requests_in_flight",
                     "cache_entries",
                     "cache_bytes",

@@ -100,12 +100,8 @@ fn unproven(
         TenantKind::Instance(_) | TenantKind::Organization(_) => return None,
     }
     let unproven = origin.narrowings.unproven();
-    let told = told(unproven.first()?);
-    let endpoints = unproven.iter().filter_map(|rejection| match rejection {
-        Rejection::AccountScopeUnproven { endpoint, .. } => Some(Arc::clone(endpoint)),
-        _ => None,
-    });
-    Some((told, endpoints.collect()))
+    let told = told(&Rejection::AccountScopeUnproven(unproven.first()?.clone()));
+    Some((told, unproven.into_iter().map(|one| one.endpoint).collect()))
 }
 
 fn one(told: &Told, endpoints: &[&str], serving: bool) -> Value {

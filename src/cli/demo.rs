@@ -54,7 +54,7 @@ fn banner(app: &App, simulator: &Simulator, file: &Path) -> String {
         .replace("{config}", &file.display().to_string())
 }
 
-const BANNER: &str = "
+const BANNER: &str = r#"
 The proxy:              {proxy}
 Status page, metrics:   {admin}/   {admin}/metrics
 The simulated Talkdesk: {simulator}/_simulator/counters
@@ -64,8 +64,8 @@ Five things to try:
 
 1. A page of invoices of a partner's Organization, without any credential; follow _links.next.href for the rest:
    curl -s {proxy}/organizations/acme/express/invoices
-2. The same as one Instance under it, which sees only itself:
-   curl -s {proxy}/instances/josephpinetrees/express/invoices
+2. One month of one Instance under it, which sees only itself:
+   curl -sG {proxy}/instances/josephpinetrees/express/invoices --data-urlencode "filter=date ge '2024-08-01' and date le '2024-08-31'"
 3. An Instance sold directly, on a client of its own; the tenant is named in a field this time:
    curl -s -H 'X-Tenant: instances/globex' {proxy}/express/usage/month
 4. One that is refused, and why, before anything is sent to Talkdesk:
@@ -75,4 +75,4 @@ Five things to try:
    curl -s {simulator}/_simulator/counters
 
 Ctrl-C ends it.
-";
+"#;

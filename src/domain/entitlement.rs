@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::credential::Credential;
+pub use super::denial::Denial;
 use super::endpoint::{Content, Endpoint, Narrowing};
 use super::filter::{self, AccountFilter, Expression, Use, compose};
-use super::id::{AccountId, OrganizationId};
-use super::learned::{DeniedRequest, Learned, LearnedDenial};
+use super::id::AccountId;
+use super::learned::{DeniedRequest, Learned};
 use super::query::{self, Parameter};
 use super::tenant::{Instance, Organization, Seller, Tenant, TenantKind};
 
@@ -81,77 +82,6 @@ pub const FILTER: &str = "filter";
 
 /// What an Instance on its Organization's credential may always ask with.
 pub const INSTANCE_QUERY_PARAMETERS: [&str; 5] = [FILTER, "order_by", "page", "per_page", "cursor"];
-
-/// Why a request is refused. In the order in which the rules are asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The configuration has switched the tenant, or its Organization, off.
-    TenantDisabled {
-        /// The Organization that is switched off, where it is not the tenant itself.
-        organization: Option<OrganizationId>,
-    },
-    /// The Instance was sold by a reseller that is not configured here.
-    ResellerSold {
-        /// The reseller's Organization.
-        organization: Arc<str>,
-    },
-    /// There is no OAuth client for it.
-    NoOauthClient {
-        /// The Organization whose client is missing, where it is not the tenant's own.
-        organization: Option<OrganizationId>,
-    },
-    /// The plan does not come with API access.
-    PlanNotEligible {
-        /// The plan, where the configuration says.
-        plan: Option<Arc<str>>,
-    },
-    /// The credential lacks the endpoint's scope.
-    ScopeMissing {
-        /// The scope.
-        scope: Arc<str>,
-        /// Whether Talkdesk said so (with the token), or the configuration.
-        learned: bool,
-    },
-    /// Only an Organization may ask for this.
-    OrganizationOnly,
-    /// An Instance on its Organization's credential used a parameter that could widen its view.
-    ParameterNotAllowed {
-        /// The parameter's decoded name.
-        parameter: String,
-    },
-    /// An Instance on its Organization's credential sent a filter that can't be combined with its own account's.
-    FilterNotUnderstood {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The filter names an account outside the grant.
-    AccountNotInOrganization {
-        /// The account as the filter names it.
-        account: String,
-    },
-    /// Talkdesk answered 403 to this very request a moment ago.
-    DeniedByTalkdesk(Arc<LearnedDenial>),
-}
-
-impl Denial {
-    /// Whether it rests on the configuration alone, so that it stands for as long as that does.
-    #[must_use]
-    pub const fn lasts(&self) -> bool {
-        match self {
-            Self::TenantDisabled { .. }
-            | Self::ResellerSold { .. }
-            | Self::NoOauthClient { .. }
-            | Self::PlanNotEligible { .. }
-            | Self::OrganizationOnly
-            | Self::FilterNotUnderstood { .. } => true,
-            Self::ScopeMissing { learned, .. } => !*learned,
-            // A link may come to carry the parameter; the list of accounts may have grown too old, or be read again.
-            Self::ParameterNotAllowed { .. }
-            | Self::AccountNotInOrganization { .. }
-            | Self::DeniedByTalkdesk(_) => false,
-        }
-    }
-}
 
 /// Decides whether `tenant` may make the request, and with which credential.
 ///

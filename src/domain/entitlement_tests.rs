@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::domain::credential::CredentialKey;
 use crate::domain::endpoint::{DOCUMENTED, ForwardedFields, PathPattern};
 use crate::domain::id::Scope;
-use crate::domain::learned::AccountList;
+use crate::domain::learned::{AccountList, LearnedDenial};
 use crate::domain::tenant::{DirectOrganization, TenantName};
 use proptest::prelude::*;
 use rstest::rstest;

@@ -4,6 +4,7 @@
 //! learned from Talkdesk come in as arguments, so that every rule can be tested as a table.
 
 pub mod credential;
+mod denial;
 pub mod endpoint;
 pub mod entitlement;
 pub mod filter;

@@ -227,7 +227,9 @@ impl Proxy {
                 let accounts = match &body["_embedded"]["accounts"] {
                     Value::Array(accounts) => accounts.clone(),
                     Value::Null => Vec::new(),
-                    _ => return Err(Unread::NotAList(number)),
+                    Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                        return Err(Unread::NotAList(number));
+                    }
                 };
                 let href = [&body["_links"]["next"]["href"], &body["next"]["href"]];
                 let next = href.into_iter().find_map(Value::as_str);

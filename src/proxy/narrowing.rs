@@ -20,11 +20,13 @@ use super::ask::{Ask, upstream_target};
 use super::giveaway::Giveaway;
 use super::origin::{Errand, Sent};
 use super::receive::{Received, Receiving};
-use super::rejection::Rejection;
+use super::rejection::{Rejection, Unproven};
 use super::store::Fetch;
 use crate::domain::endpoint::{Content, Narrowing};
+use crate::domain::query;
 use crate::inspect::{Count, Inspection, Unfit, inspect};
 use crate::limit::gate::Waiter;
+use crate::links;
 
 /// How long a proof holds.
 const PROVEN_FOR: Duration = Duration::from_hours(24);
@@ -71,19 +73,17 @@ pub(super) enum ProbeResult {
 }
 
 impl Narrowings {
-    /// The endpoints that are known not to be narrowed, by their names: each as [`Rejection::AccountScopeUnproven`].
+    /// The endpoints that are known not to be narrowed, by their names.
     #[must_use]
-    pub fn unproven(&self) -> Vec<Rejection> {
+    pub fn unproven(&self) -> Vec<Unproven> {
         let slots = self.slots();
         let unproven = slots.iter().filter_map(|(endpoint, slot)| match &*slot.state() {
-            State::Unproven { reason, .. } => {
-                Some((endpoint, slot.rejection(endpoint, reason, Duration::ZERO)))
-            }
+            State::Unproven { reason, .. } => Some(slot.not_proven(endpoint, reason, Duration::ZERO)),
             State::Unknown | State::Refused { .. } | State::Proven { .. } => None,
         });
         let mut unproven: Vec<_> = unproven.collect();
-        unproven.sort_by_key(|(endpoint, _)| Arc::clone(endpoint));
-        unproven.into_iter().map(|(_, rejection)| rejection).collect()
+        unproven.sort_by_key(|one| Arc::clone(&one.endpoint));
+        unproven
     }
 
     /// Forgets what is known of an endpoint: an answer contradicts it.
@@ -113,8 +113,8 @@ impl Slot {
         Self { narrowing: narrowing.clone(), state: Mutex::default(), probing: tokio::sync::Mutex::default() }
     }
 
-    fn rejection(&self, endpoint: &Arc<str>, reason: &str, retry_in: Duration) -> Rejection {
-        Rejection::AccountScopeUnproven {
+    fn not_proven(&self, endpoint: &Arc<str>, reason: &str, retry_in: Duration) -> Unproven {
+        Unproven {
             endpoint: Arc::clone(endpoint),
             filter: self.narrowing.filter.as_str().into(),
             reason: reason.into(),
@@ -256,7 +256,7 @@ impl Fetch<'_> {
     }
 
     fn rejection(&self, slot: &Slot, reason: &str, retry_in: Duration) -> Rejection {
-        slot.rejection(&self.ask.permit.endpoint().name, reason, retry_in)
+        Rejection::AccountScopeUnproven(slot.not_proven(&self.ask.permit.endpoint().name, reason, retry_in))
     }
 
     /// Asks for the records of an account that does not exist.
@@ -303,6 +303,21 @@ impl Fetch<'_> {
                 "asked for an account that does not exist, it answered {}",
                 status.as_u16()
             ))),
+        }
+    }
+
+    /// An Instance may follow the links of its own answers, whatever parameters Talkdesk puts into them.
+    pub(super) fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
+        let permit = &self.ask.permit;
+        let Some(scope) = permit.account_scope() else { return };
+        let known = &self.ask.snapshot.config.policy.instance_query_parameters;
+        for url in links::urls(body, &inspection.links) {
+            let query = url.split_once('?').map_or("", |(_, query)| query);
+            let query = query.split('#').next().unwrap_or_default();
+            for parameter in query::parameters(query).filter(|one| !known.contains(&*one.name())) {
+                let (credential, endpoint) = (&permit.credential().key, &permit.endpoint().name);
+                self.proxy.learned.learn_link_parameter(credential, scope.account, endpoint, &parameter);
+            }
         }
     }
 

@@ -105,16 +105,7 @@ pub enum Rejection {
     /// The answer held, or might have held, another account's records.
     AccountMismatch(String),
     /// Talkdesk is not shown to narrow to an account by the configured filter, so an Instance gets no data.
-    AccountScopeUnproven {
-        /// The endpoint's name.
-        endpoint: Arc<str>,
-        /// The configured filter.
-        filter: Arc<str>,
-        /// What Talkdesk answered.
-        reason: Arc<str>,
-        /// When Talkdesk is asked again.
-        retry_in: Duration,
-    },
+    AccountScopeUnproven(Unproven),
     /// The answer repeats the token that the request carried.
     TokenInAnswer,
     /// Talkdesk asked for a pause.
@@ -124,6 +115,19 @@ pub enum Rejection {
     },
     /// Something unforeseen.
     Internal,
+}
+
+/// What Talkdesk is not shown to narrow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The configured filter.
+    pub filter: Arc<str>,
+    /// What Talkdesk answered.
+    pub reason: Arc<str>,
+    /// When Talkdesk is asked again; zero: with the next request.
+    pub retry_in: Duration,
 }
 
 /// Whose limit it is.
@@ -271,7 +275,7 @@ impl Rejection {
             | Self::ForbiddenUpstream { .. }
             | Self::OnlyIfCached
             | Self::AccountMismatch(_)
-            | Self::AccountScopeUnproven { .. }
+            | Self::AccountScopeUnproven(_)
             | Self::TokenInAnswer
             // A second 401 says that the tenant may not see this any more.
             | Self::TokenRejected(_)

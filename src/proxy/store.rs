@@ -27,10 +27,8 @@ use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, Moment};
 use crate::clock::Now;
 use crate::domain::endpoint::Content;
-use crate::domain::query;
 use crate::inspect::{AccountViolation, Inspection, Unfit, inspect, may_have_links};
 use crate::limit::gate::{Pass, Waiter};
-use crate::links;
 use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::TokenError;
 use crate::request_id::X_REQUEST_ID;
@@ -348,21 +346,6 @@ impl Fetch<'_> {
         }
     }
 
-    /// An Instance may follow the links of its own answers, whatever parameters Talkdesk puts into them.
-    fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
-        let permit = &self.ask.permit;
-        let Some(scope) = permit.account_scope() else { return };
-        let known = &self.ask.snapshot.config.policy.instance_query_parameters;
-        for url in links::urls(body, &inspection.links) {
-            let query = url.split_once('?').map_or("", |(_, query)| query);
-            let query = query.split('#').next().unwrap_or_default();
-            for parameter in query::parameters(query).filter(|one| !known.contains(&*one.name())) {
-                let (credential, endpoint) = (&permit.credential().key, &permit.endpoint().name);
-                self.proxy.learned.learn_link_parameter(credential, scope.account, endpoint, &parameter);
-            }
-        }
-    }
-
     /// The five endpoints answer a success with JSON, or not at all.
     fn must_be_json(&self, status: StatusCode) -> bool {
         status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
@@ -441,7 +424,7 @@ impl Fetch<'_> {
             self.ask.origin.narrowings.doubt(&self.ask.permit.endpoint().name);
             let tenant = &self.ask.permit.tenant().label;
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
-        } else if let Rejection::AccountScopeUnproven { .. } = rejection {
+        } else if let Rejection::AccountScopeUnproven(_) = rejection {
             metrics.upstream_error("account_scope_unproven");
         } else if let Rejection::TokenRejected(_) = rejection {
             // Whoever may not see it any more is not shown it from memory either.

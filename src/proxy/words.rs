@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::denial_words::denial_told;
-use super::rejection::{Limit, Rejection, Told};
+use super::rejection::{Limit, Rejection, Told, Unproven};
 use crate::client::FailureKind;
 use crate::domain::tenant::Unnamed;
 use crate::oauth::grant::{GrantError, printable};
@@ -223,7 +223,7 @@ impl Rejection {
                 ),
                 "Have the operator run `check --online`, which says whether upstream.account_filter narrows and upstream.account_field is the right member.",
             ),
-            Self::AccountScopeUnproven { endpoint, filter, reason, retry_in } => Told {
+            Self::AccountScopeUnproven(Unproven { endpoint, filter, reason, retry_in }) => Told {
                 retry_in: Some(*retry_in).filter(|retry_in| !retry_in.is_zero()),
                 ..told(
                     StatusCode::BAD_GATEWAY,

@@ -99,7 +99,7 @@ contains "serve does: told what to install" ca-certificates "$output"
 # --- Explained ---------------------------------------------------------------------------------------------------
 run "$BINARY" explain instances/josephpinetrees '/express/invoices?page=2' --config config.example.yaml
 equal "explain a grant: exit code 0" 0 "$code"
-contains "explain a grant: the URL that would be sent" 'account_id=5ea75fe7aa224700012eae40&page=2' "$output"
+contains "explain a grant: the URL that would be sent" 'filter=account_id%20eq%20%275ea75fe7aa224700012eae40%27&page=2' "$output"
 run "$BINARY" explain instances/initech /express/invoices --config config.example.yaml
 contains "explain a denial: the rule" 'denied      reseller_sold' "$output"
 run "$BINARY" explain --all --format csv --config config.example.yaml

@@ -49,15 +49,17 @@ refused "POST" 405 method_not_allowed "$proxy/organizations/acme/express/invoice
 contains "POST: told the methods" "GET, HEAD" "$(field allow)"
 refused "DELETE" 405 method_not_allowed "$proxy/organizations/acme/express/invoices" -X DELETE
 refused "an Instance names another account" 403 account_not_in_organization \
-  "$proxy/instances/josephpinetrees/express/invoices?account_id=5ea75fe7aa224700012eae50"
+  "$proxy/instances/josephpinetrees/express/invoices?filter=account_id+eq+'5ea75fe7aa224700012eae50'"
 refused "an Instance names it in disguise" 403 account_not_in_organization \
-  "$proxy/instances/josephpinetrees/express/invoices?%61ccount_id=5ea75fe7aa224700012eae41"
+  "$proxy/instances/josephpinetrees/express/invoices?%66ilter=%61ccount_id+eq+%275ea75fe7aa224700012eae41%27"
 refused "an Instance names it beside its own" 403 account_not_in_organization \
-  "$proxy/instances/josephpinetrees/express/invoices?account_id=5ea75fe7aa224700012eae40&account_id=5ea75fe7aa224700012eae50"
+  "$proxy/instances/josephpinetrees/express/invoices?filter=account_id+in+('5ea75fe7aa224700012eae40','5ea75fe7aa224700012eae50')"
+refused "an Instance's filter that leaves its parentheses" 400 filter_not_understood \
+  "$proxy/instances/josephpinetrees/express/invoices?filter=currency+eq+'USD')+or+(currency+ne+'x'"
 refused "an unknown parameter of an Instance" 400 parameter_not_allowed \
-  "$proxy/instances/josephpinetrees/express/invoices?accounts=5ea75fe7aa224700012eae41"
+  "$proxy/instances/josephpinetrees/express/invoices?account_id=5ea75fe7aa224700012eae40"
 refused "another Organization's account" 403 account_not_in_organization \
-  "$proxy/organizations/acme/express/invoices?account_id=5ea75fe7aa224700012eae41"
+  "$proxy/organizations/acme/express/invoices?filter=account_id+eq+'5ea75fe7aa224700012eae41'"
 refused "the accounts, for an Instance" 403 organization_only "$proxy/instances/josephpinetrees/express/accounts"
 refused "a GET with a body" 400 body_not_allowed "$proxy/organizations/acme/express/invoices" -X GET --data x
 contains "a GET with a body: the connection ends" close "$(field connection)"
@@ -92,7 +94,7 @@ equal "refusals are counted by reason" "1 2 1" \
 
 # --- Every page, by following next -------------------------------------------------------------------------------
 walk "$proxy/organizations/acme/express/invoices" invoices
-equal "acme: 400 invoice lines, each once, on 20 pages" "400 400 20" "$(wc -l <"$work/records") $(distinct_ids) $pages"
+equal "acme: 400 invoice lines, each once, on 8 pages" "400 400 8" "$(wc -l <"$work/records") $(distinct_ids) $pages"
 equal "acme: the lines are of 12 Instances" 12 "$(accounts | wc -w)"
 equal "acme: every link stays on the proxy and on the tenant" 0 \
   "$(foreign_hrefs "$proxy/organizations/acme/express/invoices")"
@@ -103,6 +105,10 @@ equal "josephpinetrees: 34 lines, each once, on 5 pages" "34 34 5" "$(wc -l <"$w
 equal "josephpinetrees: its own records only" 5ea75fe7aa224700012eae40 "$(accounts)"
 equal "josephpinetrees: every link stays on it" 0 \
   "$(foreign_hrefs "$proxy/instances/josephpinetrees/express/invoices")"
+walk "$proxy/instances/josephpinetrees/express/usage/month?filter=month+eq+'2024-08'&per_page=2" usage
+matches "josephpinetrees: one month of usage, by a filter of its own" '^[1-9][0-9]*$' "$(distinct_ids)"
+equal "josephpinetrees: that month alone" "2024-08 5ea75fe7aa224700012eae40" \
+  "$(jq -r .month "$work/records" | sort -u) $(accounts)"
 
 walk "$proxy/instances/canyon-travel/express/invoices" invoices
 equal "canyon-travel, learned: 33 lines" "33 33" "$(wc -l <"$work/records") $(distinct_ids)"

@@ -167,11 +167,11 @@ def power_query(stage, block):
     """Asks what the query asks: the same address and path, page by page, to the number of pages that the first one tells."""
     base = re.search(r'Base = "([^"]+)"', block.text)[1]
     path = re.search(r'RelativePath = "([^"]+)"', block.text)[1]
-    size = re.search(r'per_page = "(\d+)"', block.text)[1]
+    chosen, size = re.search(r'filter = "([^"]+)".*per_page = "(\d+)"', block.text).groups()
     first, outer, inner = re.search(r"First\[(\w+)\].*?_\[(\w+)\]\[(\w+)\]", block.text, re.DOTALL).groups()
 
     def page(number):
-        query = urllib.parse.urlencode({"page": number, "per_page": size})
+        query = urllib.parse.urlencode({"filter": chosen, "page": number, "per_page": size})
         return json.loads(stage.run("curl", "-s", stage.here(f"{base}/{path}?{query}")).stdout)
 
     pages = [page(1)]

@@ -59,7 +59,7 @@ first=$pid
 holds "the admin plane is ready" answers "$admin/readyz"
 
 walk "$proxy/organizations/acme/express/invoices" invoices
-equal "acme: 400 invoice lines, each once, on 20 pages" "400 400 20" "$(wc -l <"$work/records") $(distinct_ids) $pages"
+equal "acme: 400 invoice lines, each once, on 8 pages" "400 400 8" "$(wc -l <"$work/records") $(distinct_ids) $pages"
 equal "acme: every link is of the proxy, though the API's are https" 0 \
   "$(foreign_hrefs "$proxy/organizations/acme/express/invoices")"
 contains "it went over HTTP/2" '"target":"h2::' "$(grep -m1 -o '"target":"h2::' "$work/first.err" || true)"

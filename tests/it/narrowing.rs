@@ -258,7 +258,7 @@ async fn talkdesk_is_asked_again_after_a_minute_and_served_once_it_narrows() {
     assert_eq!(talkdesk.counts().0, 1);
     talkdesk.control().set_quirks(Quirks::default());
     proxy.get(ASKED).await.assert_problem(502, "account_scope_unproven");
-    proxy.advance(Duration::from_secs(60));
+    proxy.advance(Duration::from_mins(1));
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     assert_eq!(talkdesk.counts().0, 3);
     let labels = [("tenant", "organizations/acme"), ("endpoint", "invoices")];

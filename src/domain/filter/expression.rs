@@ -70,7 +70,9 @@ impl Expression {
     pub fn conjuncts(&self) -> Vec<&Self> {
         match self {
             Self::All(parts) => parts.iter().flat_map(Self::conjuncts).collect(),
-            one => vec![one],
+            Self::Any(_) | Self::Not(_) | Self::Comparison { .. } | Self::In { .. } | Self::Call { .. } => {
+                vec![self]
+            }
         }
     }
 
@@ -82,7 +84,9 @@ impl Expression {
     ) {
         match self {
             Self::All(parts) | Self::Any(parts) => {
-                parts.iter().for_each(|part| part.compared_values(is_attribute, found));
+                for part in parts {
+                    part.compared_values(is_attribute, found);
+                }
             }
             Self::Not(part) => part.compared_values(is_attribute, found),
             Self::Comparison { attribute, operator, value } if is_attribute(attribute) => {
@@ -90,7 +94,9 @@ impl Expression {
                 found(&value.text, if selects { Use::Selected } else { Use::Other });
             }
             Self::In { attribute, values } if is_attribute(attribute) => {
-                values.iter().for_each(|value| found(&value.text, Use::Selected));
+                for value in values {
+                    found(&value.text, Use::Selected);
+                }
             }
             Self::Call { arguments, .. } => {
                 let names = |value: &Value| !value.quoted && is_attribute(&value.text);

@@ -127,15 +127,15 @@ impl Parser {
     }
 
     fn take(&mut self, token: &Token) -> bool {
-        let taken = self.peek() == Some(token);
-        self.next += usize::from(taken);
-        taken
+        let is_next = self.peek() == Some(token);
+        self.next += usize::from(is_next);
+        is_next
     }
 
     fn take_word(&mut self, keyword: &str) -> bool {
-        let taken = matches!(self.peek(), Some(Token::Word(word)) if word == keyword);
-        self.next += usize::from(taken);
-        taken
+        let is_next = matches!(self.peek(), Some(Token::Word(word)) if word == keyword);
+        self.next += usize::from(is_next);
+        is_next
     }
 
     fn expect(&mut self, token: &Token, otherwise: &'static str) -> Result<(), FilterError> {

@@ -9,6 +9,7 @@
 mod cache_control;
 mod configuration;
 mod dates;
+mod filters;
 mod json;
 mod keys;
 mod lines;
@@ -28,6 +29,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         "cache_control" => cache_control::run,
         "configuration" => configuration::run,
         "dates" => dates::run,
+        "filters" => filters::run,
         "json" => json::run,
         "keys" => keys::run,
         "links" => links::run,

@@ -10,6 +10,7 @@ use billing_insights_proxy::config::{Config, Environment, parse};
 use billing_insights_proxy::domain::credential::Credential;
 use billing_insights_proxy::domain::endpoint::{Content, Endpoint, PathPattern};
 use billing_insights_proxy::domain::entitlement::{Ask, Permit, authorize};
+use billing_insights_proxy::domain::filter::{Use, parse};
 use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::domain::query::parameters;
 use billing_insights_proxy::domain::target;
@@ -32,7 +33,7 @@ upstream:
   api_url: https://api.io
   token_url: https://{account}.id.io/oauth/token
   allow_unsafe_methods: true
-  instance_query_parameters: [page, from]
+  instance_query_parameters: [after]
   endpoints:
     reports: { path: /reports/*, methods: [GET, HEAD, POST], forward_request_fields: all }
 organizations:
@@ -117,7 +118,10 @@ fn holds(permit: &Permit, tenant: &Tenant, endpoint: &Endpoint, asked: &Uri) {
     }
     let (path, query) = permit.path_and_query().split_once('?').unwrap_or((permit.path_and_query(), ""));
     assert!(endpoint.path.matches(path));
-    let accounts: Vec<_> = parameters(query).filter(|parameter| parameter.name == "account_id").collect();
+    let filters: Vec<String> = parameters(query)
+        .filter(|parameter| parameter.is("filter"))
+        .map(|parameter| parameter.value().into_owned())
+        .collect();
     match &tenant.kind {
         TenantKind::Organization(organization) => {
             assert!(is_with(permit, organization.credential.as_ref()));
@@ -125,26 +129,51 @@ fn holds(permit: &Permit, tenant: &Tenant, endpoint: &Endpoint, asked: &Uri) {
         }
         TenantKind::Instance(instance) => {
             let own = instance.account_id.expect("each of them has one").to_string();
-            assert!(
-                accounts.iter().all(|account| account.value.eq_ignore_ascii_case(&own)),
-                "another's account: {query}"
-            );
+            for filter in filters.iter().filter_map(|filter| parse(filter).ok()) {
+                filter.compared_values(&|name| name.eq_ignore_ascii_case("account_id"), &mut |value, by| {
+                    let may_be_other = by == Use::Other && !matches!(instance.seller, Seller::Configured(_));
+                    assert!(may_be_other || value.eq_ignore_ascii_case(&own), "another's account: {query}");
+                });
+            }
             match &instance.seller {
                 Seller::Configured(organization) => {
                     assert!(is_with(permit, organization.credential.as_ref()));
                     let records = matches!(endpoint.content, Content::Records(_));
                     assert!(records || endpoint.content == Content::Catalogue, "what can't be checked");
-                    assert_eq!(
-                        (permit.account_scope().is_some(), accounts.len()),
-                        (records, usize::from(records)),
-                        "{query}"
-                    );
+                    assert_eq!(permit.account_scope().is_some(), records, "{query}");
+                    let ours = format!("account_id eq '{own}'");
+                    match filters.as_slice() {
+                        [filter] if records => {
+                            let rest = filter.strip_prefix(&ours).expect("its own account first");
+                            assert!(rest.is_empty() || is_enclosed(rest), "{query}");
+                        }
+                        [] | [_] => assert!(!records, "{query}"),
+                        _ => panic!("more than one filter: {query}"),
+                    }
                 }
                 Seller::Talkdesk(_) => assert!(is_with(permit, instance.credential.as_ref())),
                 Seller::Reseller(_) => panic!("a reseller's customer has a permit"),
             }
         }
     }
+}
+
+/// Whether a text is ` and (...)` for one who knows nothing but quotes and parentheses.
+pub fn is_enclosed(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix(" and (") else { return false };
+    let (mut depth, mut quoted) = (1, false);
+    for (position, one) in inner.char_indices() {
+        match one {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return position == inner.len() - 1;
+        }
+    }
+    false
 }
 
 fn is_with(permit: &Permit, credential: Option<&Arc<Credential>>) -> bool {
