@@ -9,6 +9,7 @@
 //! No record is told of, but for the names of its members.
 
 mod report;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,18 +32,17 @@ use crate::cache::judge::Bypass;
 use crate::config::Rule;
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPattern};
-use crate::domain::entitlement::{self, AccountScope, Ask as Asked, Denial, FILTER};
-use crate::domain::filter::AccountFilter;
+use crate::domain::entitlement::{self, AccountScope, Ask as Asked, Denial};
 use crate::domain::id::AccountId;
-use crate::domain::query::{self, Parameter};
 use crate::domain::tenant::{Tenant, TenantKind};
-use crate::inspect::{AccountViolation, Unfit, inspect};
+use crate::inspect::{Unfit, inspect};
 use crate::links;
 
 use crate::limit::gate::Waiter;
 use crate::oauth::grant::printable;
 
 pub use self::report::{Caching, Finding, Report, Verdict};
+use self::trial::{Trial, alternatives};
 
 /// How long all questions of one credential may take.
 pub const LASTS_AT_MOST: Duration = Duration::from_mins(5);
@@ -405,117 +405,6 @@ impl Prover<'_> {
         let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
         Ok(Ask::own(permit, origin, &self.snapshot))
     }
-}
-
-/// One endpoint's filters, tried one after the other.
-struct Trial<'a> {
-    prover: &'a Prover<'a>,
-    endpoint: &'a Arc<Endpoint>,
-    what: &'a str,
-    /// Accounts that exist.
-    known: Vec<AccountId>,
-    has_records: bool,
-}
-
-impl Trial<'_> {
-    /// Whether a filter narrows; the error says why not.
-    async fn filter(&self, narrowing: &Narrowing) -> Result<Finding, String> {
-        let Self { prover, endpoint, what, .. } = self;
-        let filter = narrowing.filter.as_str();
-        let refused = match prover.probe(endpoint, narrowing).await {
-            Ok(ProbeResult::Narrows) => false,
-            Ok(ProbeResult::Refused { .. }) => true,
-            Ok(ProbeResult::DoesNotNarrow(reason)) => {
-                return Err(format!("`{filter}` does not narrow: {reason}"));
-            }
-            Err(finding) => return Ok(Finding { what: (*what).to_owned(), ..finding }),
-        };
-        let mut own = 0;
-        for account in &self.known {
-            match self.of_account(narrowing, *account).await? {
-                Ok(records) => own += records,
-                Err(finding) => return Ok(finding),
-            }
-            if own > 0 {
-                break;
-            }
-        }
-        let proven = |said| Ok(Finding::new(what, Verdict::Works, said));
-        let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
-        if !self.has_records {
-            unproven(format!(
-                "`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"
-            ))
-        } else if own > 0 {
-            let records = if own == 1 { "1 record".to_owned() } else { format!("{own} records") };
-            proven(format!(
-                "`{filter}` narrows: nothing of an account that does not exist, {records} of one that does, none of others"
-            ))
-        } else if refused && self.known.is_empty() {
-            unproven(format!(
-                "`{filter}`: an account that does not exist is refused, but no other is known to compare"
-            ))
-        } else {
-            proven(format!("`{filter}` narrows: nothing of an account that does not exist"))
-        }
-    }
-
-    /// How many records an account has, none of them another's. The inner error is a fault that has nothing to do with
-    /// the filter.
-    async fn of_account(
-        &self,
-        narrowing: &Narrowing,
-        account: AccountId,
-    ) -> Result<Result<usize, Finding>, String> {
-        let Self { prover, endpoint, what, .. } = self;
-        let named = |finding| Finding { what: (*what).to_owned(), ..finding };
-        let filter = narrowing.filter.for_account(account).to_string();
-        let size = if is_paged(endpoint) && endpoint.is_documented() { Some("10") } else { None };
-        let parameters =
-            [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
-        let query = query::written(parameters.into_iter().flatten().collect());
-        let landed = match prover.fetch(endpoint, &query).await {
-            Ok(landed) => landed,
-            Err(finding) => return Ok(Err(named(finding))),
-        };
-        let (finding, body) = prover.judged(endpoint, &landed);
-        if finding.verdict != Verdict::Works {
-            return Ok(Err(named(finding)));
-        }
-        // The check that stands before an Instance on its Organization's client.
-        let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
-        let shown = narrowing.filter.as_str();
-        match prover.inspected(&body, &scope) {
-            Ok(records) => Ok(Ok(records)),
-            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => Err(format!(
-                "`{shown}` does not narrow: asked for one account, it answered with another's record"
-            )),
-            Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
-                what,
-                format!("`{shown}`: not every record has `{}`", narrowing.field),
-                "compare upstream.account_field with Talkdesk's reference",
-            ))),
-            Err(unfit) => Ok(Err(Finding::failed(
-                what,
-                format!("{unfit}: no Instance on this Organization's client can be served"),
-                "ask Talkdesk what the answer looks like, and report it here",
-            ))),
-        }
-    }
-}
-
-/// Filters that may narrow where the configured one does not.
-fn alternatives(narrowing: &Narrowing) -> Vec<AccountFilter> {
-    let field = &narrowing.field;
-    let filters = [
-        format!("{field} eq '{{account_id}}'"),
-        format!("{field} in ('{{account_id}}')"),
-        format!("{field} = '{{account_id}}'"),
-        format!("contains({field}, '{{account_id}}')"),
-        "account eq '{account_id}'".to_owned(),
-    ];
-    let filters = filters.iter().filter_map(|filter| filter.parse::<AccountFilter>().ok());
-    filters.filter(|filter| *filter != narrowing.filter).collect()
 }
 
 /// Whether it is known to be asked page by page.

@@ -1,0 +1,126 @@
+//! Does a filter narrow an endpoint to an account? It must show nothing of an account that does not exist, and of one
+//! that does nothing that is another's.
+
+use std::sync::Arc;
+
+use super::report::{Finding, Verdict};
+use super::{Prover, is_paged};
+use crate::domain::endpoint::{Endpoint, Narrowing};
+use crate::domain::entitlement::{AccountScope, FILTER};
+use crate::domain::filter::AccountFilter;
+use crate::domain::id::AccountId;
+use crate::domain::query::{self, Parameter};
+use crate::inspect::{AccountViolation, Unfit};
+use crate::proxy::narrowing::ProbeResult;
+
+/// One endpoint's filters, tried one after the other.
+pub(super) struct Trial<'a> {
+    pub(super) prover: &'a Prover<'a>,
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) what: &'a str,
+    /// Accounts that exist.
+    pub(super) known: Vec<AccountId>,
+    /// Whether a page without a filter has any.
+    pub(super) has_records: bool,
+}
+
+impl Trial<'_> {
+    /// Whether a filter narrows; the error says why not.
+    pub(super) async fn filter(&self, narrowing: &Narrowing) -> Result<Finding, String> {
+        let Self { prover, endpoint, what, .. } = self;
+        let filter = narrowing.filter.as_str();
+        let refused = match prover.probe(endpoint, narrowing).await {
+            Ok(ProbeResult::Narrows) => false,
+            Ok(ProbeResult::Refused { .. }) => true,
+            Ok(ProbeResult::DoesNotNarrow(reason)) => {
+                return Err(format!("`{filter}` does not narrow: {reason}"));
+            }
+            Err(finding) => return Ok(Finding { what: (*what).to_owned(), ..finding }),
+        };
+        let mut own = 0;
+        for account in &self.known {
+            match self.of_account(narrowing, *account).await? {
+                Ok(records) => own += records,
+                Err(finding) => return Ok(finding),
+            }
+            if own > 0 {
+                break;
+            }
+        }
+        let proven = |said| Ok(Finding::new(what, Verdict::Works, said));
+        let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
+        if !self.has_records {
+            unproven(format!(
+                "`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"
+            ))
+        } else if own > 0 {
+            let records = if own == 1 { "1 record".to_owned() } else { format!("{own} records") };
+            proven(format!(
+                "`{filter}` narrows: nothing of an account that does not exist, {records} of one that does, none of others"
+            ))
+        } else if refused && self.known.is_empty() {
+            unproven(format!(
+                "`{filter}`: an account that does not exist is refused, but no other is known to compare"
+            ))
+        } else {
+            proven(format!("`{filter}` narrows: nothing of an account that does not exist"))
+        }
+    }
+
+    /// How many records an account has, none of them another's. The inner error is a fault that has nothing to do with
+    /// the filter.
+    async fn of_account(
+        &self,
+        narrowing: &Narrowing,
+        account: AccountId,
+    ) -> Result<Result<usize, Finding>, String> {
+        let Self { prover, endpoint, what, .. } = self;
+        let named = |finding| Finding { what: (*what).to_owned(), ..finding };
+        let filter = narrowing.filter.for_account(account).to_string();
+        let size = if is_paged(endpoint) && endpoint.is_documented() { Some("10") } else { None };
+        let parameters =
+            [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
+        let query = query::written(parameters.into_iter().flatten().collect());
+        let landed = match prover.fetch(endpoint, &query).await {
+            Ok(landed) => landed,
+            Err(finding) => return Ok(Err(named(finding))),
+        };
+        let (finding, body) = prover.judged(endpoint, &landed);
+        if finding.verdict != Verdict::Works {
+            return Ok(Err(named(finding)));
+        }
+        // The check that stands before an Instance on its Organization's client.
+        let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
+        let shown = narrowing.filter.as_str();
+        match prover.inspected(&body, &scope) {
+            Ok(records) => Ok(Ok(records)),
+            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => Err(format!(
+                "`{shown}` does not narrow: asked for one account, it answered with another's record"
+            )),
+            Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
+                what,
+                format!("`{shown}`: not every record has `{}`", narrowing.field),
+                "compare upstream.account_field with Talkdesk's reference",
+            ))),
+            Err(unfit) => Ok(Err(Finding::failed(
+                what,
+                format!("{unfit}: no Instance on this Organization's client can be served"),
+                "ask Talkdesk what the answer looks like, and report it here",
+            ))),
+        }
+    }
+}
+
+/// Filters that may narrow where the configured one does not.
+pub(super) fn alternatives(narrowing: &Narrowing) -> Vec<AccountFilter> {
+    let field = &narrowing.field;
+    let filters = [
+        format!("{field} eq '{{account_id}}'"),
+        format!("{field} in ('{{account_id}}')"),
+        format!("{field} = '{{account_id}}'"),
+        format!("contains({field}, '{{account_id}}')"),
+        "account eq '{account_id}'".to_owned(),
+    ];
+    let filters = filters.iter().filter_map(|filter| filter.parse::<AccountFilter>().ok());
+    filters.filter(|filter| *filter != narrowing.filter).collect()
+}
