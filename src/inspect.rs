@@ -213,8 +213,10 @@ impl Listener for Inspector {
 
     #[inline]
     fn word(&mut self) {
-        // A count that is null is none.
-        if self.value_matters() && !matches!(self.key, Key::Total | Key::TotalPages) {
+        // A count that is null is none, and a list that is null has no records.
+        let is_nothing =
+            matches!(self.key, Key::Total | Key::TotalPages) || self.frame.place == Place::Embedded;
+        if self.value_matters() && !is_nothing {
             self.value(None, None);
         }
     }

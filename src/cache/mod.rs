@@ -37,7 +37,7 @@ use changes::Changes;
 use judge::Bypass;
 use not_kept::{NotKept, NotKeptLately};
 use page_set::{Admission, Arrival, Dropped, PageSets};
-use purges::Purges;
+use purges::{Purges, Selection};
 
 pub use entry::Entry;
 pub use label::{PlaceLabel, label, primary_key};
@@ -299,10 +299,16 @@ impl Shelf {
         self.tidy();
     }
 
-    /// Takes from the shelf what was fetched with a credential for Instances alone, of one endpoint.
-    pub fn forget_instances(&self, credential: &CredentialKey, endpoint: &str) {
+    /// Takes from the shelf what was fetched with a credential for Instances alone, of one endpoint. What was asked for
+    /// before is not stored any more.
+    pub fn forget_instances(&self, credential: &CredentialKey, endpoint: &Arc<str>) {
+        self.purges.note(Selection {
+            credential: Some(credential.clone()),
+            endpoint: Some(Arc::clone(endpoint)),
+            ..Selection::default()
+        });
         self.invalidate(|label| {
-            label.credential == *credential && label.account.is_some() && *label.endpoint == *endpoint
+            label.credential == *credential && label.account.is_some() && label.endpoint == *endpoint
         });
     }
 

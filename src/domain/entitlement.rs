@@ -9,18 +9,18 @@
 //! reseller may never use one of its own. What is unknown decides **closed** where it is about whose data is
 //! seen (accounts, records), and **open** where it is convenience (scopes nobody told us).
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 
 use super::credential::Credential;
 pub use super::denial::Denial;
 use super::endpoint::{Content, Endpoint, Narrowing};
-use super::filter::{self, AccountFilter, Expression, Use, compose};
+use super::filter::{self, Expression, Use, compose};
 use super::id::AccountId;
 use super::learned::{DeniedRequest, Learned};
+pub use super::policy::{FILTER, INSTANCE_QUERY_PARAMETERS, Policy};
 use super::query::{self, Parameter};
 use super::tenant::{Instance, Organization, Seller, Tenant, TenantKind};
 
@@ -33,6 +33,7 @@ pub struct Permit {
     method: Method,
     path_and_query: Arc<str>,
     account_scope: Option<AccountScope>,
+    own_filter: Option<Arc<Expression>>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
@@ -61,28 +62,6 @@ pub struct Ask<'a> {
     pub plain: bool,
 }
 
-/// The operator's part in the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Plans of Instances on their own credential that may use the API; empty: any.
-    pub eligible_plans: HashSet<Arc<str>>,
-    /// The query parameters that an Instance on its Organization's credential may use; [`INSTANCE_QUERY_PARAMETERS`]
-    /// are among them.
-    pub instance_query_parameters: HashSet<Arc<str>>,
-    /// How accounts are named in filters, on every endpoint that says nothing else.
-    pub narrowing: Narrowing,
-    /// How long a learned list of accounts may deny.
-    pub accounts_max_age: Duration,
-    /// How long Talkdesk's own denial of a request is taken for the present one; zero: not at all.
-    pub remember_denials: Duration,
-}
-
-/// The query parameter that narrows a list.
-pub const FILTER: &str = "filter";
-
-/// What an Instance on its Organization's credential may always ask with.
-pub const INSTANCE_QUERY_PARAMETERS: [&str; 5] = [FILTER, "order_by", "page", "per_page", "cursor"];
-
 /// Decides whether `tenant` may make the request, and with which credential.
 ///
 /// # Errors
@@ -105,6 +84,7 @@ pub fn authorize(
         method: ask.method.clone(),
         path_and_query: narrowed.path_and_query,
         account_scope: narrowed.account_scope,
+        own_filter: narrowed.own_filter,
         reread_accounts: narrowed.reread_accounts,
     };
     if !ask.plain
@@ -202,9 +182,11 @@ fn scope_is_granted(
     }
 }
 
+#[derive(Default)]
 struct Narrowed {
     path_and_query: Arc<str>,
     account_scope: Option<AccountScope>,
+    own_filter: Option<Arc<Expression>>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
@@ -223,12 +205,12 @@ fn narrow(
             if let Some(own) = account {
                 refuse_other_accounts(&filters(ask), narrowing_of(ask, policy), own, &[Use::Selected])?;
             }
-            Ok(Narrowed { path_and_query: canonical(ask), account_scope: None, reread_accounts: None })
+            Ok(Narrowed { path_and_query: canonical(ask), ..Narrowed::default() })
         }
         Reach::Organization(organization) => {
             let reread = accounts_are_in(organization, ask, policy, learned, now)?;
             let reread_accounts = reread.then(|| Arc::clone(organization));
-            Ok(Narrowed { path_and_query: canonical(ask), account_scope: None, reread_accounts })
+            Ok(Narrowed { path_and_query: canonical(ask), reread_accounts, ..Narrowed::default() })
         }
     }
 }
@@ -266,15 +248,20 @@ fn narrow_to_instance(
     let theirs = own_filter(&filters)?;
     let used = [Use::Selected, Use::Other];
     refuse_other_accounts(theirs.as_slice(), narrowing_of(ask, policy), account, &used)?;
-    let filter = match narrowing {
-        Some(narrowing) => Some(compose(&narrowing.filter.for_account(account), theirs.as_ref())),
-        None => theirs.map(|theirs| theirs.to_string()),
+    // Without what is ours: a link that carries it asks as the request before did.
+    let ours = narrowing.map(|narrowing| narrowing.filter.for_account(account));
+    let theirs =
+        theirs.and_then(|theirs| ours.as_ref().map_or(Some(theirs.clone()), |ours| theirs.without(ours)));
+    let filter = match &ours {
+        Some(ours) => Some(compose(ours, theirs.as_ref())),
+        None => theirs.as_ref().map(Expression::to_string),
     };
     kept.extend(filter.map(|filter| Parameter::new(FILTER, filter)));
     Ok(Narrowed {
         path_and_query: join(ask.path, &query::written(kept)),
         account_scope: narrowing
             .map(|narrowing| AccountScope { field: Arc::clone(&narrowing.field), account }),
+        own_filter: theirs.map(Arc::new),
         reread_accounts: None,
     })
 }
@@ -418,18 +405,33 @@ impl Permit {
         self.account_scope.as_ref()
     }
 
-    /// The request that shows whether upstream narrows by `filter`: for the records of an account that does not exist.
+    /// The path as it goes upstream.
     #[must_use]
-    pub fn for_nobody(&self, filter: &AccountFilter, field: &Arc<str>) -> Self {
-        let path = self.path_and_query.split('?').next().unwrap_or_default();
-        let mut parameters = vec![Parameter::new(FILTER, filter.for_account(AccountId::NOBODY).to_string())];
+    pub fn path(&self) -> &str {
+        self.path_and_query.split('?').next().unwrap_or_default()
+    }
+
+    /// What an Instance on its Organization's credential adds to its account's filter.
+    #[must_use]
+    pub fn own_filter(&self) -> Option<&Expression> {
+        self.own_filter.as_deref()
+    }
+
+    /// The request that shows whether upstream narrows by `filter`: the same for an account that does not exist.
+    #[must_use]
+    pub fn for_nobody(&self, narrowing: &Narrowing) -> Self {
+        let nobody = narrowing.filter.for_account(AccountId::NOBODY);
+        let mut parameters = vec![Parameter::new(FILTER, compose(&nobody, self.own_filter()))];
         if self.endpoint.is_documented() {
             parameters.push(Parameter::new("per_page", "1"));
         }
         Self {
             method: Method::GET,
-            path_and_query: join(path, &query::written(parameters)),
-            account_scope: Some(AccountScope { field: Arc::clone(field), account: AccountId::NOBODY }),
+            path_and_query: join(self.path(), &query::written(parameters)),
+            account_scope: Some(AccountScope {
+                field: Arc::clone(&narrowing.field),
+                account: AccountId::NOBODY,
+            }),
             reread_accounts: None,
             ..self.clone()
         }

@@ -57,8 +57,7 @@ struct LinkParameter {
     credential: CredentialKey,
     account: AccountId,
     endpoint: Arc<str>,
-    name: String,
-    value: String,
+    parameter: Parameter<'static>,
 }
 
 /// A request as Talkdesk saw it: whose credential, which method, which URL.
@@ -98,6 +97,9 @@ const MOST_DENIALS: usize = 1_024;
 
 /// Parameters of links are forgotten so many later.
 const MOST_LINK_PARAMETERS: usize = 1_024;
+
+/// The longest of them, in bytes: what does not fit into a request need not be known.
+const LONGEST_LINK_PARAMETER: usize = 4 * 1024;
 
 impl Learned {
     /// How often anything was learned or forgotten so far. What was decided by what is known stands for as long as this
@@ -225,7 +227,9 @@ impl Learned {
         endpoint: &Arc<str>,
         parameter: &Parameter<'_>,
     ) {
-        if self.is_link_parameter(credential, account, endpoint, parameter) {
+        if parameter.length() > LONGEST_LINK_PARAMETER
+            || self.is_link_parameter(credential, account, endpoint, parameter)
+        {
             return;
         }
         let learned = LinkParameter::new(credential, account, endpoint, parameter);
@@ -237,7 +241,6 @@ impl Learned {
             latest.insert(learned.clone());
             [latest, before]
         });
-        self.count();
     }
 
     /// Talkdesk's denial of this very request, while it is remembered.
@@ -292,8 +295,7 @@ impl LinkParameter {
             credential: credential.clone(),
             account,
             endpoint: Arc::clone(endpoint),
-            name: parameter.name().into_owned(),
-            value: parameter.value().into_owned(),
+            parameter: parameter.to_owned(),
         }
     }
 }

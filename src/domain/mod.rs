@@ -10,6 +10,7 @@ pub mod entitlement;
 pub mod filter;
 pub mod id;
 pub mod learned;
+mod policy;
 pub mod query;
 pub mod region;
 pub mod target;

@@ -15,7 +15,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 const PAGE_PARAMETERS: [&str; 2] = ["page", "cursor"];
 
 /// One parameter, decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Parameter<'a> {
     name: Cow<'a, [u8]>,
     value: Cow<'a, [u8]>,
@@ -48,6 +48,19 @@ impl<'a> Parameter<'a> {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.value).ok()
+    }
+
+    /// How many bytes name and value have.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
+
+    /// The same parameter, which borrows nothing.
+    #[must_use]
+    pub fn to_owned(&self) -> Parameter<'static> {
+        let owned = |part: &Cow<'_, [u8]>| Cow::Owned(part.clone().into_owned());
+        Parameter { name: owned(&self.name), value: owned(&self.value) }
     }
 
     /// Whether it has this name.

@@ -16,6 +16,11 @@ impl Metrics {
         self.credential_secret_available.with_label_values(&[tenant]).set(if available { 1.0 } else { 0.0 });
     }
 
+    /// Forgets which endpoints are not narrowed; those that still are not are shown again.
+    pub fn forget_unproven(&self) {
+        self.account_scope_unproven.reset();
+    }
+
     /// Forgets how a credential stood that is not configured any more: nothing would bring it up to date again, and an
     /// alert about it would never end. What was counted stays counted.
     pub fn forget_credential(&self, tenant: &str) {
@@ -26,6 +31,7 @@ impl Metrics {
             &self.credential_secret_available,
             &self.token_expiry_timestamp,
             &self.upstream_paused_until_timestamp,
+            &self.accounts_skipped,
         ] {
             let _ = gauges.remove_label_values(&[tenant]);
         }

@@ -181,10 +181,10 @@ impl Proxy {
             }
             let page = self.read_page(snapshot, organization, number, &query).await?;
             list.read_at = list.read_at.min(page.answered_at);
-            if number > 1 && total != page.total {
+            if total.zip(page.total).is_some_and(|(before, now)| before != now) {
                 return Err(Unread::Changed);
             }
-            total = page.total;
+            total = total.or(page.total);
             listed += page.accounts.len() as u64;
             for account in &page.accounts {
                 add_account(&mut list, account)?;

@@ -184,11 +184,11 @@ impl Fetch<'_> {
         }
         let credential = permit.credential();
         let mut paths = invalidated(&credential.api_origin, permit.path_and_query(), &head.fields);
-        // Where the rule is not plain, queries are stored sorted.
-        let sorted = |path: &String| {
+        // Queries are stored in their canonical form.
+        let canonical = |path: &String| {
             path.split_once('?').map(|(path, query)| format!("{path}?{}", query::canonical(query)))
         };
-        paths.extend(paths.iter().filter_map(sorted).collect::<Vec<_>>());
+        paths.extend(paths.iter().filter_map(canonical).collect::<Vec<_>>());
         self.proxy.shelf.change(&credential.key, &paths);
     }
 

@@ -32,6 +32,7 @@ mod mentions;
 pub mod narrowing;
 pub mod online;
 pub mod origin;
+mod probe;
 pub mod receive;
 pub mod reload;
 mod refusal;

@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::Proxy;
 use super::ask::Ask;
 use super::fetched::Landed;
-use super::narrowing::{ProbeResult, probe};
+use super::probe::{ProbeResult, probe};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
 use super::store::fetch;
@@ -320,7 +320,7 @@ impl Prover<'_> {
             let shown = filter.as_str().to_owned();
             (self.progress)(&format!("{what} by `{shown}`"));
             let trial = trial.filter(&Narrowing { filter, field: Arc::clone(&narrowing.field) }).await;
-            if trial.is_ok_and(|finding| finding.verdict != Verdict::Fails) {
+            if trial.is_ok_and(|finding| finding.verdict == Verdict::Works) {
                 return Finding::failed(
                     &what,
                     format!("{configured}; `{shown}` narrows"),

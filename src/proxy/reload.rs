@@ -90,6 +90,17 @@ impl Proxy {
         for gone in owners(&before.config).difference(&owners(&after.config)) {
             self.metrics.forget_credential(&gone.to_string());
         }
+        for (_, origin, _) in &to_prove {
+            origin.narrowings.forget();
+        }
+        self.metrics.forget_unproven();
+        for origin in after.origins() {
+            origin.narrowings.retain(|endpoint| after.narrowing(endpoint));
+            let owner = origin.tokens.credential().owner.to_string();
+            for unproven in origin.narrowings.unproven() {
+                self.metrics.account_scope_unproven(&owner, &unproven.endpoint, true);
+            }
+        }
         for endpoint in rules_changed {
             // Whoever is under way goes by the old rule, and does not store by it.
             let selection = Selection { endpoint: Some(endpoint.into()), ..Selection::default() };

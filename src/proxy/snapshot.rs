@@ -18,7 +18,7 @@ use crate::client::Outbound;
 use crate::clock::Clock;
 use crate::config::{Config, ConfiguredEndpoint, Rule};
 use crate::domain::credential::CredentialKey;
-use crate::domain::endpoint::Endpoint;
+use crate::domain::endpoint::{Content, Endpoint, Narrowing};
 use crate::domain::id::AccountId;
 use crate::domain::learned::Learned;
 use crate::domain::tenant::{Tenant, TenantKind, TenantName};
@@ -176,6 +176,16 @@ impl Snapshot {
     pub fn rule(&self, endpoint: &Endpoint) -> &Rule {
         let ConfiguredEndpoint { rule, .. } = &self.config.endpoints[endpoint.position];
         rule
+    }
+
+    /// How the records of an endpoint are narrowed, where they are.
+    #[must_use]
+    pub fn narrowing(&self, endpoint: &str) -> Option<Narrowing> {
+        let endpoint = self.endpoints.iter().find(|one| *one.name == *endpoint)?;
+        match &endpoint.content {
+            Content::Records(narrowing) => Some(narrowing.clone()),
+            Content::Accounts | Content::Catalogue | Content::Opaque => None,
+        }
     }
 
     /// Whether a request would still be made with its credential, and be judged by its rule.

@@ -4,7 +4,7 @@
 //! not. What fails a check is never given out and never kept.
 
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use super::giveaway::{Giveaway, masked_whole};
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, add_via, sanitised};
 use super::origin::{Errand, Sent};
+use super::probe::{Held, Proof};
 use super::receive::{Received, Receiving};
 use super::refusal;
 use super::rejection::Rejection;
@@ -90,6 +91,7 @@ pub(super) struct Fetch<'a> {
     pub(super) waiter: Waiter,
     /// What had happened when it began.
     pub(super) asked_at: Moment,
+    proof: Mutex<Option<Proof>>,
 }
 
 /// An answer's head, and what is known about it.
@@ -117,7 +119,11 @@ impl Offered {
 
 impl<'a> Fetch<'a> {
     pub(super) fn new(proxy: &'a Proxy, ask: &'a Ask, waiter: Waiter) -> Self {
-        Self { proxy, ask, waiter, asked_at: proxy.shelf.moment() }
+        Self { proxy, ask, waiter, asked_at: proxy.shelf.moment(), proof: Mutex::default() }
+    }
+
+    pub(super) fn proof(&self) -> MutexGuard<'_, Option<Proof>> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +135,7 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
-        let proof = self.prove_narrowing(deadline).await?;
+        self.prove_narrowing(deadline).await?;
         let offered = self.offered(entry);
         let mut fields = self.ask.fields.clone();
         make_conditional(&mut fields, offered.iter().map(|offered| &offered.fields));
@@ -137,11 +143,18 @@ impl Fetch<'_> {
             fields.insert(RANGE, range.clone());
         }
         let mut answer = self.send(&fields, deadline).await?;
-        self.settle_proof(proof, &answer, deadline).await?;
+        if self.hold_against_proof(&answer)? == Held::AnotherToken {
+            // The place that it takes is given back first: it may be the only one.
+            drop(answer);
+            self.prove_narrowing(deadline).await?;
+            answer = self.send(&fields, deadline).await?;
+            self.hold_against_proof(&answer)?;
+        }
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
             let head = self.head(&answer);
             if let Some(offered) = confirmed(&head.fields, &offered, |offered| &offered.fields) {
                 drop(answer);
+                self.complete_proof()?;
                 return Ok((self.confirm(&offered.entry, &head), None));
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
@@ -310,7 +323,10 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         drop(pass);
         let inspection = self.check(&head, &body)?;
-        self.learn_link_parameters(&inspection, &body);
+        self.complete_proof()?;
+        if head.status == StatusCode::OK {
+            self.learn_link_parameters(&inspection, &body);
+        }
         let verdict = self.verdict(&head);
         Ok((self.keep(head, body, decoded, inspection, verdict, None), None))
     }
@@ -421,7 +437,10 @@ impl Fetch<'_> {
         } else if let Rejection::AccountMismatch(detail) = rejection {
             metrics.upstream_error("account_mismatch");
             metrics.account_mismatch.inc();
-            self.ask.origin.narrowings.doubt(&self.ask.permit.endpoint().name);
+            let (credential, endpoint) = (self.ask.permit.credential(), &self.ask.permit.endpoint().name);
+            if self.ask.origin.narrowings.doubt(endpoint, self.proxy.clock.now().monotonic) {
+                self.proxy.shelf.forget_instances(&credential.key, endpoint);
+            }
             let tenant = &self.ask.permit.tenant().label;
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");
         } else if let Rejection::AccountScopeUnproven(_) = rejection {

@@ -150,6 +150,22 @@ async fn a_link_can_be_followed_whatever_parameters_it_carries() {
     other.assert_problem(400, "parameter_not_allowed");
 }
 
+#[tokio::test]
+async fn a_parameter_that_a_client_puts_into_a_link_is_not_talkdesks() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    // An API that writes what it was asked into its links, without encoding it again; and links of other kinds.
+    let body = format!(
+        r#"{{"_embedded":{{"invoices":[]}},"_links":{{"self":{{"href":"{0}/express/invoices?order_by=x&account_id=1"}},"a":{{"href":"{0}/other?b=1"}}}}}}"#,
+        peer.url()
+    );
+    peer.answers(INVOICES, [Canned::json(body)]);
+    let proxy = peer.proxy("").await;
+    assert_eq!(proxy.get(&format!("{ASKED}?order_by=x%26account_id%3D1")).await.status, StatusCode::OK);
+    for parameter in ["account_id=1", "b=1"] {
+        proxy.get(&format!("{ASKED}?{parameter}")).await.assert_problem(400, "parameter_not_allowed");
+    }
+}
+
 /// What no answer to an Instance may have: ids and counts of the rest of the Organization.
 async fn assert_shows_nothing_of_others(proxy: &Proxy, path: &str, quirks: &Quirks) {
     for (method, fields) in [
@@ -190,24 +206,32 @@ async fn where_talkdesk_does_not_narrow_an_instance_is_shown_nothing() {
     for quirks in widening_quirks() {
         let (talkdesk, proxy) = with_quirks(quirks.clone()).await;
         for endpoint in ENDPOINTS {
-            for query in [
-                "",
-                "?page=9999",
-                "?per_page=1",
-                "?page=1&per_page=1",
-                "?order_by=date",
-                "?cursor=x",
-                "?filter=currency+eq+'USD'",
-            ] {
+            for query in
+                ["", "?page=9999", "?per_page=1", "?page=1&per_page=1", "?order_by=date", "?cursor=x"]
+            {
                 let path = format!("/instances/josephpinetrees{endpoint}{query}");
                 assert_shows_nothing_of_others(&proxy, &path, &quirks).await;
             }
         }
         let counters = talkdesk.control().counters();
         for endpoint in ENDPOINTS {
-            assert_eq!(
-                counters.api.by_path[endpoint], 1,
-                "{quirks:?}: it is asked once, and nothing of others is read"
+            let asked = counters.api.by_path[endpoint];
+            assert_eq!(asked, 1, "{quirks:?}: it is asked once, and nothing of others is read");
+        }
+        for endpoint in ENDPOINTS {
+            let filtered = format!("/instances/josephpinetrees{endpoint}?filter=currency+eq+'USD'&page=9999");
+            let reply = proxy.get(&filtered).await;
+            assert!(!reply.status.is_success(), "{filtered} {quirks:?}: {}", reply.text());
+            // Talkdesk's own 400 is passed on: it says nothing of anybody.
+            assert!(
+                ["account_scope_unproven", "bad_request"].contains(&reply.code().as_str()),
+                "{}",
+                reply.text()
+            );
+            assert!(
+                !reply.text().contains("_embedded") && !reply.text().contains("\"total\""),
+                "{}",
+                reply.text()
             );
         }
         let listed = proxy.admin(Method::GET, "/api/cache/entries").await.json();
@@ -294,12 +318,17 @@ async fn a_record_of_another_account_puts_the_proof_in_doubt() {
     let (talkdesk, proxy) = with_quirks(Quirks::default()).await;
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     talkdesk.control().set_quirks(Quirks { filter: FilterMode::Ignored, ..Quirks::default() });
+    let counted = proxy.get(&format!("{ASKED}?page=9999&per_page=2")).await;
+    assert_eq!(counted.json()["total"], 400, "until it is noticed");
+    proxy.advance(Duration::from_secs(10));
     proxy.get(&format!("{ASKED}?per_page=100")).await.assert_problem(502, "account_mismatch");
     proxy.get(&format!("{ASKED}?page=9999")).await.assert_problem(502, "account_scope_unproven");
+    // What was stored meanwhile is gone.
+    proxy.get(&format!("{ASKED}?page=9999&per_page=2")).await.assert_problem(502, "account_scope_unproven");
 }
 
 #[tokio::test]
-async fn a_reload_that_changes_the_filter_asks_anew_and_another_does_not() {
+async fn a_reload_that_touches_the_proof_asks_anew_and_another_does_not() {
     let (talkdesk, proxy) = with_quirks(Quirks::default()).await;
     proxy.get(ASKED).await;
     assert_eq!(talkdesk.counts().0, 2);
@@ -313,6 +342,29 @@ async fn a_reload_that_changes_the_filter_asks_anew_and_another_does_not() {
     assert_eq!(proxy.reload().await.status, StatusCode::OK);
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     assert_eq!(talkdesk.counts().0, 5);
+    talkdesk.control().rotate_secret("acme", true).expect("a new secret");
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert_eq!(proxy.get(&format!("{ASKED}?page=2")).await.status, StatusCode::OK);
+    assert_eq!(talkdesk.counts().0, 7);
+}
+
+#[tokio::test]
+async fn a_reload_ends_the_alarm_of_a_filter_that_is_not_configured_any_more() {
+    let (talkdesk, proxy) =
+        with_quirks(Quirks { missing_operators: vec![Operator::Eq], ..Quirks::default() }).await;
+    proxy.get(ASKED).await.assert_problem(502, "account_scope_unproven");
+    let gauge = async || proxy.metric("account_scope_unproven", &[("endpoint", "invoices")]).await;
+    assert!((gauge().await - 1.0).abs() < 0.1);
+    proxy.edit(|text| text.replace("rate: 1000/s", "rate: 999/s"));
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert!((gauge().await - 1.0).abs() < 0.1, "it still does not narrow");
+    proxy.edit(|text| {
+        text.replace("upstream:\n", "upstream:\n  account_filter: \"account_id in ('{account_id}')\"\n")
+    });
+    assert_eq!(proxy.reload().await.status, StatusCode::OK);
+    assert!(gauge().await.abs() < 0.1);
+    assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
+    assert_eq!(talkdesk.counts().0, 3);
 }
 
 #[tokio::test]
@@ -345,10 +397,15 @@ fn invoices(account: &str, further: &str) -> Canned {
 #[case::records_of_nobody(invoices("000000000000000000000000", ""), Some((502, "account_scope_unproven")))]
 #[case::counts_of_others(Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#), Some((502, "account_scope_unproven")))]
 #[case::pages_of_others(Canned::json(r#"{"total_pages":8,"_embedded":{"invoices":[]}}"#), Some((502, "account_scope_unproven")))]
+#[case::a_count_of_others(Canned::json(r#"{"count":7,"_embedded":{"usage":[]}}"#), Some((502, "account_scope_unproven")))]
+#[case::a_total_by_another_name(Canned::json(r#"{"total_elements":7,"_embedded":{"usage":[]}}"#), Some((502, "account_scope_unproven")))]
+#[case::a_next_page(Canned::json(r#"{"_embedded":{"usage":[]},"next":{"href":"/express/invoices?page=2"}}"#), Some((502, "account_scope_unproven")))]
+#[case::a_last_page(Canned::json(r#"{"_embedded":{"usage":[]},"_links":{"last":{"href":"https://x/y?page=57"}}}"#), Some((502, "account_scope_unproven")))]
+#[case::links_to_the_only_page(Canned::json(r#"{"_embedded":{"usage":[]},"_links":{"next":null,"first":{"href":"/y?page=1"},"last":{"href":"/y?page=0"}}}"#), None)]
+#[case::no_list(Canned::json(r#"{"total":0,"_embedded":{"invoices":null}}"#), None)]
 #[case::no_page(Canned::json(r#"{"code":"1","message":"no"}"#), Some((502, "account_scope_unproven")))]
 #[case::nothing(Canned::json("{}"), Some((502, "account_scope_unproven")))]
 #[case::bad_request(Canned::status(400), Some((502, "account_scope_unproven")))]
-#[case::not_found(Canned::status(404), Some((502, "account_scope_unproven")))]
 #[case::a_redirect(Canned::status(302), Some((502, "account_scope_unproven")))]
 #[case::no_json(Canned::json("<html>"), Some((502, "upstream_protocol_error")))]
 #[case::an_error(Canned::status(500), Some((502, "upstream_protocol_error")))]
@@ -378,30 +435,130 @@ async fn what_is_answered_for_nobody_decides(
 
 #[rstest]
 #[case::refused_too(Canned { status: 403, ..Canned::json(r#"{"code":"1","message":"no scope"}"#) }, (403, "denied_by_talkdesk"))]
-#[case::not_found(Canned::status(404), (502, "account_scope_unproven"))]
-#[case::an_error(Canned::status(500), (502, "account_scope_unproven"))]
+#[case::not_found(Canned { status: 404, ..Canned::json(r#"{"code":"2"}"#) }, (404, "2"))]
+#[case::bad_request(Canned { status: 400, ..Canned::json(r#"{"code":"3"}"#) }, (400, "3"))]
+#[case::an_error(Canned { status: 500, ..Canned::json(r#"{"code":"4"}"#) }, (500, "4"))]
 #[tokio::test]
-async fn a_refusal_of_nobody_proves_nothing_where_the_instance_is_not_answered(
+async fn a_refusal_of_nobody_proves_nothing_where_the_instance_gets_an_error(
     #[case] own: Canned,
     #[case] expected: (u16, &str),
 ) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [own, invoices(OWN, "")]);
-    peer.answers_for_nobody(
-        INVOICES,
-        [Canned { status: 403, ..Canned::json(r#"{"code":"1","message":"no"}"#) }],
-    );
+    peer.answers_for_nobody(INVOICES, [refused(), invoices("5ea75fe7aa224700012eae99", "")]);
     let proxy = peer.proxy("").await;
-    proxy.get(ASKED).await.assert_problem(expected.0, expected.1);
+    let reply = proxy.get(ASKED).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), expected, "its own error is passed on");
     proxy.advance(Duration::from_mins(2));
+    // With the same token: what was refused then is no proof now.
+    proxy.get(ASKED).await.assert_problem(502, "account_scope_unproven");
+    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 2);
+}
+
+fn refused() -> Canned {
+    Canned { status: 403, ..Canned::json(r#"{"code":"1","message":"no"}"#) }
+}
+
+#[tokio::test]
+async fn a_stale_answer_takes_the_place_of_an_error_though_the_proof_is_pending() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [invoices(OWN, ""), Canned::status(500)]);
+    peer.answers_for_nobody(INVOICES, [refused()]);
+    let rule =
+        "cache:\n  endpoints:\n    invoices: { ttl: 1h, stale_while_revalidate: 0s, stale_if_error: 72h }\n";
+    let proxy = peer.proxy(rule).await;
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 1);
+    proxy.advance(Duration::from_hours(25));
+    let reply = proxy.get(ASKED).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    assert!(reply.cache_status().contains("detail=error"), "{}", reply.cache_status());
+}
+
+#[rstest]
+#[case::for_both(Canned { status: 404, ..Canned::json(r#"{"code":"2"}"#) }, (404, "2"))]
+#[case::for_nobody_alone(invoices(OWN, ""), (502, "account_scope_unproven"))]
+#[tokio::test]
+async fn where_nothing_is_there_the_instance_is_shown_no_more_than_that(
+    #[case] own: Canned,
+    #[case] expected: (u16, &str),
+) {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [own]);
+    peer.answers_for_nobody(INVOICES, [Canned::status(404)]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get(ASKED).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), expected, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn each_kind_of_filter_is_proven_by_itself() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [invoices(OWN, "")]);
+    let everybodys = Canned::json(r#"{"total":48211,"_embedded":{"invoices":[]}}"#);
+    peer.answers_for_nobody(INVOICES, [Canned::page(), Canned::page(), everybodys, Canned::page()]);
+    let proxy = peer.proxy("").await;
+    let ask = async |filter: &str| {
+        proxy.get(&format!("{ASKED}?page=9999&{}", crate::support::filter(filter))).await
+    };
+    assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
+    assert_eq!(ask("month eq '2024-08'").await.status, StatusCode::OK);
+    assert_eq!(ask("month eq '2024-09'").await.status, StatusCode::OK, "the same kind");
+    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 2);
+    // This one is not understood, and Talkdesk ignores the whole filter then.
+    ask("zz zz 'x'").await.assert_problem(502, "account_scope_unproven");
+    let nobody = filter("account_id eq '000000000000000000000000' and (zz zz 'x')");
+    assert_eq!(peer.seen_for_nobody(INVOICES)[2].target, format!("{INVOICES}?{nobody}&per_page=1"));
+    assert_eq!(ask("month eq '2024-10' or amount gt 5").await.status, StatusCode::OK);
+    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 4);
+    let labels = [("tenant", "organizations/acme"), ("endpoint", "invoices")];
+    assert!(
+        proxy.metric("account_scope_unproven", &labels).await.abs() < 0.1,
+        "a filter of a client is no alarm"
+    );
+}
+
+#[tokio::test]
+async fn each_path_below_a_prefix_is_proven_by_itself() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    let upstream = "upstream:\n  endpoints:\n    reports: { path: /reports/*, account_filter: \"account_id eq '{account_id}'\", account_field: account_id }\n";
+    peer.answers("/reports/a", [invoices(OWN, "")]);
+    peer.answers("/reports/b", [Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#)]);
+    peer.answers_for_nobody("/reports/b", [Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#)]);
+    peer.answers_for_nobody("/reports/c", [Canned::status(404)]);
+    let proxy = peer.proxy(upstream).await;
+    assert_eq!(proxy.get("/instances/josephpinetrees/reports/a").await.status, StatusCode::OK);
+    proxy
+        .get("/instances/josephpinetrees/reports/b?page=9999")
+        .await
+        .assert_problem(502, "account_scope_unproven");
+    assert_eq!(proxy.get("/instances/josephpinetrees/reports/c").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(proxy.get("/instances/josephpinetrees/reports/a?page=2").await.status, StatusCode::OK);
+    assert!(
+        !peer.seen_for_nobody("/reports/a")[0].target.contains("per_page"),
+        "it may not know that parameter"
+    );
+    peer.answers_for_nobody("/reports/d", [Canned::status(429)]);
+    proxy.get("/instances/josephpinetrees/reports/d").await.assert_problem(429, "upstream_rate_limited");
+}
+
+#[tokio::test]
+async fn with_one_place_a_renewed_token_holds_nobody_up() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [Canned::status(401), invoices(OWN, "")]);
+    peer.answers_for_nobody(INVOICES, [refused()]);
+    let proxy =
+        peer.proxy("limits:\n  upstream: { rate: 1000/s, burst: 100, concurrency: 1, max_wait: 1s }\n").await;
+    let replies = futures_util::future::join_all((1..=8).map(|page| {
+        let path = format!("{ASKED}?page={page}");
+        let proxy = &proxy;
+        async move { proxy.get(&path).await.status }
+    }));
+    assert!(replies.await.iter().all(|status| *status == StatusCode::OK));
 }
 
 #[tokio::test]
 async fn a_refusal_with_another_token_is_asked_for_again() {
     let peer = Peer::start(Wire::HttpMock).await;
-    let refused = || Canned { status: 403, ..Canned::json(r#"{"code":"1","message":"no"}"#) };
     // The second token is fetched because the first is rejected in between.
     peer.answers(INVOICES, [Canned::status(401), invoices(OWN, "")]);
     peer.answers_for_nobody(INVOICES, [refused(), refused()]);

@@ -76,6 +76,40 @@ impl Expression {
         }
     }
 
+    /// What is left of the conditions without those of another expression; none where nothing is.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Option<Self> {
+        let taken = other.conjuncts();
+        let mut rest: Vec<Self> =
+            self.conjuncts().into_iter().filter(|one| !taken.contains(one)).cloned().collect();
+        if rest.len() > 1 { Some(Self::All(rest)) } else { rest.pop() }
+    }
+
+    /// Whether it could be a condition that selects the records with this value alone. What an unknown operator means is
+    /// not known.
+    #[must_use]
+    pub fn may_select(&self, wanted: &str) -> bool {
+        const NOT: [&str; 11] = ["ne", "lt", "le", "gt", "ge", "!=", "<>", "<", "<=", ">", ">="];
+        match self {
+            Self::Comparison { operator, value, .. } => {
+                value.text == wanted && !NOT.contains(&operator.as_str())
+            }
+            Self::In { values, .. } => values.iter().all(|value| value.text == wanted),
+            Self::Call { arguments, .. } => arguments.iter().any(|argument| argument.text == wanted),
+            Self::All(_) | Self::Any(_) | Self::Not(_) => false,
+        }
+    }
+
+    /// The expression without its values, which tells what has to be understood to understand it.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let shaped = |value: &Value| {
+            let is_name = !value.quoted && value.text.starts_with(|one: char| one.is_ascii_alphabetic());
+            if is_name { value.clone() } else { Value { text: "?".into(), quoted: value.quoted } }
+        };
+        self.map_values(&shaped).to_string()
+    }
+
     /// Every value that an attribute is compared with, whatever stands around the comparison.
     pub fn compared_values<'a>(
         &'a self,

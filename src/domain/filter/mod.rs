@@ -32,6 +32,9 @@ pub enum AccountFilterError {
     /// It has no place for the account.
     #[error("write a filter with `{PLACEHOLDER}` as a value, as `account_id eq '{PLACEHOLDER}'`")]
     NoPlaceholder,
+    /// It has the account where it does not narrow to it.
+    #[error("write a filter that selects the account alone, as `account_id eq '{PLACEHOLDER}'`")]
+    DoesNotSelect,
     /// It does not parse.
     #[error("write a filter, as `account_id eq '{PLACEHOLDER}'`; this is none ({0})")]
     NotAFilter(#[from] FilterError),
@@ -93,6 +96,9 @@ impl std::str::FromStr for AccountFilter {
         if placeholders == 0 || whole_values < placeholders {
             return Err(AccountFilterError::NoPlaceholder);
         }
+        if !expression.conjuncts().iter().any(|one| one.may_select(&nobody)) {
+            return Err(AccountFilterError::DoesNotSelect);
+        }
         Ok(Self { text: text.into(), expression })
     }
 }
@@ -101,15 +107,7 @@ impl std::str::FromStr for AccountFilter {
 /// before, is not written a second time: composing is idempotent.
 #[must_use]
 pub fn compose(ours: &Expression, theirs: Option<&Expression>) -> String {
-    let required = ours.conjuncts();
-    let given = theirs.map(Expression::conjuncts).unwrap_or_default();
-    let mut rest: Vec<Expression> =
-        given.into_iter().filter(|one| !required.contains(one)).cloned().collect();
-    let rest = match rest.len() {
-        0 => return ours.to_string(),
-        1 => rest.remove(0),
-        _ => Expression::All(rest),
-    };
+    let Some(rest) = theirs.and_then(|theirs| theirs.without(ours)) else { return ours.to_string() };
     let ours = if matches!(ours, Expression::Any(_)) { format!("({ours})") } else { ours.to_string() };
     format!("{ours} and ({rest})")
 }

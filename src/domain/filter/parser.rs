@@ -235,6 +235,10 @@ fn quoted(
                     reason: "a backslash is not taken, because it could be read as an escape",
                 });
             }
+            // Its compatibility form is a quote (Unicode Standard Annex 15).
+            '\u{ff07}' => {
+                return Err(FilterError { position, reason: "this quote is not taken; write it as `''`" });
+            }
             _ if one.is_control() => {
                 return Err(FilterError { position, reason: "a control character is not taken" });
             }

@@ -67,6 +67,7 @@ fn what_is_no_filter_is_refused_with_the_place() {
         ("a eq 'x'; b", 9),
         ("a eq 'x\\' or b eq '", 8),
         ("a eq 'x\0'", 8),
+        ("a eq 'x\u{ff07} or b eq \u{ff07}'", 8),
         ("a eq \"x\"", 6),
         ("a eq 'x' or", 12),
         ("contains(a, contains(b, 'c'))", 21),
@@ -128,16 +129,36 @@ fn the_configured_filter_may_have_any_shape_with_the_account_as_a_value() {
         assert_eq!(filter.for_account(OWN.parse().expect("an id")).to_string(), for_own);
     }
     assert_eq!("account_id eq '{account_id}'".parse(), Ok(AccountFilter::default()));
-    let two: AccountFilter = "a eq '{account_id}' or b eq '{account_id}'".parse().expect("a filter");
+    let two: AccountFilter = "a eq '{account_id}' and b eq '{account_id}'".parse().expect("a filter");
     let ours = two.for_account(OWN.parse().expect("an id"));
     let once = compose(&ours, Some(&parsed("c eq 'x'")));
-    assert_eq!(once, format!("(a eq '{OWN}' or b eq '{OWN}') and (c eq 'x')"));
+    assert_eq!(once, format!("a eq '{OWN}' and b eq '{OWN}' and (c eq 'x')"));
     assert_eq!(compose(&ours, Some(&parsed(&once))), once);
     assert!(two.names_account("A") && two.names_account("b") && !two.names_account("c"));
+    for text in [
+        "account_id ne '{account_id}'",
+        "account_id le '{account_id}'",
+        "account_id in ('{account_id}', 'x')",
+        "not account_id eq '{account_id}'",
+        "account_id eq '{account_id}' or status eq 'ACTIVE'",
+    ] {
+        assert_eq!(text.parse::<AccountFilter>(), Err(AccountFilterError::DoesNotSelect), "{text}");
+    }
     for text in
         ["", "account_id eq 'x'", "account_id eq 'x{account_id}'", "{account_id} eq 'x'", "{account_id}"]
     {
         assert!(text.parse::<AccountFilter>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_shape_of_a_filter_has_all_but_its_values() {
+    for (text, shape) in [
+        ("month eq '2024-08'", "month eq '?'"),
+        ("amount ge 5 and not (type in ('A', 'B'))", "amount ge ? and not type in ('?', '?')"),
+        ("contains(name, 'x') or active eq true", "contains(name, '?') or active eq true"),
+    ] {
+        assert_eq!(parsed(text).shape(), shape);
     }
 }
 

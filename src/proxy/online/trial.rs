@@ -11,7 +11,7 @@ use crate::domain::filter::AccountFilter;
 use crate::domain::id::AccountId;
 use crate::domain::query::{self, Parameter};
 use crate::inspect::{AccountViolation, Unfit};
-use crate::proxy::narrowing::ProbeResult;
+use crate::proxy::probe::ProbeResult;
 
 /// One endpoint's filters, tried one after the other.
 pub(super) struct Trial<'a> {
@@ -31,7 +31,10 @@ impl Trial<'_> {
         let filter = narrowing.filter.as_str();
         let refused = match prover.probe(endpoint, narrowing).await {
             Ok(ProbeResult::Narrows) => false,
-            Ok(ProbeResult::Refused { .. }) => true,
+            Ok(ProbeResult::Refused(_)) => true,
+            Ok(ProbeResult::Failed(status)) => {
+                return Err(format!("`{filter}` does not narrow: it answered {}", status.as_u16()));
+            }
             Ok(ProbeResult::DoesNotNarrow(reason)) => {
                 return Err(format!("`{filter}` does not narrow: {reason}"));
             }
