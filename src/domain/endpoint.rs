@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::filter::AccountFilter;
-use super::id::Scope;
+use super::id::{AccountId, Scope};
 
 /// One endpoint of the upstream API.
 #[derive(Clone, Debug)]
@@ -59,6 +59,16 @@ pub struct Narrowing {
     pub filter: AccountFilter,
     /// The member of each record that carries the account's id.
     pub field: Arc<str>,
+}
+
+/// Every record of an answer must carry this account's id: an Instance on its Organization's credential
+/// sees only itself, whatever upstream makes of the filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccountScope {
+    /// The member of a record that carries the id.
+    pub field: Arc<str>,
+    /// The id that it must have.
+    pub account: AccountId,
 }
 
 impl Narrowing {

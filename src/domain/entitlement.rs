@@ -16,6 +16,7 @@ use http::Method;
 
 use super::credential::Credential;
 pub use super::denial::Denial;
+pub use super::endpoint::AccountScope;
 use super::endpoint::{Content, Endpoint, Narrowing};
 use super::filter::{self, Expression, Use, compose};
 use super::id::AccountId;
@@ -35,16 +36,6 @@ pub struct Permit {
     account_scope: Option<AccountScope>,
     own_filter: Option<Arc<Expression>>,
     reread_accounts: Option<Arc<Organization>>,
-}
-
-/// Every record of an answer must carry this account's id: an Instance on its Organization's credential
-/// sees only itself, whatever upstream makes of the filter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AccountScope {
-    /// The member of a record that carries the id.
-    pub field: Arc<str>,
-    /// The id that it must have.
-    pub account: AccountId,
 }
 
 /// What is asked for: a request, reduced to what the rules look at.

@@ -45,6 +45,7 @@ pub mod reuse;
 pub mod routes;
 pub mod snapshot;
 pub mod store;
+mod validate;
 pub mod visit;
 mod words;
 

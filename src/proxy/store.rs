@@ -27,13 +27,10 @@ use crate::cache::entry::{drop_digests, upstream_request_id};
 use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, Moment};
 use crate::clock::Now;
-use crate::domain::endpoint::Content;
-use crate::inspect::{AccountViolation, Inspection, Unfit, inspect, may_have_links};
 use crate::limit::gate::{Pass, Waiter};
 use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::TokenError;
 use crate::request_id::X_REQUEST_ID;
-use crate::rfc9111::directives::ResponseDirectives;
 use crate::rfc9111::validation::{confirmed, make_conditional, weakened};
 
 /// Fetches an answer, conditionally where an entry is there, and keeps what may be kept.
@@ -336,37 +333,6 @@ impl Fetch<'_> {
         judge(self.ask.rule(), &self.ask.question(), head.status, &head.fields, head.received)
     }
 
-    /// Looks the body through. What is not fit is not given out.
-    fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
-        let must_be_json = self.must_be_json(head.status);
-        let account_scope = self.ask.permit.account_scope();
-        let is_looked_at = must_be_json || says_json(&head.fields) || account_scope.is_some();
-        // Under a plain rule nothing else is read in it than where its links are.
-        let has_nothing_to_find =
-            self.ask.is_plain() && !must_be_json && account_scope.is_none() && !may_have_links(body);
-        if !is_looked_at || has_nothing_to_find {
-            return Ok(Inspection::default());
-        }
-        match inspect(body, &self.ask.origin.links, account_scope) {
-            Ok(inspection) if self.stays_as_it_is(head) => Ok(Inspection { links: Vec::new(), ..inspection }),
-            Ok(inspection) => Ok(inspection),
-            Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
-            Err(Unfit::NotJson(not_json)) => {
-                Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
-            }
-            // An error has members of its own; records of another account it must not have either.
-            Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
-                Ok(inspect(body, &self.ask.origin.links, None).unwrap_or_default())
-            }
-            Err(Unfit::AccountViolation(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
-        }
-    }
-
-    /// The five endpoints answer a success with JSON, or not at all.
-    fn must_be_json(&self, status: StatusCode) -> bool {
-        status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
-    }
-
     /// Leaves an answer that is too large to be kept to one of those who wait for it.
     pub(super) fn stream(
         &self,
@@ -421,11 +387,6 @@ impl Fetch<'_> {
         } else {
             Json::No
         }
-    }
-
-    /// A plain rule leaves content alone that is not to be changed (RFC 9111, section 5.2.2.6).
-    fn stays_as_it_is(&self, head: &Head) -> bool {
-        self.ask.is_plain() && ResponseDirectives::read(&head.fields).no_transform
     }
 
     fn count(&self, rejection: &Rejection) {

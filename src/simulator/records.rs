@@ -229,11 +229,10 @@ fn usage(instance: &Instance, index: usize, origin: &str) -> [Value; USAGE_MEMBE
 /// An amount of cents, in one of the forms that JSON has for it.
 fn money(cents: u64, style: u64) -> Value {
     let decimal = format!("{}.{:02}", cents / 100, cents % 100);
-    Value::Number(match style % 16 {
-        0..8 => decimal,
-        8..12 => decimal.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        12..15 => format!("{decimal}00"),
-        _ => format!("{cents}e-2"),
+    Value::Number(match style % 4 {
+        0 | 1 => decimal,
+        2 => decimal.strip_suffix('0').map_or(decimal.clone(), str::to_owned),
+        _ => format!("{decimal}00"),
     })
 }
 

@@ -77,7 +77,7 @@ ask "$metrics/metrics"
 equal "the third listener has metrics" 200 "$status"
 ask "$metrics/api/tenants"
 equal "and nothing else" 404 "$status"
-equal "the access log has a JSON line for each of acme's pages, and nothing else" 20 \
+equal "the access log has a JSON line for each of acme's pages, and nothing else" 8 \
   "$(jq -s '[.[] | select(."url.path" == "/organizations/acme/express/invoices" and ."http.response.status_code" == 200)] | length' \
     "$work/first.out" 2>&1)"
 equal "the logs hold no secret and no token" 0 "$(cat "$work/first.out" "$work/first.err" |

@@ -116,14 +116,11 @@ async fn amounts_are_numbers_in_several_forms_and_totals_are_sums() {
     let written = answer.text().split("\"amount\":").skip(1);
     let written: BTreeSet<&str> = written.map(|text| text.split([',', '}']).next().unwrap()).collect();
     let decimals = |count: usize| {
-        move |text: &&str| {
-            text.split_once('.').map_or(0, |(_, digits)| digits.len()) == count && !text.contains('e')
-        }
+        move |text: &&str| text.split_once('.').is_some_and(|(_, digits)| digits.len() == count)
     };
     for count in [1, 2, 4] {
         assert!(written.iter().any(decimals(count)), "{count} decimals");
     }
-    assert!(written.iter().any(|text| text.contains('e')), "an exponent");
     let body = answer.json();
     let lines = &body["_embedded"]["invoices"].as_array().unwrap()[..4];
     let sum: f64 = lines.iter().map(|line| line["amount"].as_f64().unwrap()).sum();
