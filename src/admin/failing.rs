@@ -99,7 +99,7 @@ fn unproven(
         TenantKind::Instance(instance) if matches!(instance.seller, Seller::Configured(_)) => {}
         TenantKind::Instance(_) | TenantKind::Organization(_) => return None,
     }
-    let unproven = origin.narrowings.unproven();
+    let unproven = origin.proofs.unproven();
     let told = told(&Rejection::AccountScopeUnproven(unproven.first()?.clone()));
     Some((told, unproven.into_iter().map(|one| one.endpoint).collect()))
 }

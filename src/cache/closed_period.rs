@@ -7,7 +7,7 @@
 //! because they may simply not have been written yet. Dates have no time zone, so a day begins and ends where it does so
 //! last, at UTC-12.
 //!
-//! Left out: the period's beginning, and years that are not written with four digits.
+//! Left out: the period's beginning, years that are not written with four digits, and leap seconds.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ use crate::domain::query;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// How much later than at UTC a moment comes where it comes last.
+/// UTC-12 is 12 hours behind UTC: the last zone in which a day ends.
 const LAST_TIME_ZONE: i64 = 12 * HOUR;
 
 /// A verdict as the rule has it for a closed period, where our `ttl` decides and the period is closed.
@@ -54,8 +54,8 @@ pub fn is_closed(closed_period: &ClosedPeriod, query: &str, now: SystemTime) -> 
     i64::try_from(settled.as_secs()).is_ok_and(|settled| settled >= end)
 }
 
-/// When a period is over that this bounds, in Unix time. A month or a day that is included is so as a whole; one that is
-/// excluded is so from its beginning.
+/// The end, in Unix time, of a period that a month, a date or a date-time bounds. An included month or day ends at its
+/// end, an excluded one at its beginning.
 #[must_use]
 pub fn end(text: &str, bound: Bound) -> Option<i64> {
     let whole = |first: Date, last: Date| {

@@ -3,9 +3,9 @@
 //! Whoever walks from page to page must not meet a page from before a change and then one from after it: a
 //! record would be seen twice, or not at all. So the pages of a set share one deadline, from the first that was
 //! fetched; a page that says there are more or fewer records or pages than its siblings do, or that has other
-//! content than before, drops them; and they are purged together. Where pages say nothing of how much there is, as those
-//! of monthly usage, a page also drops its siblings if it has a record that one of them begins or ends with: records
-//! have moved from page to page. Jitter is a set's too: it shortens the life of
+//! content than before, drops them; and they are purged together. Pages without counts, as of monthly usage, are compared
+//! by record: a page that contains the first or last record of a sibling drops the set, because records have moved
+//! between pages. Jitter is a set's too: it shortens the life of
 //! all of its pages by the same fraction, so that sets that were fetched together do not end together.
 //!
 //! An entry holds its set, so whether it was dropped costs a lookup one atomic load, and a set that no entry
@@ -117,15 +117,15 @@ pub struct PageSets {
 /// A page that was fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The key of its set: its own without `page`.
+    /// The key of its set: its own without `page` and `cursor`.
     pub set: &'a PrimaryKey,
     /// Its own key.
     pub page: &'a PrimaryKey,
-    /// What it says of the whole.
+    /// Its counts of records and pages.
     pub counts: Counts,
     /// The hashed ids of its first and its last record.
     pub edges: Option<(u64, u64)>,
-    /// The hashed ids of its records; none where they are known to be what they were.
+    /// The hashed ids of its records. Empty after a 304: the body is unchanged.
     pub record_ids: &'a [u64],
     /// When it was asked for.
     pub asked: Instant,

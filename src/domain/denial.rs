@@ -42,12 +42,12 @@ pub enum Denial {
         /// The parameter's decoded name.
         parameter: String,
     },
-    /// An Instance on its Organization's credential sent a filter that can't be combined with its own account's.
+    /// An Instance on its Organization's credential sent a `filter` that can't be parsed.
     FilterNotUnderstood {
         /// What is wrong with it.
         reason: String,
     },
-    /// The filter names an account outside the grant.
+    /// The filter compares with an account that the tenant may not name.
     AccountNotInOrganization {
         /// The account as the filter names it.
         account: String,

@@ -18,7 +18,7 @@ use super::credential::Credential;
 pub use super::denial::Denial;
 pub use super::endpoint::AccountScope;
 use super::endpoint::{Content, Endpoint, Narrowing};
-use super::filter::{self, Expression, Use, compose};
+use super::filter::{self, ComparisonKind, Expression, compose};
 use super::id::AccountId;
 use super::learned::{DeniedRequest, Learned};
 pub use super::policy::{FILTER, INSTANCE_QUERY_PARAMETERS, Policy};
@@ -34,7 +34,7 @@ pub struct Permit {
     method: Method,
     path_and_query: Arc<str>,
     account_scope: Option<AccountScope>,
-    own_filter: Option<Arc<Expression>>,
+    client_filter: Option<Arc<Expression>>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
@@ -49,7 +49,7 @@ pub struct Ask<'a> {
     pub path: &'a str,
     /// The raw query.
     pub query: Option<&'a str>,
-    /// Under a plain rule no denial of Talkdesk's is remembered.
+    /// Whether the endpoint's rule is plain: remembered denials are ignored then.
     pub plain: bool,
 }
 
@@ -75,7 +75,7 @@ pub fn authorize(
         method: ask.method.clone(),
         path_and_query: narrowed.path_and_query,
         account_scope: narrowed.account_scope,
-        own_filter: narrowed.own_filter,
+        client_filter: narrowed.client_filter,
         reread_accounts: narrowed.reread_accounts,
     };
     if !ask.plain
@@ -107,7 +107,7 @@ enum Reach<'a> {
     Direct(Option<AccountId>),
     /// An Instance on its Organization's credential, which could see more than it may.
     Narrowed(AccountId),
-    /// The same, but without an id that its records could be checked against.
+    /// An Instance on its Organization's credential whose account id is unknown.
     Unknown,
 }
 
@@ -177,7 +177,7 @@ fn scope_is_granted(
 struct Narrowed {
     path_and_query: Arc<str>,
     account_scope: Option<AccountScope>,
-    own_filter: Option<Arc<Expression>>,
+    client_filter: Option<Arc<Expression>>,
     reread_accounts: Option<Arc<Organization>>,
 }
 
@@ -194,7 +194,8 @@ fn narrow(
         Reach::Unknown => Err(Denial::OrganizationOnly),
         Reach::Direct(account) => {
             if let Some(own) = account {
-                refuse_other_accounts(&filters(ask), narrowing_of(ask, policy), own, &[Use::Selected])?;
+                let equality = [ComparisonKind::Equality];
+                refuse_other_accounts(&filters(ask), narrowing_of(ask, policy), own, &equality)?;
             }
             Ok(Narrowed { path_and_query: canonical(ask), ..Narrowed::default() })
         }
@@ -206,7 +207,7 @@ fn narrow(
     }
 }
 
-/// The query that keeps an Instance to itself, and the check behind it.
+/// Adds the condition for its account to an Instance's query, and gives the scope that the answer is checked against.
 fn narrow_to_instance(
     ask: &Ask<'_>,
     credential: &Credential,
@@ -214,7 +215,7 @@ fn narrow_to_instance(
     policy: &Policy,
     learned: &Learned,
 ) -> Result<Narrowed, Denial> {
-    // What a change would touch stands in its body, and nothing could keep that to the account.
+    // Other methods name what they change in a body, which nothing restricts to the account.
     if !matches!(*ask.method, Method::GET | Method::HEAD) {
         return Err(Denial::OrganizationOnly);
     }
@@ -236,10 +237,10 @@ fn narrow_to_instance(
             return Err(Denial::ParameterNotAllowed { parameter: parameter.name().into_owned() });
         }
     }
-    let theirs = own_filter(&filters)?;
-    let used = [Use::Selected, Use::Other];
+    let theirs = client_filter(&filters)?;
+    let used = [ComparisonKind::Equality, ComparisonKind::Other];
     refuse_other_accounts(theirs.as_slice(), narrowing_of(ask, policy), account, &used)?;
-    // Without what is ours: a link that carries it asks as the request before did.
+    // Without the account's condition: links in answers carry it, and following one has to give the same request.
     let ours = narrowing.map(|narrowing| narrowing.filter.for_account(account));
     let theirs =
         theirs.and_then(|theirs| ours.as_ref().map_or(Some(theirs.clone()), |ours| theirs.without(ours)));
@@ -249,21 +250,21 @@ fn narrow_to_instance(
     };
     kept.extend(filter.map(|filter| Parameter::new(FILTER, filter)));
     Ok(Narrowed {
-        path_and_query: join(ask.path, &query::written(kept)),
+        path_and_query: query::joined(ask.path, &query::written(kept)),
         account_scope: narrowing
             .map(|narrowing| AccountScope { field: Arc::clone(&narrowing.field), account }),
-        own_filter: theirs.map(Arc::new),
+        client_filter: theirs.map(Arc::new),
         reread_accounts: None,
     })
 }
 
 /// The one filter of an Instance; none where it is blank.
-fn own_filter(filters: &[Parameter<'_>]) -> Result<Option<Expression>, Denial> {
+fn client_filter(filters: &[Parameter<'_>]) -> Result<Option<Expression>, Denial> {
     let not_understood = |reason: String| Denial::FilterNotUnderstood { reason };
     let parameter = match filters {
         [] => return Ok(None),
         [parameter] => parameter,
-        _ => return Err(not_understood("it is there more than once".into())),
+        _ => return Err(not_understood("`filter` is given more than once".into())),
     };
     let text = parameter.text().ok_or_else(|| not_understood("it is not UTF-8".into()))?;
     if text.trim_ascii().is_empty() {
@@ -277,7 +278,7 @@ fn refuse_other_accounts(
     filters: &[Expression],
     narrowing: &Narrowing,
     own: AccountId,
-    uses: &[Use],
+    uses: &[ComparisonKind],
 ) -> Result<(), Denial> {
     let mut other = None;
     for expression in filters {
@@ -304,7 +305,7 @@ fn accounts_are_in(
     let filters = filters(ask);
     for expression in &filters {
         expression.compared_values(&|attribute| narrowing.names_account(attribute), &mut |value, by| {
-            if by == Use::Selected {
+            if by == ComparisonKind::Equality {
                 named.push(value);
             }
         });
@@ -318,7 +319,7 @@ fn accounts_are_in(
         let outside = if organization.discover_accounts {
             match learned.accounts(&organization.id) {
                 Some(list) if id.is_some_and(|id| list.accounts.contains_key(&id)) => false,
-                // Among accounts that were listed without an id could be any.
+                // It may be one of the accounts that were listed without an id.
                 Some(list) if list.without_id > 0 => false,
                 Some(list) if now.saturating_duration_since(list.read_at) < policy.accounts_max_age => true,
                 _ => {
@@ -343,7 +344,8 @@ fn narrowing_of<'a>(ask: &Ask<'a>, policy: &'a Policy) -> &'a Narrowing {
     }
 }
 
-/// The filters of a query that can be parsed. Those that can't go upstream as they are, where that decides.
+/// The filters of a query that can be parsed. One that can't is sent unchanged for Organizations and direct Instances,
+/// and refused by `narrow_to_instance`.
 fn filters(ask: &Ask<'_>) -> Vec<Expression> {
     query::parameters(ask.query.unwrap_or_default())
         .filter(|parameter| parameter.is(FILTER))
@@ -352,11 +354,7 @@ fn filters(ask: &Ask<'_>) -> Vec<Expression> {
 }
 
 fn canonical(ask: &Ask<'_>) -> Arc<str> {
-    join(ask.path, &query::canonical(ask.query.unwrap_or_default()))
-}
-
-fn join(path: &str, query: &str) -> Arc<str> {
-    if query.is_empty() { path.into() } else { format!("{path}?{query}").into() }
+    query::joined(ask.path, &query::canonical(ask.query.unwrap_or_default()))
 }
 
 impl Permit {
@@ -402,26 +400,26 @@ impl Permit {
         self.path_and_query.split('?').next().unwrap_or_default()
     }
 
-    /// What an Instance on its Organization's credential adds to its account's filter.
+    /// The filter that the client of an Instance on its Organization's credential sent, without the account's condition.
     #[must_use]
-    pub fn own_filter(&self) -> Option<&Expression> {
-        self.own_filter.as_deref()
+    pub fn client_filter(&self) -> Option<&Expression> {
+        self.client_filter.as_deref()
     }
 
-    /// The request that shows whether upstream narrows by `filter`: the same for an account that does not exist.
+    /// The probe for this request: its path and its client's filter, for an account that does not exist.
     #[must_use]
-    pub fn for_nobody(&self, narrowing: &Narrowing) -> Self {
-        let nobody = narrowing.filter.for_account(AccountId::NOBODY);
-        let mut parameters = vec![Parameter::new(FILTER, compose(&nobody, self.own_filter()))];
+    pub fn probe(&self, narrowing: &Narrowing) -> Self {
+        let nobody = narrowing.filter.for_account(AccountId::NONEXISTENT);
+        let mut parameters = vec![Parameter::new(FILTER, compose(&nobody, self.client_filter()))];
         if self.endpoint.is_documented() {
             parameters.push(Parameter::new("per_page", "1"));
         }
         Self {
             method: Method::GET,
-            path_and_query: join(self.path(), &query::written(parameters)),
+            path_and_query: query::joined(self.path(), &query::written(parameters)),
             account_scope: Some(AccountScope {
                 field: Arc::clone(&narrowing.field),
-                account: AccountId::NOBODY,
+                account: AccountId::NONEXISTENT,
             }),
             reread_accounts: None,
             ..self.clone()

@@ -719,10 +719,10 @@ fn an_instance_gets_the_catalogue_as_it_is(#[case] query: Option<&str>, #[case] 
 #[test]
 fn what_shows_whether_talkdesk_narrows_asks_for_nobody_and_never_for_the_instance() {
     let situation = Situation::of(narrowed()).asking("filter=month+eq+'2024-08'&page=9&order_by=date");
-    let probe = situation.permit().for_nobody(&Narrowing::default());
+    let probe = situation.permit().probe(&Narrowing::default());
     let nobody = canonical_filter("account_id eq '000000000000000000000000' and (month eq '2024-08')");
     assert_eq!(**probe.path_and_query(), format!("/express/invoices?{nobody}&per_page=1"));
-    assert_eq!(probe.account_scope().map(|scope| scope.account), Some(AccountId::NOBODY));
+    assert_eq!(probe.account_scope().map(|scope| scope.account), Some(AccountId::NONEXISTENT));
     assert_eq!(probe.credential().key, situation.permit().credential().key);
 }
 

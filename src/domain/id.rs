@@ -103,8 +103,8 @@ fn is_name(text: &str, longest: usize) -> bool {
 pub struct AccountId([u8; 12]);
 
 impl AccountId {
-    /// The id of no account: 24 zeros. Asking for it shows whether a filter narrows.
-    pub const NOBODY: Self = Self([0; 12]);
+    /// An id that no account has: 24 zeros. A probe asks for it to see whether a filter narrows.
+    pub const NONEXISTENT: Self = Self([0; 12]);
 
     /// Reads the id from bytes that may not be UTF-8, as they stand in a body or a query.
     #[must_use]

@@ -1,5 +1,5 @@
-//! What Talkdesk has told while the proxy runs: the scopes of tokens, the accounts of Organizations, and the
-//! requests that it denied.
+//! What Talkdesk has told while the proxy runs: the scopes of tokens, the accounts of Organizations, the requests that it
+//! denied, and the parameters of links in answers to Instances.
 //!
 //! Reading is a pointer load: every request reads, and something is learned a few times in an hour. So each
 //! table is an immutable map that is replaced whole. Nothing here decides; `entitlement` does, and it holds

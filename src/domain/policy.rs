@@ -14,7 +14,7 @@ pub struct Policy {
     /// The query parameters that an Instance on its Organization's credential may use; [`INSTANCE_QUERY_PARAMETERS`]
     /// are among them.
     pub instance_query_parameters: HashSet<Arc<str>>,
-    /// How accounts are named in filters, on every endpoint that says nothing else.
+    /// The default narrowing; added endpoints have their own.
     pub narrowing: Narrowing,
     /// How long a learned list of accounts may deny.
     pub accounts_max_age: Duration,

@@ -5,13 +5,14 @@
 //! RFC 3986 (section 2.3), and a space as `%20`. Bytes that are not UTF-8 stay what they are.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 /// All but `ALPHA / DIGIT / "-" / "." / "_" / "~"`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The parameters that choose a page of a list, and not which list.
+/// The parameters that select a page, not the list.
 const PAGE_PARAMETERS: [&str; 2] = ["page", "cursor"];
 
 /// One parameter, decoded.
@@ -112,7 +113,13 @@ pub fn canonical(raw: &str) -> String {
     written(parameters(raw).collect())
 }
 
-/// A canonical path and query without the parameters that choose a page: the pages of one list have it in common.
+/// A path with a query, where there is one.
+#[must_use]
+pub fn joined(path: &str, query: &str) -> Arc<str> {
+    if query.is_empty() { path.into() } else { format!("{path}?{query}").into() }
+}
+
+/// A canonical path and query without the parameters that select a page: the pages of one list have it in common.
 #[must_use]
 pub fn without_page(path_and_query: &str) -> Cow<'_, str> {
     let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };

@@ -76,7 +76,7 @@ pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCo
         Denial::FilterNotUnderstood { reason } => (
             StatusCode::BAD_REQUEST,
             "filter_not_understood",
-            format!("The filter of {tenant} can't be combined with the one that keeps it to its own account: {reason}."),
+            format!("The `filter` of {tenant} can't be parsed, so the condition for its account can't be added: {reason}."),
             "Write it as `month eq '2024-08'`, with `and`, `or`, `not` and parentheses, values in single quotes, and a quote inside a value doubled.".into(),
         ),
         Denial::AccountNotInOrganization { account } => (

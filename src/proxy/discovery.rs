@@ -35,9 +35,9 @@ pub struct Discovery {
 enum Unread {
     #[error("the Organization may not ask for its accounts ({0})")]
     Denied(String),
-    #[error("page {0} could not be had ({1})")]
+    #[error("page {0} could not be fetched ({1})")]
     Page(u64, String),
-    #[error("pages of {PER_PAGE} accounts are refused")]
+    #[error("Talkdesk refused per_page={PER_PAGE}")]
     PageSize,
     #[error("page {0} is not a list of accounts")]
     NotAList(u64),
@@ -45,9 +45,9 @@ enum Unread {
     Endless,
     #[error("the list changed while it was read")]
     Changed,
-    #[error("page {0} is one that was read before")]
+    #[error("page {0} was read before")]
     Loop(u64),
-    #[error("page {0} links to something else than a list of accounts")]
+    #[error("the `next` link of page {0} leads to another endpoint")]
     LeadsElsewhere(u64),
 }
 
@@ -151,7 +151,7 @@ impl Proxy {
         }
     }
 
-    /// The largest page is not documented: where ours is refused, pages come as large as Talkdesk likes.
+    /// The largest page is not documented: where ours is refused, Talkdesk's default size is used.
     async fn read_list(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -164,7 +164,7 @@ impl Proxy {
         }
     }
 
-    /// Follows `next` until there is none, which is the only end that Talkdesk promises; counts are optional.
+    /// Follows `next` until it is missing; Talkdesk does not always send counts.
     async fn read_pages(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -190,7 +190,7 @@ impl Proxy {
                 add_account(&mut list, account)?;
             }
             let Some(next) = page.next else {
-                // Another number than it says there are: something moved between the pages, or is missing.
+                // The count differs from `total`: records moved between pages, or are missing.
                 return if total.is_none_or(|total| total == listed) {
                     Ok(list)
                 } else {
@@ -269,7 +269,7 @@ impl Proxy {
         Ok(Ask::own(permit, origin, snapshot))
     }
 
-    /// Counts the accounts that could not be used, and says so where their number is another than before.
+    /// Sets the metric of skipped accounts, and logs when their number changes.
     fn note_skipped(&self, organization: &Organization, list: &AccountList) {
         let skipped = list.without_id + list.without_name;
         let owner = format!("organizations/{}", organization.id);
@@ -287,8 +287,8 @@ impl Proxy {
     }
 }
 
-/// Every member of an account is optional. One without a name can still be named by its id, one without an id can't be
-/// told from others.
+/// Every member of an account is optional. One without a name can be named by its id; one without an id can't be
+/// identified.
 fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
     let Some(id) = account["id"].as_str().and_then(|id| id.parse::<AccountId>().ok()) else {
         list.without_id += 1;
@@ -296,7 +296,7 @@ fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
     };
     let name = account["name"].as_str().and_then(|name| name.parse::<AccountName>().ok());
     list.without_name += usize::from(name.is_none());
-    // One that is listed twice has moved from page to page.
+    // A duplicate means that the list changed between pages.
     if list.accounts.insert(id, name).is_some() { Err(Unread::Changed) } else { Ok(()) }
 }
 

@@ -29,10 +29,11 @@ pub mod index;
 mod keep;
 mod lead;
 mod mentions;
-pub mod narrowing;
+
 pub mod online;
 pub mod origin;
 mod probe;
+pub mod proofs;
 pub mod receive;
 pub mod reload;
 mod refusal;

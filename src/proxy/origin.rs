@@ -20,7 +20,7 @@ use super::away::Away;
 use super::giveaway::Giveaway;
 use super::headers::{RateState, add_via};
 use super::health::{Health, Way};
-use super::narrowing::Narrowings;
+use super::proofs::NarrowingProofs;
 use super::rejection::{Limit, Rejection};
 use super::retry_budget::RetryBudget;
 use crate::client::{Failure, FailureKind, Outbound};
@@ -54,7 +54,7 @@ pub struct Origin {
     /// How often a request may be sent again.
     pub budget: RetryBudget,
     /// Whether the API narrows to an account.
-    pub narrowings: Narrowings,
+    pub proofs: NarrowingProofs,
     /// The refusal for whose length its entries were taken away, by when it began: that is done once.
     pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.

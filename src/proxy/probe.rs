@@ -1,10 +1,13 @@
-//! Asks Talkdesk for the records of an account that does not exist, before an Instance on its Organization's credential is
-//! shown its own.
+//! Probes whether Talkdesk narrows: asks for the records of an account that does not exist, before records are fetched for
+//! an Instance on its Organization's credential.
 //!
-//! A page without records is the proof that Talkdesk narrows. So is a 403, if the Instance's own request succeeds with the
-//! same token: then it was the account that was refused. Records, counts of records, and any other answer mean that
-//! Talkdesk does not narrow by this filter, and the Instance gets nothing. Where the same request fails for both (a path
-//! that does not exist, a filter that Talkdesk refuses), the Instance is shown its own error: an error has no records.
+//! | answer to the probe | result |
+//! |---|---|
+//! | 200, a page without records, counts, or links to more pages | Talkdesk narrows |
+//! | 403 | it narrows, if the Instance's request succeeds with the same token |
+//! | 404, 410; with a filter of the client any 4xx but 403 and 429 | unknown: an error is passed on, a success is withheld |
+//! | 429, 5xx, a body that is not JSON | unknown: the request fails |
+//! | anything else | it does not narrow |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +21,8 @@ use serde_json::Value;
 use super::Proxy;
 use super::ask::{Ask, upstream_target};
 use super::giveaway::Giveaway;
-use super::narrowing::{PROVEN_FOR, Slot, State};
 use super::origin::{Errand, Sent};
+use super::proofs::{PROVEN_FOR, ProofSlot, ProofState};
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::Fetch;
@@ -29,43 +32,44 @@ use crate::inspect::{Count, Inspection, inspect};
 use crate::limit::gate::Waiter;
 use crate::links;
 
-/// How long after an answer that disproves it Talkdesk is asked again.
+/// How long after a disproof the next request probes again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// What the answer for an account that does not exist shows.
+/// The result of a probe.
 pub(super) enum ProbeResult {
     /// A page without records.
     Narrows,
     /// A 403, with the token of this number.
     Refused(u64),
-    /// Another error that the Instance's own request may well have too.
+    /// Another error, which the Instance's request may have as well.
     Failed(StatusCode),
     /// Anything else; the text says what.
     DoesNotNarrow(String),
 }
 
-/// What is proven for a request, and what its own answer has to show yet.
+/// The proof that a request relies on, and what its answer must still confirm.
 pub(super) struct Proof {
-    slot: Arc<Slot>,
+    slot: Arc<ProofSlot>,
     pending: Option<Pending>,
 }
 
 #[derive(Clone, Copy)]
 enum Pending {
-    /// It must succeed with the token of this number.
+    /// The probe got 403: the request must succeed with the token of this number.
     Refused(u64),
-    /// It must fail too.
+    /// The probe got this error: a success is withheld.
     Failed(StatusCode),
 }
 
-/// Whether a request that was answered with another token has to be asked once more.
+/// How an answer compares with the probe's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
-    Fits,
-    AnotherToken,
+pub(super) enum ProbeCheck {
+    Passed,
+    /// Another token was used, so probe and request must be sent again.
+    TokenChanged,
 }
 
-/// Asks for the records of an account that does not exist, as whoever may make this request.
+/// Probes an endpoint for whoever may make this request.
 ///
 /// # Errors
 /// A [`Rejection`] where Talkdesk could not be asked.
@@ -89,15 +93,15 @@ impl Fetch<'_> {
         else {
             return Ok(());
         };
-        let slot = self.ask.origin.narrowings.slot(permit, narrowing);
-        let pending = self.pending(&slot, narrowing, deadline).await?;
+        let slot = self.ask.origin.proofs.slot(permit, narrowing);
+        let pending = self.ensure_proven(&slot, narrowing, deadline).await?;
         *self.proof() = Some(Proof { slot, pending });
         Ok(())
     }
 
-    async fn pending(
+    async fn ensure_proven(
         &self,
-        slot: &Slot,
+        slot: &ProofSlot,
         narrowing: &Narrowing,
         deadline: Instant,
     ) -> Result<Option<Pending>, Rejection> {
@@ -106,7 +110,7 @@ impl Fetch<'_> {
         }
         let waiting = self.proxy.clock.timeout_at(deadline, slot.probing.lock());
         let _probing = waiting.await.map_err(|_| Rejection::UpstreamTimeout)?;
-        // Another request may have asked meanwhile.
+        // Another request may have probed meanwhile.
         if let Some(known) = self.known(slot) {
             return known;
         }
@@ -114,13 +118,13 @@ impl Fetch<'_> {
         let now = self.proxy.clock.now();
         match result {
             ProbeResult::Narrows => {
-                slot.set(State::Proven { until: now.after(PROVEN_FOR) });
-                self.show_unproven();
+                slot.set(ProofState::Proven { until: now.after(PROVEN_FOR) });
+                self.update_unproven_metric();
                 Ok(None)
             }
             ProbeResult::Refused(token) => {
                 let until = now.after(self.ask.snapshot.config.upstream.request_timeout);
-                slot.set(State::Refused { token, until });
+                slot.set(ProofState::Refused { token, until });
                 Ok(Some(Pending::Refused(token)))
             }
             ProbeResult::Failed(status) => Ok(Some(Pending::Failed(status))),
@@ -131,31 +135,32 @@ impl Fetch<'_> {
         }
     }
 
-    /// Holds the head of the Instance's own answer against what was answered for nobody.
+    /// Compares the status of the Instance's answer with the probe's.
     ///
     /// # Errors
     /// [`Rejection::AccountScopeUnproven`] for an answer that must not be shown.
-    pub(super) fn hold_against_proof(&self, own: &Sent) -> Result<Held, Rejection> {
+    pub(super) fn check_against_probe(&self, own: &Sent) -> Result<ProbeCheck, Rejection> {
         let mut proof = self.proof();
-        let Some(Proof { slot, pending: Some(pending) }) = proof.as_mut() else { return Ok(Held::Fits) };
+        let Some(Proof { slot, pending: Some(pending) }) = proof.as_mut() else {
+            return Ok(ProbeCheck::Passed);
+        };
         let (slot, pending, status) = (Arc::clone(slot), *pending, own.response.status());
         let is_error = status.is_client_error() || status.is_server_error();
         match pending {
             Pending::Refused(token) if is_error || own.token_number != token => {
-                // What the refusal meant is not known, and is not taken for known later.
-                slot.settle_refusal(token, State::Unknown);
+                // Whether the 403 was about the account stays unknown; the next request probes again.
+                slot.resolve_refusal(token, ProofState::Unknown);
                 *proof = None;
-                Ok(if is_error { Held::Fits } else { Held::AnotherToken })
+                Ok(if is_error { ProbeCheck::Passed } else { ProbeCheck::TokenChanged })
             }
-            Pending::Refused(_) => Ok(Held::Fits),
+            Pending::Refused(_) => Ok(ProbeCheck::Passed),
             Pending::Failed(_) if is_error => {
                 *proof = None;
-                Ok(Held::Fits)
+                Ok(ProbeCheck::Passed)
             }
             Pending::Failed(for_nobody) => {
                 let reason = format!(
-                    "asked for an account that does not exist, it answered {}, and to the same request for an account \
-                     that does {}",
+                    "it answered {} for an account that does not exist, but {} for the Instance's own",
                     for_nobody.as_u16(),
                     status.as_u16()
                 );
@@ -164,78 +169,84 @@ impl Fetch<'_> {
         }
     }
 
-    /// Takes the Instance's own answer, which has passed the account check, for the rest of the proof.
+    /// Completes a pending proof: the Instance's answer has passed the account check.
     ///
     /// # Errors
-    /// [`Rejection::AccountScopeUnproven`] where Talkdesk was shown meanwhile not to narrow.
+    /// [`Rejection::AccountScopeUnproven`] where the narrowing was disproven meanwhile.
     pub(super) fn complete_proof(&self) -> Result<(), Rejection> {
         let proof = self.proof().take();
         let Some(Proof { slot, pending }) = proof else { return Ok(()) };
         let now = self.proxy.clock.now();
         if let Some(Pending::Refused(token)) = pending {
-            slot.settle_refusal(token, State::Proven { until: now.after(PROVEN_FOR) });
-            self.show_unproven();
+            slot.resolve_refusal(token, ProofState::Proven { until: now.after(PROVEN_FOR) });
+            self.update_unproven_metric();
         }
         match (slot.state(), pending) {
-            (State::Unproven { reason, retry_at }, _) => {
+            (ProofState::Unproven { reason, retry_at }, _) => {
                 Err(self.unproven(&slot, &reason, now.until(retry_at)))
             }
-            (State::Unknown, Some(_)) => {
-                Err(self.unproven(&slot, "what it answered meanwhile is in doubt", Duration::ZERO))
+            (ProofState::Unknown, Some(_)) => Err(self.unproven(
+                &slot,
+                "another answer contradicted the proof while this request was running",
+                Duration::ZERO,
+            )),
+            (ProofState::Unknown, None) | (ProofState::Refused { .. } | ProofState::Proven { .. }, _) => {
+                Ok(())
             }
-            (State::Unknown, None) | (State::Refused { .. } | State::Proven { .. }, _) => Ok(()),
         }
     }
 
-    /// What is known now; none where Talkdesk has to be asked.
-    fn known(&self, slot: &Slot) -> Option<Result<Option<Pending>, Rejection>> {
+    /// The state as it is known; `None` if a probe is needed.
+    fn known(&self, slot: &ProofSlot) -> Option<Result<Option<Pending>, Rejection>> {
         let now = self.proxy.clock.now();
         match slot.state() {
-            State::Proven { until } if now.monotonic < until => Some(Ok(None)),
-            State::Refused { token, until } if now.monotonic < until => {
+            ProofState::Proven { until } if now.monotonic < until => Some(Ok(None)),
+            ProofState::Refused { token, until } if now.monotonic < until => {
                 Some(Ok(Some(Pending::Refused(token))))
             }
-            State::Unproven { reason, retry_at } if now.monotonic < retry_at => {
+            ProofState::Unproven { reason, retry_at } if now.monotonic < retry_at => {
                 Some(Err(self.unproven(slot, &reason, now.until(retry_at))))
             }
-            State::Unknown | State::Refused { .. } | State::Proven { .. } | State::Unproven { .. } => None,
+            ProofState::Unknown
+            | ProofState::Refused { .. }
+            | ProofState::Proven { .. }
+            | ProofState::Unproven { .. } => None,
         }
     }
 
-    fn disproven(&self, slot: &Slot, reason: &str) {
+    fn disproven(&self, slot: &ProofSlot, reason: &str) {
         let retry_at = self.proxy.clock.now().after(ASK_AGAIN_AFTER);
-        slot.set(State::Unproven { reason: reason.into(), retry_at });
+        slot.set(ProofState::Unproven { reason: reason.into(), retry_at });
         let permit = &self.ask.permit;
-        // What was stored for Instances while it narrowed, or seemed to.
+        // Entries stored for Instances may describe other accounts.
         self.proxy.shelf.forget_instances(&permit.credential().key, &permit.endpoint().name);
-        self.show_unproven();
-        tracing::error!(
-            organization = %permit.credential().owner,
-            endpoint = %permit.endpoint().name,
-            filter = slot.narrowing.filter.as_str(),
-            with_own_filter = slot.has_own_filter,
-            reason,
-            "Talkdesk does not narrow to an account by this filter: Instances of the Organization get no data"
-        );
+        self.update_unproven_metric();
+        let (owner, endpoint) = (&permit.credential().owner, &permit.endpoint().name);
+        let filter = slot.narrowing.filter.as_str();
+        if slot.has_client_filter {
+            tracing::warn!(organization = %owner, %endpoint, filter, reason, "Talkdesk does not narrow this endpoint when a client's filter is added: requests with such a filter are refused");
+        } else {
+            tracing::error!(organization = %owner, %endpoint, filter, reason, "Talkdesk does not narrow this endpoint by upstream.account_filter: Instances of the Organization get no data from it");
+        }
     }
 
-    fn show_unproven(&self) {
+    fn update_unproven_metric(&self) {
         let endpoint = &self.ask.permit.endpoint().name;
-        let unproven = self.ask.origin.narrowings.unproven().iter().any(|one| one.endpoint == *endpoint);
+        let unproven = self.ask.origin.proofs.unproven().iter().any(|one| one.endpoint == *endpoint);
         let owner = self.ask.permit.credential().owner.to_string();
         self.proxy.metrics.account_scope_unproven(&owner, endpoint, unproven);
     }
 
-    fn unproven(&self, slot: &Slot, reason: &str, retry_in: Duration) -> Rejection {
+    fn unproven(&self, slot: &ProofSlot, reason: &str, retry_in: Duration) -> Rejection {
         let endpoint = &self.ask.permit.endpoint().name;
         Rejection::AccountScopeUnproven(slot.unproven(endpoint, reason, retry_in))
     }
 
-    /// Asks for the records of an account that does not exist.
+    /// Sends the probe.
     async fn probe(&self, narrowing: &Narrowing, deadline: Instant) -> Result<ProbeResult, Rejection> {
         let Ask { permit, snapshot, origin, away, .. } = self.ask;
-        let has_own_filter = permit.own_filter().is_some();
-        let permit = permit.for_nobody(narrowing);
+        let has_client_filter = permit.client_filter().is_some();
+        let permit = permit.probe(narrowing);
         let mut fields = HeaderMap::new();
         fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let sent = origin
@@ -248,7 +259,7 @@ impl Fetch<'_> {
                 waiter: self.waiter.clone(),
                 deadline,
                 patience: snapshot.config.upstream.request_timeout / 2,
-                // A pause that Talkdesk asks for is none of the answers that are looked at below.
+                // So that a 429 becomes a `Rejection`: it says nothing about narrowing.
                 plain: false,
                 away,
                 endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
@@ -265,13 +276,13 @@ impl Fetch<'_> {
                     Rejection::UpstreamProtocolError(format!("its body is not JSON ({error})"))
                 })?;
                 Ok(match inspect(&body, &origin.links, permit.account_scope()) {
-                    Ok(inspection) => shown_by(&inspection, &page),
+                    Ok(inspection) => probe_result_of(&inspection, &page),
                     Err(unfit) => does_not_narrow(&unfit.to_string()),
                 })
             }
             StatusCode::FORBIDDEN => Ok(ProbeResult::Refused(sent.token_number)),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(ProbeResult::Failed(status)),
-            _ if status.is_client_error() && has_own_filter => Ok(ProbeResult::Failed(status)),
+            _ if status.is_client_error() && has_client_filter => Ok(ProbeResult::Failed(status)),
             _ if status.is_server_error() => Err(Rejection::UpstreamProtocolError(format!(
                 "asked whether it narrows to an account, it answered {}",
                 status.as_u16()
@@ -291,8 +302,8 @@ impl Fetch<'_> {
         }
     }
 
-    /// An Instance may follow the links of its own pages, whatever parameters Talkdesk puts into them. What could be an
-    /// echo of the request is not Talkdesk's.
+    /// Allows the Instance the parameters of links in its own answers. A parameter whose name occurs in a value of the
+    /// request is skipped: a client could have put it there.
     pub(super) fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
         let permit = &self.ask.permit;
         let Some(scope) = permit.account_scope().filter(|_| inspection.page.is_page) else { return };
@@ -318,11 +329,11 @@ impl Fetch<'_> {
 }
 
 fn does_not_narrow(how: &str) -> ProbeResult {
-    ProbeResult::DoesNotNarrow(format!("asked for an account that does not exist: {how}"))
+    ProbeResult::DoesNotNarrow(format!("for an account that does not exist, {how}"))
 }
 
-/// What a page shows that has no record of another account: it must not count any either.
-fn shown_by(inspection: &Inspection, page: &Value) -> ProbeResult {
+/// A page without records must not reveal their number either: its counts are 0, and it links to no other page.
+fn probe_result_of(inspection: &Inspection, page: &Value) -> ProbeResult {
     let counts = &inspection.counts;
     let is_none = |count: Count, most: u64| match count {
         Count::Absent => true,
@@ -330,28 +341,28 @@ fn shown_by(inspection: &Inspection, page: &Value) -> ProbeResult {
         Count::Unreadable => false,
     };
     if !inspection.page.is_page {
-        return does_not_narrow("the answer is no page");
+        return does_not_narrow("it did not answer with a page");
     }
     if inspection.page.records > 0 {
-        return does_not_narrow("the answer has records");
+        return does_not_narrow("it answered with records");
     }
     let counts_none = page.as_object().into_iter().flatten().all(|(name, value)| {
         let is_count = name == "count" || (name.contains("total") && name != "total_pages");
         !is_count || value.as_f64().is_none_or(|number| number == 0.0)
     });
     if !counts_none || !is_none(counts.total, 0) || !is_none(counts.total_pages, 1) {
-        return does_not_narrow("the answer counts records");
+        return does_not_narrow("it counted records");
     }
-    let leads_to = |name: &str| {
+    let link = |name: &str| {
         let links = [&page["_links"][name]["href"], &page[name]["href"]];
         links.into_iter().find_map(Value::as_str).map(str::to_owned)
     };
-    let last_page = leads_to("last").and_then(|last| {
+    let last_page = link("last").and_then(|last| {
         let (_, query) = last.split_once('?')?;
         query::parameters(query).find(|one| one.is("page"))?.text()?.parse::<u64>().ok()
     });
-    if leads_to("next").is_some() || last_page.is_some_and(|page| page > 1) {
-        return does_not_narrow("the answer links to more pages");
+    if link("next").is_some() || last_page.is_some_and(|page| page > 1) {
+        return does_not_narrow("it linked to more pages");
     }
     ProbeResult::Narrows
 }

@@ -104,7 +104,7 @@ pub enum Rejection {
     },
     /// The answer held, or might have held, another account's records.
     AccountMismatch(String),
-    /// Talkdesk is not shown to narrow to an account by the configured filter, so an Instance gets no data.
+    /// Talkdesk is not proven to narrow this request to the account, so an Instance gets no data.
     AccountScopeUnproven(Unproven),
     /// The answer repeats the token that the request carried.
     TokenInAnswer,
@@ -117,13 +117,15 @@ pub enum Rejection {
     Internal,
 }
 
-/// What Talkdesk is not shown to narrow.
+/// What Talkdesk is not proven to narrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproven {
     /// The endpoint's name.
     pub endpoint: Arc<str>,
     /// The configured filter.
     pub filter: Arc<str>,
+    /// Whether the client added a filter of its own.
+    pub has_client_filter: bool,
     /// What Talkdesk answered.
     pub reason: Arc<str>,
     /// When Talkdesk is asked again; zero: with the next request.

@@ -91,13 +91,13 @@ impl Proxy {
             self.metrics.forget_credential(&gone.to_string());
         }
         for (_, origin, _) in &to_prove {
-            origin.narrowings.forget();
+            origin.proofs.forget();
         }
         self.metrics.forget_unproven();
         for origin in after.origins() {
-            origin.narrowings.retain(|endpoint| after.narrowing(endpoint));
+            origin.proofs.retain(|endpoint| after.narrowing(endpoint));
             let owner = origin.tokens.credential().owner.to_string();
-            for unproven in origin.narrowings.unproven() {
+            for unproven in origin.proofs.unproven() {
                 self.metrics.account_scope_unproven(&owner, &unproven.endpoint, true);
             }
         }

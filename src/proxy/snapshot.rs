@@ -9,8 +9,8 @@ use foldhash::fast::RandomState;
 
 use super::ask::Ask;
 use super::health::Health;
-use super::narrowing::Narrowings;
 use super::origin::{Origin, host_in_plain};
+use super::proofs::NarrowingProofs;
 use super::retry_budget::RetryBudget;
 use super::routes::Routes;
 use crate::audit::AuditLog;
@@ -105,7 +105,7 @@ impl Snapshot {
                 learned: Arc::clone(learned),
                 health: Health::default(),
                 budget: RetryBudget::default(),
-                narrowings: Narrowings::default(),
+                proofs: NarrowingProofs::default(),
                 forgotten_for: ArcSwapOption::empty(),
                 links: links::Origin::new(Arc::clone(&credential.api_origin)),
                 host: host_in_plain(&credential.api_origin),

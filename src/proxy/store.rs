@@ -19,7 +19,7 @@ use super::giveaway::{Giveaway, masked_whole};
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, add_via, sanitised};
 use super::origin::{Errand, Sent};
-use super::probe::{Held, Proof};
+use super::probe::{ProbeCheck, Proof};
 use super::receive::{Received, Receiving};
 use super::refusal;
 use super::rejection::Rejection;
@@ -140,12 +140,12 @@ impl Fetch<'_> {
             fields.insert(RANGE, range.clone());
         }
         let mut answer = self.send(&fields, deadline).await?;
-        if self.hold_against_proof(&answer)? == Held::AnotherToken {
+        if self.check_against_probe(&answer)? == ProbeCheck::TokenChanged {
             // The place that it takes is given back first: it may be the only one.
             drop(answer);
             self.prove_narrowing(deadline).await?;
             answer = self.send(&fields, deadline).await?;
-            self.hold_against_proof(&answer)?;
+            self.check_against_probe(&answer)?;
         }
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
             let head = self.head(&answer);
@@ -399,7 +399,7 @@ impl Fetch<'_> {
             metrics.upstream_error("account_mismatch");
             metrics.account_mismatch.inc();
             let (credential, endpoint) = (self.ask.permit.credential(), &self.ask.permit.endpoint().name);
-            if self.ask.origin.narrowings.doubt(endpoint, self.proxy.clock.now().monotonic) {
+            if self.ask.origin.proofs.invalidate(endpoint, self.proxy.clock.now().monotonic) {
                 self.proxy.shelf.forget_instances(&credential.key, endpoint);
             }
             let tenant = &self.ask.permit.tenant().label;

@@ -1,5 +1,4 @@
-//! Is a body what it has to be: JSON where the endpoint answers JSON, and of the account alone where it is for an Instance
-//! on its Organization's credential?
+//! Validates bodies: JSON where the endpoint answers JSON, and only the account's records where an account scope applies.
 
 use http::StatusCode;
 
@@ -37,7 +36,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// The five endpoints answer a success with JSON, or not at all.
+    /// Whether a success must be JSON: on the five documented endpoints, and on added ones whose records are checked.
     pub(super) fn must_be_json(&self, status: StatusCode) -> bool {
         status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
     }

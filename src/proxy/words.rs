@@ -219,22 +219,11 @@ impl Rejection {
                 "account_mismatch",
                 "http_response_body_size",
                 format!(
-                    "The answer of Talkdesk's API can't be shown to be {tenant}'s alone: {detail}. It was withheld and not stored."
+                    "The answer of Talkdesk's API may have records of others than {tenant}: {detail}. It was withheld and not stored."
                 ),
                 "Have the operator run `check --online`, which says whether upstream.account_filter narrows and upstream.account_field is the right member.",
             ),
-            Self::AccountScopeUnproven(Unproven { endpoint, filter, reason, retry_in }) => Told {
-                retry_in: Some(*retry_in).filter(|retry_in| !retry_in.is_zero()),
-                ..told(
-                    StatusCode::BAD_GATEWAY,
-                    "account_scope_unproven",
-                    "proxy_configuration_error",
-                    format!(
-                        "Talkdesk's API is not shown to narrow {endpoint} to the account of {tenant} by the filter `{filter}`: {reason}. Nothing is shown to Instances until it is."
-                    ),
-                    "Have the operator run `check --online`, which tries other filters and prints the line for the configuration, as `account_filter: \"account_id in ('{account_id}')\"` under `upstream`.",
-                )
-            },
+            Self::AccountScopeUnproven(unproven) => unproven_told(unproven, tenant),
             Self::TokenInAnswer => told(
                 StatusCode::BAD_GATEWAY,
                 "token_in_answer",
@@ -264,6 +253,33 @@ impl Rejection {
                 "Report it with the request_id; the log has more.",
             ),
         }
+    }
+}
+
+fn unproven_told(unproven: &Unproven, tenant: &str) -> Told {
+    let Unproven { endpoint, filter, has_client_filter, reason, retry_in } = unproven;
+    let (what, remedy) = if *has_client_filter {
+        (
+            format!(
+                "Talkdesk does not narrow {endpoint} to the account of {tenant} when the `filter` of this request is added: {reason}. The answer is withheld."
+            ),
+            "Use other attributes or operators in `filter`, or leave it out. If it is refused without one too, have the operator run `check --online`.",
+        )
+    } else {
+        (
+            format!(
+                "Talkdesk's API is not proven to narrow {endpoint} to the account of {tenant} by the filter `{filter}`: {reason}. Instances get no data from it until it is."
+            ),
+            "Have the operator run `check --online`, which tries other filters and prints the line for the configuration, as `account_filter: \"account_id in ('{account_id}')\"` under `upstream`.",
+        )
+    };
+    Told {
+        status: StatusCode::BAD_GATEWAY,
+        code: "account_scope_unproven",
+        what,
+        remedy: remedy.into(),
+        proxy_error: "proxy_configuration_error",
+        retry_in: Some(*retry_in).filter(|retry_in| !retry_in.is_zero()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! An Instance on its Organization's credential against an upstream that knows what Talkdesk documents, and no more: it
-//! is narrowed by `filter`, and where that does not narrow nothing of others is shown.
+//! Instances on their Organization's credential, against the simulated Talkdesk with each quirk: they get their own records
+//! and nothing that tells about others.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn with_quirks(quirks: Quirks) -> (Talkdesk, Proxy) {
     (talkdesk, proxy)
 }
 
-/// Every way in which Talkdesk may do what it does not document and still narrow.
+/// Quirks under which Talkdesk still narrows.
 fn narrowing_quirks() -> Vec<Quirks> {
     let standard = Quirks::default;
     vec![
@@ -42,7 +42,7 @@ fn narrowing_quirks() -> Vec<Quirks> {
     ]
 }
 
-/// Every way in which it would not.
+/// Quirks under which it does not.
 fn widening_quirks() -> Vec<Quirks> {
     let standard = Quirks::default;
     vec![
@@ -109,7 +109,7 @@ async fn a_filter_of_its_own_narrows_further_and_the_next_page_keeps_it() {
 }
 
 #[tokio::test]
-async fn following_a_link_that_carries_our_condition_is_the_request_that_it_was() {
+async fn following_a_link_does_not_add_the_condition_twice() {
     let peer = Peer::start(Wire::HttpMock).await;
     let ours = filter(&format!("account_id eq '{OWN}' and (month eq '2024-08')"));
     let spelled = ours.replace("%20", "+").replace("%27", "'");
@@ -151,7 +151,7 @@ async fn a_link_can_be_followed_whatever_parameters_it_carries() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_a_client_puts_into_a_link_is_not_talkdesks() {
+async fn a_parameter_echoed_into_a_link_is_not_learned() {
     let peer = Peer::start(Wire::HttpMock).await;
     // An API that writes what it was asked into its links, without encoding it again; and links of other kinds.
     let body = format!(
@@ -222,7 +222,7 @@ async fn where_talkdesk_does_not_narrow_an_instance_is_shown_nothing() {
             let filtered = format!("/instances/josephpinetrees{endpoint}?filter=currency+eq+'USD'&page=9999");
             let reply = proxy.get(&filtered).await;
             assert!(!reply.status.is_success(), "{filtered} {quirks:?}: {}", reply.text());
-            // Talkdesk's own 400 is passed on: it says nothing of anybody.
+            // Talkdesk's own 400 is passed on: an error has no records.
             assert!(
                 ["account_scope_unproven", "bad_request"].contains(&reply.code().as_str()),
                 "{}",
@@ -373,7 +373,7 @@ async fn fifty_requests_at_once_ask_for_the_proof_once() {
     let paths: Vec<_> = (1..=50).map(|page| format!("{ASKED}?per_page=1&page={page}")).collect();
     let replies = futures_util::future::join_all(paths.iter().map(|path| proxy.get(path))).await;
     assert!(replies.iter().all(|reply| reply.status == StatusCode::OK));
-    // Until the first answer it is not known what the refusal of nobody means, so it may be asked by two; never by all.
+    // One probe and 50 requests: a 403 to the probe is reused while its meaning is pending.
     let asked = talkdesk.control().counters().api.by_path[INVOICES];
     assert_eq!(asked, 51);
 }
@@ -411,14 +411,14 @@ fn invoices(account: &str, further: &str) -> Canned {
 #[case::an_error(Canned::status(500), Some((502, "upstream_protocol_error")))]
 #[case::a_pause(Canned::status(429), Some((429, "upstream_rate_limited")))]
 #[tokio::test]
-async fn what_is_answered_for_nobody_decides(
+async fn the_answer_to_the_probe_decides(
     #[case] answer: Canned,
     #[case] refused: Option<(u16, &str)>,
     #[values(Wire::HttpMock, Wire::TlsHttp2)] wire: Wire,
 ) {
     let peer = Peer::start(wire).await;
     peer.answers(INVOICES, [invoices(OWN, "")]);
-    peer.answers_for_nobody(INVOICES, [answer]);
+    peer.answers_to_probe(INVOICES, [answer]);
     let proxy = peer.proxy("").await;
     let reply = proxy.get(ASKED).await;
     match refused {
@@ -429,8 +429,8 @@ async fn what_is_answered_for_nobody_decides(
         }
     }
     let nobody = filter("account_id eq '000000000000000000000000'");
-    assert_eq!(peer.seen_for_nobody(INVOICES)[0].target, format!("{INVOICES}?{nobody}&per_page=1"));
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 1);
+    assert_eq!(peer.probes_seen(INVOICES)[0].target, format!("{INVOICES}?{nobody}&per_page=1"));
+    assert_eq!(peer.probes_seen(INVOICES).len(), 1);
 }
 
 #[rstest]
@@ -439,20 +439,20 @@ async fn what_is_answered_for_nobody_decides(
 #[case::bad_request(Canned { status: 400, ..Canned::json(r#"{"code":"3"}"#) }, (400, "3"))]
 #[case::an_error(Canned { status: 500, ..Canned::json(r#"{"code":"4"}"#) }, (500, "4"))]
 #[tokio::test]
-async fn a_refusal_of_nobody_proves_nothing_where_the_instance_gets_an_error(
+async fn a_403_to_the_probe_proves_nothing_where_the_instance_gets_an_error(
     #[case] own: Canned,
     #[case] expected: (u16, &str),
 ) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [own, invoices(OWN, "")]);
-    peer.answers_for_nobody(INVOICES, [refused(), invoices("5ea75fe7aa224700012eae99", "")]);
+    peer.answers_to_probe(INVOICES, [refused(), invoices("5ea75fe7aa224700012eae99", "")]);
     let proxy = peer.proxy("").await;
     let reply = proxy.get(ASKED).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), expected, "its own error is passed on");
     proxy.advance(Duration::from_mins(2));
-    // With the same token: what was refused then is no proof now.
+    // Same token: the earlier 403 must not count as a proof.
     proxy.get(ASKED).await.assert_problem(502, "account_scope_unproven");
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 2);
+    assert_eq!(peer.probes_seen(INVOICES).len(), 2);
 }
 
 fn refused() -> Canned {
@@ -463,7 +463,7 @@ fn refused() -> Canned {
 async fn a_stale_answer_takes_the_place_of_an_error_though_the_proof_is_pending() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [invoices(OWN, ""), Canned::status(500)]);
-    peer.answers_for_nobody(INVOICES, [refused()]);
+    peer.answers_to_probe(INVOICES, [refused()]);
     let rule =
         "cache:\n  endpoints:\n    invoices: { ttl: 1h, stale_while_revalidate: 0s, stale_if_error: 72h }\n";
     let proxy = peer.proxy(rule).await;
@@ -478,24 +478,21 @@ async fn a_stale_answer_takes_the_place_of_an_error_though_the_proof_is_pending(
 #[case::for_both(Canned { status: 404, ..Canned::json(r#"{"code":"2"}"#) }, (404, "2"))]
 #[case::for_nobody_alone(invoices(OWN, ""), (502, "account_scope_unproven"))]
 #[tokio::test]
-async fn where_nothing_is_there_the_instance_is_shown_no_more_than_that(
-    #[case] own: Canned,
-    #[case] expected: (u16, &str),
-) {
+async fn a_404_to_the_probe_withholds_a_success(#[case] own: Canned, #[case] expected: (u16, &str)) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [own]);
-    peer.answers_for_nobody(INVOICES, [Canned::status(404)]);
+    peer.answers_to_probe(INVOICES, [Canned::status(404)]);
     let proxy = peer.proxy("").await;
     let reply = proxy.get(ASKED).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), expected, "{}", reply.text());
 }
 
 #[tokio::test]
-async fn each_kind_of_filter_is_proven_by_itself() {
+async fn each_shape_of_filter_is_proven_by_itself() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [invoices(OWN, "")]);
     let everybodys = Canned::json(r#"{"total":48211,"_embedded":{"invoices":[]}}"#);
-    peer.answers_for_nobody(INVOICES, [Canned::page(), Canned::page(), everybodys, Canned::page()]);
+    peer.answers_to_probe(INVOICES, [Canned::page(), Canned::page(), everybodys, Canned::page()]);
     let proxy = peer.proxy("").await;
     let ask = async |filter: &str| {
         proxy.get(&format!("{ASKED}?page=9999&{}", crate::support::filter(filter))).await
@@ -503,13 +500,13 @@ async fn each_kind_of_filter_is_proven_by_itself() {
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
     assert_eq!(ask("month eq '2024-08'").await.status, StatusCode::OK);
     assert_eq!(ask("month eq '2024-09'").await.status, StatusCode::OK, "the same kind");
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 2);
+    assert_eq!(peer.probes_seen(INVOICES).len(), 2);
     // This one is not understood, and Talkdesk ignores the whole filter then.
     ask("zz zz 'x'").await.assert_problem(502, "account_scope_unproven");
     let nobody = filter("account_id eq '000000000000000000000000' and (zz zz 'x')");
-    assert_eq!(peer.seen_for_nobody(INVOICES)[2].target, format!("{INVOICES}?{nobody}&per_page=1"));
+    assert_eq!(peer.probes_seen(INVOICES)[2].target, format!("{INVOICES}?{nobody}&per_page=1"));
     assert_eq!(ask("month eq '2024-10' or amount gt 5").await.status, StatusCode::OK);
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 4);
+    assert_eq!(peer.probes_seen(INVOICES).len(), 4);
     let labels = [("tenant", "organizations/acme"), ("endpoint", "invoices")];
     assert!(
         proxy.metric("account_scope_unproven", &labels).await.abs() < 0.1,
@@ -523,8 +520,8 @@ async fn each_path_below_a_prefix_is_proven_by_itself() {
     let upstream = "upstream:\n  endpoints:\n    reports: { path: /reports/*, account_filter: \"account_id eq '{account_id}'\", account_field: account_id }\n";
     peer.answers("/reports/a", [invoices(OWN, "")]);
     peer.answers("/reports/b", [Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#)]);
-    peer.answers_for_nobody("/reports/b", [Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#)]);
-    peer.answers_for_nobody("/reports/c", [Canned::status(404)]);
+    peer.answers_to_probe("/reports/b", [Canned::json(r#"{"total":400,"_embedded":{"invoices":[]}}"#)]);
+    peer.answers_to_probe("/reports/c", [Canned::status(404)]);
     let proxy = peer.proxy(upstream).await;
     assert_eq!(proxy.get("/instances/josephpinetrees/reports/a").await.status, StatusCode::OK);
     proxy
@@ -533,19 +530,16 @@ async fn each_path_below_a_prefix_is_proven_by_itself() {
         .assert_problem(502, "account_scope_unproven");
     assert_eq!(proxy.get("/instances/josephpinetrees/reports/c").await.status, StatusCode::NOT_FOUND);
     assert_eq!(proxy.get("/instances/josephpinetrees/reports/a?page=2").await.status, StatusCode::OK);
-    assert!(
-        !peer.seen_for_nobody("/reports/a")[0].target.contains("per_page"),
-        "it may not know that parameter"
-    );
-    peer.answers_for_nobody("/reports/d", [Canned::status(429)]);
+    assert!(!peer.probes_seen("/reports/a")[0].target.contains("per_page"), "it may not know that parameter");
+    peer.answers_to_probe("/reports/d", [Canned::status(429)]);
     proxy.get("/instances/josephpinetrees/reports/d").await.assert_problem(429, "upstream_rate_limited");
 }
 
 #[tokio::test]
-async fn with_one_place_a_renewed_token_holds_nobody_up() {
+async fn a_renewed_token_does_not_deadlock_at_a_concurrency_of_one() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [Canned::status(401), invoices(OWN, "")]);
-    peer.answers_for_nobody(INVOICES, [refused()]);
+    peer.answers_to_probe(INVOICES, [refused()]);
     let proxy =
         peer.proxy("limits:\n  upstream: { rate: 1000/s, burst: 100, concurrency: 1, max_wait: 1s }\n").await;
     let replies = futures_util::future::join_all((1..=8).map(|page| {
@@ -561,13 +555,13 @@ async fn a_refusal_with_another_token_is_asked_for_again() {
     let peer = Peer::start(Wire::HttpMock).await;
     // The second token is fetched because the first is rejected in between.
     peer.answers(INVOICES, [Canned::status(401), invoices(OWN, "")]);
-    peer.answers_for_nobody(INVOICES, [refused(), refused()]);
+    peer.answers_to_probe(INVOICES, [refused(), refused()]);
     let proxy = peer.proxy("").await;
     assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
-    assert_eq!(peer.seen_for_nobody(INVOICES).len(), 2);
+    assert_eq!(peer.probes_seen(INVOICES).len(), 2);
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(INVOICES, [Canned::status(401), invoices(OWN, "")]);
-    peer.answers_for_nobody(INVOICES, [refused(), invoices("5ea75fe7aa224700012eae99", "")]);
+    peer.answers_to_probe(INVOICES, [refused(), invoices("5ea75fe7aa224700012eae99", "")]);
     let proxy = peer.proxy("").await;
     proxy.get(ASKED).await.assert_problem(502, "account_scope_unproven");
 }
@@ -670,7 +664,7 @@ async fn what_is_no_page_is_passed_on_and_not_stored() {
 }
 
 #[tokio::test]
-async fn pages_of_usage_that_overlap_are_no_set() {
+async fn overlapping_pages_of_usage_are_dropped() {
     let peer = Peer::start(Wire::HttpMock).await;
     let page = |records: &[&str]| {
         let records: Vec<_> = records.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();

@@ -93,7 +93,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "upstream:\n  account_filter: account_id eq '5ea75fe7aa224700012eae40'\n",
         "6:19 upstream.account_filter",
-        "with `{account_id}` as a value",
+        "with `{account_id}` as a whole value",
     ),
     (
         "upstream:\n  account_filter: account_id eq '{account_id}\n",

@@ -46,16 +46,16 @@ pub struct Value {
     pub quoted: bool,
 }
 
-/// How an expression uses a value that it compares an attribute with.
+/// How an attribute is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Records with this value are asked for (`eq`, `=`, `in`).
-    Selected,
+pub enum ComparisonKind {
+    /// For equality (`eq`, `=`, `==`, `in`), under `not` as well.
+    Equality,
     /// Anything else: another operator, or an argument of a function.
     Other,
 }
 
-/// On which side of a value an upper bound lies.
+/// Whether an upper bound includes its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// The value is included (`eq`, `le`, `in`).
@@ -76,7 +76,7 @@ impl Expression {
         }
     }
 
-    /// What is left of the conditions without those of another expression; none where nothing is.
+    /// The conjuncts that `other` does not have; `None` if there are no others.
     #[must_use]
     pub fn without(&self, other: &Self) -> Option<Self> {
         let taken = other.conjuncts();
@@ -85,8 +85,8 @@ impl Expression {
         if rest.len() > 1 { Some(Self::All(rest)) } else { rest.pop() }
     }
 
-    /// Whether it could be a condition that selects the records with this value alone. What an unknown operator means is
-    /// not known.
+    /// Whether this condition may select exactly the records with the value `wanted`. An unknown operator counts as
+    /// equality: its meaning is not known.
     #[must_use]
     pub fn may_select(&self, wanted: &str) -> bool {
         const NOT: [&str; 11] = ["ne", "lt", "le", "gt", "ge", "!=", "<>", "<", "<=", ">", ">="];
@@ -100,7 +100,8 @@ impl Expression {
         }
     }
 
-    /// The expression without its values, which tells what has to be understood to understand it.
+    /// The expression with its values replaced by `?`: filters of one shape use the same attributes, operators and
+    /// functions.
     #[must_use]
     pub fn shape(&self) -> String {
         let shaped = |value: &Value| {
@@ -110,11 +111,11 @@ impl Expression {
         self.map_values(&shaped).to_string()
     }
 
-    /// Every value that an attribute is compared with, whatever stands around the comparison.
+    /// Calls `found` for each value that an attribute is compared with, at any depth, also under `not`.
     pub fn compared_values<'a>(
         &'a self,
         is_attribute: &impl Fn(&str) -> bool,
-        found: &mut impl FnMut(&'a str, Use),
+        found: &mut impl FnMut(&'a str, ComparisonKind),
     ) {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -125,11 +126,11 @@ impl Expression {
             Self::Not(part) => part.compared_values(is_attribute, found),
             Self::Comparison { attribute, operator, value } if is_attribute(attribute) => {
                 let selects = matches!(operator.as_str(), "eq" | "=" | "==");
-                found(&value.text, if selects { Use::Selected } else { Use::Other });
+                found(&value.text, if selects { ComparisonKind::Equality } else { ComparisonKind::Other });
             }
             Self::In { attribute, values } if is_attribute(attribute) => {
                 for value in values {
-                    found(&value.text, Use::Selected);
+                    found(&value.text, ComparisonKind::Equality);
                 }
             }
             Self::Call { arguments, .. } => {
@@ -138,15 +139,15 @@ impl Expression {
                     arguments
                         .iter()
                         .filter(|value| !names(value))
-                        .for_each(|value| found(&value.text, Use::Other));
+                        .for_each(|value| found(&value.text, ComparisonKind::Other));
                 }
             }
             Self::Comparison { .. } | Self::In { .. } => {}
         }
     }
 
-    /// The upper bound that every selected record's attribute keeps to; none where there is none, or where `read` does
-    /// not understand a value that it would depend on.
+    /// An upper bound for `attribute` that holds for every selected record. `None` if no bound follows from the
+    /// expression, or if `read` can't parse a value that would decide it.
     pub fn upper_bound<T: Ord>(
         &self,
         attribute: &str,
@@ -201,8 +202,8 @@ impl Expression {
         }
     }
 
-    /// Prints a part of an expression whose operator binds with `precedence`. An equal one gets parentheses too: they
-    /// are what keeps the tree as it was parsed.
+    /// Prints a part of an expression whose operator binds with `precedence`. Equal precedence gets parentheses too, so
+    /// that parsing the text gives the same tree.
     fn print_inside(&self, precedence: u8, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.precedence() > precedence {
             write!(formatter, "{self}")

@@ -11,7 +11,7 @@ mod parser;
 
 use std::sync::Arc;
 
-pub use self::expression::{Bound, Expression, Use, Value};
+pub use self::expression::{Bound, ComparisonKind, Expression, Value};
 pub use self::parser::{FilterError, parse};
 use super::id::AccountId;
 
@@ -19,7 +19,7 @@ use super::id::AccountId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountFilter {
     text: Arc<str>,
-    /// Parsed with [`AccountId::NOBODY`] in the place of the account.
+    /// Parsed with [`AccountId::NONEXISTENT`] as the placeholder; `for_account` replaces it.
     expression: Expression,
 }
 
@@ -30,13 +30,15 @@ const PLACEHOLDER: &str = "{account_id}";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountFilterError {
     /// It has no place for the account.
-    #[error("write a filter with `{PLACEHOLDER}` as a value, as `account_id eq '{PLACEHOLDER}'`")]
+    #[error(
+        "write a filter with `{PLACEHOLDER}` as a whole value, for example `account_id eq '{PLACEHOLDER}'`"
+    )]
     NoPlaceholder,
     /// It has the account where it does not narrow to it.
-    #[error("write a filter that selects the account alone, as `account_id eq '{PLACEHOLDER}'`")]
+    #[error("write a filter that selects one account only, for example `account_id eq '{PLACEHOLDER}'`")]
     DoesNotSelect,
     /// It does not parse.
-    #[error("write a filter, as `account_id eq '{PLACEHOLDER}'`; this is none ({0})")]
+    #[error("write a filter, for example `account_id eq '{PLACEHOLDER}'`; this can't be parsed ({0})")]
     NotAFilter(#[from] FilterError),
 }
 
@@ -50,17 +52,17 @@ impl AccountFilter {
     /// The condition for one account.
     #[must_use]
     pub fn for_account(&self, account: AccountId) -> Expression {
-        let (nobody, account) = (AccountId::NOBODY.to_string(), account.to_string());
+        let (nobody, account) = (AccountId::NONEXISTENT.to_string(), account.to_string());
         self.expression.map_values(&|value| {
             let text = if value.text == nobody { &account } else { &value.text };
             Value { text: text.clone(), quoted: value.quoted }
         })
     }
 
-    /// Whether an attribute is the one that the account stands in. Case is ignored: Talkdesk may ignore it too.
+    /// Whether the filter compares this attribute with the account's id. Case is ignored, because Talkdesk may ignore it.
     #[must_use]
     pub fn names_account(&self, attribute: &str) -> bool {
-        let nobody = AccountId::NOBODY.to_string();
+        let nobody = AccountId::NONEXISTENT.to_string();
         let mut names = false;
         self.expression.compared_values(&|own| own.eq_ignore_ascii_case(attribute), &mut |value, _| {
             names |= value == nobody;
@@ -72,7 +74,7 @@ impl AccountFilter {
 impl Default for AccountFilter {
     /// `account_id eq '{account_id}'`
     fn default() -> Self {
-        let value = Value { text: AccountId::NOBODY.to_string(), quoted: true };
+        let value = Value { text: AccountId::NONEXISTENT.to_string(), quoted: true };
         Self {
             text: format!("account_id eq '{PLACEHOLDER}'").into(),
             expression: Expression::Comparison {
@@ -88,7 +90,7 @@ impl std::str::FromStr for AccountFilter {
     type Err = AccountFilterError;
 
     fn from_str(text: &str) -> Result<Self, AccountFilterError> {
-        let nobody = AccountId::NOBODY.to_string();
+        let nobody = AccountId::NONEXISTENT.to_string();
         let expression = parse(&text.replace(PLACEHOLDER, &nobody))?;
         let mut whole_values = 0;
         expression.compared_values(&|_| true, &mut |value, _| whole_values += usize::from(value == nobody));

@@ -10,9 +10,9 @@
 //! value      = "'" text "'" | word
 //! ```
 //!
-//! Keywords are lower case. A quote inside a quoted value is doubled. What could be read in two ways is refused, because
-//! an Instance's filter is put into parentheses and must not get out of them: backslashes (an escape in some languages),
-//! control characters, and anything that begins a comment.
+//! Keywords are lower case. A quote inside a quoted value is doubled. A text that another parser could read differently is
+//! refused, because a client's filter must stay inside the parentheses that are put around it: backslashes (an escape in
+//! some languages), control characters, U+FF07, keywords in other cases, and what begins a comment.
 
 use super::expression::{Expression, Value};
 
@@ -164,7 +164,7 @@ fn single(mut parts: Vec<Expression>) -> Result<Expression, Vec<Expression>> {
     if parts.len() > 1 { Err(parts) } else { parts.pop().ok_or(parts) }
 }
 
-/// `AND` is no keyword here, but could be one for Talkdesk: such a word stands nowhere.
+/// Keywords in other cases too: Talkdesk may accept `AND`, so it is neither a name nor a value here.
 fn is_keyword(word: &str) -> bool {
     ["and", "or", "not", "in"].iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
@@ -208,11 +208,19 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
                     word.push(one);
                 }
                 if word.contains("--") {
-                    return Err(FilterError { position, reason: "`--` begins a comment in some languages" });
+                    return Err(FilterError {
+                        position,
+                        reason: "`--` is not allowed: it could be read as a comment",
+                    });
                 }
                 Token::Word(word)
             }
-            _ => return Err(FilterError { position, reason: "this character can stand only inside quotes" }),
+            _ => {
+                return Err(FilterError {
+                    position,
+                    reason: "this character is allowed only in a quoted value",
+                });
+            }
         };
         tokens.push((position, token));
     }
@@ -232,15 +240,15 @@ fn quoted(
             '\\' => {
                 return Err(FilterError {
                     position,
-                    reason: "a backslash is not taken, because it could be read as an escape",
+                    reason: "a backslash is not allowed: it could be read as an escape",
                 });
             }
             // Its compatibility form is a quote (Unicode Standard Annex 15).
             '\u{ff07}' => {
-                return Err(FilterError { position, reason: "this quote is not taken; write it as `''`" });
+                return Err(FilterError { position, reason: "U+FF07 is not allowed; write a quote as `''`" });
             }
             _ if one.is_control() => {
-                return Err(FilterError { position, reason: "a control character is not taken" });
+                return Err(FilterError { position, reason: "a control character is not allowed" });
             }
             _ => text.push(one),
         }

@@ -44,7 +44,7 @@ fn an_expression_is_printed_as_it_is_understood() {
 }
 
 #[test]
-fn what_is_no_filter_is_refused_with_the_place() {
+fn errors_have_the_position() {
     for (text, position) in [
         ("", 1),
         ("a", 2),
@@ -88,7 +88,7 @@ fn nesting_is_bounded() {
     for text in [nested(64), "(".repeat(8192), "not ".repeat(2048), "not(".repeat(2048)] {
         assert!(parse(&text).is_err());
     }
-    // Width is no depth.
+    // Long conjunctions are not nested.
     let wide = vec!["a eq 'x'"; 600].join(" and ");
     assert_eq!(parsed(&wide).conjuncts().len(), 600);
 }
@@ -171,8 +171,8 @@ fn every_value_that_an_account_is_compared_with_is_found() {
     let expression = parsed(&text);
     let (mut selected, mut other) = (Vec::new(), Vec::new());
     expression.compared_values(&|name| name == "account_id", &mut |value, by| match by {
-        Use::Selected => selected.push(value),
-        Use::Other => other.push(value),
+        ComparisonKind::Equality => selected.push(value),
+        ComparisonKind::Other => other.push(value),
     });
     assert_eq!(selected, ["one", "two", "three"]);
     assert_eq!(other, ["four", "five", "six"]);
@@ -263,8 +263,8 @@ fn records() -> impl Iterator<Item = Record> {
     (0..64u8).map(|number| [number & 3, number >> 2 & 3, number >> 4])
 }
 
-/// Texts made of what a filter is made of, so that many of them nearly are one.
-fn nearly_filters() -> impl Strategy<Value = String> {
+/// Random pieces of filter syntax.
+fn filter_pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("'"),
         Just("''"),
@@ -294,8 +294,8 @@ fn nearly_filters() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// Whether a composed text is `ours and (...)` for one who knows nothing but quotes and parentheses: the bracket after
-/// ours closes at the very end.
+/// Whether a composed text is `ours and (...)`, judged by quotes and parentheses alone: the parenthesis after `ours` closes
+/// at the very end.
 fn is_enclosed(composed: &str, ours: &str) -> bool {
     let Some(rest) = composed.strip_prefix(ours) else { return false };
     if rest.is_empty() {
@@ -338,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn no_filter_escapes_its_parentheses(text in nearly_filters()) {
+    fn no_filter_escapes_its_parentheses(text in filter_pieces()) {
         if let Ok(theirs) = parse(&text) {
             let composed = compose(&own(), Some(&theirs));
             prop_assert!(is_enclosed(&composed, &own().to_string()), "{}", composed);
@@ -346,7 +346,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_too_much(text in any::<String>()) {
+    fn any_text_is_parsed_or_refused(text in any::<String>()) {
         if let Ok(expression) = parse(&text) {
             prop_assert_eq!(parse(&expression.to_string()).map_err(|error| error.reason), Ok(expression));
         }

@@ -1,5 +1,5 @@
-//! Does a filter narrow an endpoint to an account? It must show nothing of an account that does not exist, and of one
-//! that does nothing that is another's.
+//! Tests whether a filter narrows an endpoint to one account. For an account that does not exist the answer must have no
+//! records; for one that exists, only its own.
 
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ pub(super) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Whether a filter narrows; the error says why not.
+    /// Whether a filter narrows. The error says why it does not; the finding may be a failure that has nothing to do with the
+    /// filter.
     pub(super) async fn filter(&self, narrowing: &Narrowing) -> Result<Finding, String> {
         let Self { prover, endpoint, what, .. } = self;
         let filter = narrowing.filter.as_str();
@@ -54,19 +55,19 @@ impl Trial<'_> {
         let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
         if !self.has_records {
             unproven(format!(
-                "`{filter}` shows nothing of an account that does not exist, but there are no records to tell by"
+                "`{filter}` has no records for an account that does not exist, but the endpoint has none at all"
             ))
         } else if own > 0 {
             let records = if own == 1 { "1 record".to_owned() } else { format!("{own} records") };
             proven(format!(
-                "`{filter}` narrows: nothing of an account that does not exist, {records} of one that does, none of others"
+                "`{filter}` narrows: no records for an account that does not exist, {records} for one that does, none of others"
             ))
         } else if refused && self.known.is_empty() {
             unproven(format!(
                 "`{filter}`: an account that does not exist is refused, but no other is known to compare"
             ))
         } else {
-            proven(format!("`{filter}` narrows: nothing of an account that does not exist"))
+            proven(format!("`{filter}` narrows: no records for an account that does not exist"))
         }
     }
 
@@ -92,14 +93,14 @@ impl Trial<'_> {
         if finding.verdict != Verdict::Works {
             return Ok(Err(named(finding)));
         }
-        // The check that stands before an Instance on its Organization's client.
+        // The account check for Instances on their Organization's client.
         let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
         let shown = narrowing.filter.as_str();
         match prover.inspected(&body, &scope) {
             Ok(records) => Ok(Ok(records)),
-            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => Err(format!(
-                "`{shown}` does not narrow: asked for one account, it answered with another's record"
-            )),
+            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
+                Err(format!("`{shown}` does not narrow: the answer for one account had a record of another"))
+            }
             Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
                 what,
                 format!("`{shown}`: not every record has `{}`", narrowing.field),

@@ -29,7 +29,10 @@ pub fn run(data: &[u8]) {
 fn configured(text: &str) {
     let Ok(filter) = text.parse::<AccountFilter>() else { return };
     let ours = filter.for_account(OWN.parse().expect("an id"));
-    assert_eq!(ours.to_string().matches(OWN).count(), text.matches("{account_id}").count() + text.matches(OWN).count());
+    assert_eq!(
+        ours.to_string().matches(OWN).count(),
+        text.matches("{account_id}").count() + text.matches(OWN).count()
+    );
     assert_eq!(parse(&ours.to_string()), Ok(ours.clone()));
     let once = compose(&ours, None);
     assert_eq!(compose(&ours, Some(&parse(&once).expect("a filter"))), once);

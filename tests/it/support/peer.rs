@@ -97,13 +97,13 @@ impl Canned {
 }
 
 /// What only a request for the records of nobody has in its filter.
-const NOBODY: &str = "%27000000000000000000000000%27";
+const NONEXISTENT: &str = "%27000000000000000000000000%27";
 
 impl Script {
     /// The next answer for a path; the last one stays.
     fn answer(&self, seen: Seen) -> Canned {
         let path = seen.target.split('?').next().unwrap_or_default().to_owned();
-        if seen.target.contains(NOBODY) {
+        if seen.target.contains(NONEXISTENT) {
             self.probes.lock().expect("no panic").push(seen);
             let mut answers = self.probe_answers.lock().expect("no panic");
             return next(answers.get_mut(&path)).unwrap_or_else(Canned::page);
@@ -153,13 +153,13 @@ impl Peer {
 
     /// What it answers to a request for the records of an account that does not exist; a page without records unless it
     /// is said.
-    pub fn answers_for_nobody(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
+    pub fn answers_to_probe(&self, path: &str, answers: impl IntoIterator<Item = Canned>) {
         let answers = answers.into_iter().collect();
         self.script.probe_answers.lock().expect("no panic").insert(path.into(), answers);
     }
 
     /// The requests for the records of an account that does not exist, so far.
-    pub fn seen_for_nobody(&self, path: &str) -> Vec<Seen> {
+    pub fn probes_seen(&self, path: &str) -> Vec<Seen> {
         let seen = self.script.probes.lock().expect("no panic");
         seen.iter().filter(|seen| seen.target.split('?').next() == Some(path)).cloned().collect()
     }
