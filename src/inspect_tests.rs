@@ -3,10 +3,10 @@ use rstest::rstest;
 
 const OWN: &str = "5ea75fe7aa224700012eae40";
 
-fn outcome(body: &str, walled: bool) -> Result<usize, Unfit> {
+fn outcome(body: &str, scoped: bool) -> Result<usize, Unfit> {
     let account_scope = AccountScope { field: "account_id".into(), account: OWN.parse().expect("an id") };
     let origin = Origin::new("https://api.example.com".into());
-    inspect(body.as_bytes(), &origin, walled.then_some(&account_scope))
+    inspect(body.as_bytes(), &origin, scoped.then_some(&account_scope))
         .map(|inspection| inspection.links.len())
 }
 

@@ -409,8 +409,8 @@ impl Permit {
     /// The probe for this request: its path and its client's filter, for an account that does not exist.
     #[must_use]
     pub fn probe(&self, narrowing: &Narrowing) -> Self {
-        let nobody = narrowing.filter.for_account(AccountId::NONEXISTENT);
-        let mut parameters = vec![Parameter::new(FILTER, compose(&nobody, self.client_filter()))];
+        let nonexistent = narrowing.filter.for_account(AccountId::NONEXISTENT);
+        let mut parameters = vec![Parameter::new(FILTER, compose(&nonexistent, self.client_filter()))];
         if self.endpoint.is_documented() {
             parameters.push(Parameter::new("per_page", "1"));
         }

@@ -28,7 +28,7 @@ use super::rejection::Rejection;
 use super::store::Fetch;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
-use crate::inspect::{Count, Inspection, inspect};
+use crate::inspect::{AccountViolation, Count, Inspection, Unfit, inspect};
 use crate::limit::gate::Waiter;
 use crate::links;
 
@@ -277,7 +277,10 @@ impl Fetch<'_> {
                 })?;
                 Ok(match inspect(&body, &origin.links, permit.account_scope()) {
                     Ok(inspection) => probe_result_of(&inspection, &page),
-                    Err(unfit) => does_not_narrow(&unfit.to_string()),
+                    Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) => {
+                        does_not_narrow("it answered with data outside of its records")
+                    }
+                    Err(_) => does_not_narrow("it answered with records"),
                 })
             }
             StatusCode::FORBIDDEN => Ok(ProbeResult::Refused(sent.token_number)),

@@ -75,7 +75,7 @@ impl Rejection {
                 "uri_too_long",
                 "http_request_error",
                 format!("The request target is longer than {} bytes.", super::LONGEST_TARGET),
-                "Ask for less at once: fewer accounts, or a page at a time.",
+                "Ask for less at once: a shorter filter, or a page at a time.",
             ),
             Self::MalformedRequest => told(
                 StatusCode::BAD_REQUEST,

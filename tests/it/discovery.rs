@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use billing_insights_proxy::simulator::{Fault, FaultKind, Options, Target, samples};
+use billing_insights_proxy::simulator::{Fault, FaultKind, Options, Quirks, Target, samples};
 use http::StatusCode;
 use rstest::rstest;
 
@@ -63,6 +63,29 @@ async fn every_account_of_every_page_becomes_a_tenant(#[case] max_per_page: u64)
     }
     let unknown = proxy.get("/instances/bluebay/express/invoices").await;
     unknown.assert_problem(404, "unknown_tenant");
+}
+
+#[rstest]
+#[case::without_some_names_and_ids(Quirks { nameless_accounts: true, ..Quirks::default() }, 3.0)]
+#[case::without_counts(Quirks { omit_counts: true, ..Quirks::default() }, 0.0)]
+#[case::by_cursors(Quirks { cursors: true, omit_counts: true, ..Quirks::default() }, 0.0)]
+#[case::with_escaped_slashes(Quirks { escape_slashes: true, ..Quirks::default() }, 0.0)]
+#[tokio::test]
+async fn what_talkdesk_may_leave_out_is_not_needed(#[case] quirks: Quirks, #[case] skipped: f64) {
+    let talkdesk = Talkdesk::start(Options { quirks, ..small_pages() }).await;
+    let proxy = talkdesk.proxy(DISCOVERING, "").await;
+    learned(&proxy, 12).await;
+    assert_eq!(
+        proxy.get("/instances/canyon-travel/express/invoices?per_page=3").await.status,
+        StatusCode::OK
+    );
+    let counted = proxy.metric("accounts_skipped", &[("tenant", "organizations/acme")]).await;
+    assert!((counted - skipped).abs() < 0.1, "{counted}");
+    // Talkdesk decides about an account that may be the one without an id, and about no other.
+    let path =
+        format!("/organizations/acme/express/invoices?{}", filter(&format!("account_id eq '{FOREIGN}'")));
+    let code = if skipped > 0.0 { "denied_by_talkdesk" } else { "account_not_in_organization" };
+    proxy.get(&path).await.assert_problem(403, code);
 }
 
 #[tokio::test]

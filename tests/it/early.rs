@@ -393,7 +393,7 @@ async fn what_is_too_large_goes_to_one_who_waits_where_the_first_has_left() {
 #[case::to_http_1_0("1.0", "", ASKED)]
 #[case::one_of_the_five("1.1", "", "/organizations/acme/express/invoices")]
 #[case::whose_rule_has_keys("1.1", "", "/organizations/acme/kept/a")]
-#[case::whose_records_are_checked("1.1", "", "/instances/josephpinetrees/walled/a")]
+#[case::whose_records_are_checked("1.1", "", "/instances/josephpinetrees/scoped/a")]
 #[tokio::test]
 async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     #[case] version: &str,
@@ -401,8 +401,8 @@ async fn what_may_need_another_answer_than_the_one_that_comes_is_read_whole(
     #[case] path: &str,
 ) {
     let further = "    kept: { path: /kept/* }\n    \
-                   walled: { path: /walled/*, account_filter: \"a eq '{account_id}'\", account_field: account_id }\n";
-    let rules = "    invoices: {}\n    walled: {}\n    kept: { ttl: 60s }\n";
+                   scoped: { path: /scoped/*, account_filter: \"a eq '{account_id}'\", account_field: account_id }\n";
+    let rules = "    invoices: {}\n    scoped: {}\n    kept: { ttl: 60s }\n";
     let plain = PLAIN
         .replace("  endpoints:\n    test: {}\n", &format!("  endpoints:\n    test: {{}}\n{rules}"))
         .replace("  endpoints:\n    test: { ", &format!("  endpoints:\n{further}    test: {{ "));

@@ -266,7 +266,7 @@ async fn the_status_of_denials_can_be_chosen_and_other_statuses_stay() {
     let path = format!("/organizations/northwind/express/invoices?filter=account_id+eq+'{FOREIGN}'");
     proxy.get(&path).await.assert_problem(422, "denied_by_talkdesk");
     proxy.get("/organizations/nobody/express/invoices").await.assert_problem(404, "unknown_tenant");
-    let walled = proxy.get("/instances/josephpinetrees/express/invoices?x=1").await;
-    walled.assert_problem(400, "parameter_not_allowed");
+    let scoped = proxy.get("/instances/josephpinetrees/express/invoices?x=1").await;
+    scoped.assert_problem(400, "parameter_not_allowed");
     assert_eq!(talkdesk.counts(), (1, 2));
 }

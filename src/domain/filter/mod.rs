@@ -52,9 +52,9 @@ impl AccountFilter {
     /// The condition for one account.
     #[must_use]
     pub fn for_account(&self, account: AccountId) -> Expression {
-        let (nobody, account) = (AccountId::NONEXISTENT.to_string(), account.to_string());
+        let (placeholder, account) = (AccountId::NONEXISTENT.to_string(), account.to_string());
         self.expression.map_values(&|value| {
-            let text = if value.text == nobody { &account } else { &value.text };
+            let text = if value.text == placeholder { &account } else { &value.text };
             Value { text: text.clone(), quoted: value.quoted }
         })
     }
@@ -62,10 +62,10 @@ impl AccountFilter {
     /// Whether the filter compares this attribute with the account's id. Case is ignored, because Talkdesk may ignore it.
     #[must_use]
     pub fn names_account(&self, attribute: &str) -> bool {
-        let nobody = AccountId::NONEXISTENT.to_string();
+        let placeholder = AccountId::NONEXISTENT.to_string();
         let mut names = false;
         self.expression.compared_values(&|own| own.eq_ignore_ascii_case(attribute), &mut |value, _| {
-            names |= value == nobody;
+            names |= value == placeholder;
         });
         names
     }
@@ -90,15 +90,16 @@ impl std::str::FromStr for AccountFilter {
     type Err = AccountFilterError;
 
     fn from_str(text: &str) -> Result<Self, AccountFilterError> {
-        let nobody = AccountId::NONEXISTENT.to_string();
-        let expression = parse(&text.replace(PLACEHOLDER, &nobody))?;
+        let placeholder = AccountId::NONEXISTENT.to_string();
+        let expression = parse(&text.replace(PLACEHOLDER, &placeholder))?;
         let mut whole_values = 0;
-        expression.compared_values(&|_| true, &mut |value, _| whole_values += usize::from(value == nobody));
+        expression
+            .compared_values(&|_| true, &mut |value, _| whole_values += usize::from(value == placeholder));
         let placeholders = text.matches(PLACEHOLDER).count();
         if placeholders == 0 || whole_values < placeholders {
             return Err(AccountFilterError::NoPlaceholder);
         }
-        if !expression.conjuncts().iter().any(|one| one.may_select(&nobody)) {
+        if !expression.conjuncts().iter().any(|one| one.may_select(&placeholder)) {
             return Err(AccountFilterError::DoesNotSelect);
         }
         Ok(Self { text: text.into(), expression })
