@@ -2,7 +2,8 @@
 //!
 //! A tenant fails where it may ask for nothing, where its credential has no token or could not get a new one, where
 //! Talkdesk can't be reached or asks for a pause, where Talkdesk does not narrow to its account, and where one of the
-//! endpoints is refused for want of a scope or by Talkdesk. That an Instance may not ask for what is an Organization's alone is no failure.
+//! endpoints is refused for want of a scope or by Talkdesk. That an Instance may not ask for what is an Organization's
+//! alone is no failure.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -118,13 +118,13 @@ impl Fetch<'_> {
         let now = self.proxy.clock.now();
         match result {
             ProbeResult::Narrows => {
-                slot.set(ProofState::Proven { until: now.after(PROVEN_FOR) });
+                let _ = slot.set(ProofState::Proven { until: now.after(PROVEN_FOR) });
                 self.update_unproven_metric();
                 Ok(None)
             }
             ProbeResult::Refused(token) => {
                 let until = now.after(self.ask.snapshot.config.upstream.request_timeout);
-                slot.set(ProofState::Refused { token, until });
+                let _ = slot.set(ProofState::Refused { token, until });
                 Ok(Some(Pending::Refused(token)))
             }
             ProbeResult::Failed(status) => Ok(Some(Pending::Failed(status))),
@@ -173,26 +173,29 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// [`Rejection::AccountScopeUnproven`] where the narrowing was disproven meanwhile.
-    pub(super) fn complete_proof(&self) -> Result<(), Rejection> {
-        let proof = self.proof().take();
-        let Some(Proof { slot, pending }) = proof else { return Ok(()) };
+    pub(super) fn complete_proof(&self, status: StatusCode) -> Result<(), Rejection> {
+        let is_scoped = self.ask.permit.account_scope().is_some();
+        if !is_scoped || status.is_client_error() || status.is_server_error() {
+            return Ok(());
+        }
+        let Some(Proof { slot, pending }) = self.proof().take() else { return Err(Rejection::Internal) };
         let now = self.proxy.clock.now();
         if let Some(Pending::Refused(token)) = pending {
             slot.resolve_refusal(token, ProofState::Proven { until: now.after(PROVEN_FOR) });
             self.update_unproven_metric();
         }
-        match (slot.state(), pending) {
-            (ProofState::Unproven { reason, retry_at }, _) => {
+        match slot.state() {
+            ProofState::Proven { .. } => Ok(()),
+            // The proof that this request relies on has ended meanwhile, and another request renews it.
+            ProofState::Refused { .. } if pending.is_none() => Ok(()),
+            ProofState::Unproven { reason, retry_at } => {
                 Err(self.unproven(&slot, &reason, now.until(retry_at)))
             }
-            (ProofState::Unknown, Some(_)) => Err(self.unproven(
+            ProofState::Unknown | ProofState::Refused { .. } => Err(self.unproven(
                 &slot,
                 "another answer contradicted the proof while this request was running",
                 Duration::ZERO,
             )),
-            (ProofState::Unknown, None) | (ProofState::Refused { .. } | ProofState::Proven { .. }, _) => {
-                Ok(())
-            }
         }
     }
 
@@ -216,10 +219,13 @@ impl Fetch<'_> {
 
     fn disproven(&self, slot: &ProofSlot, reason: &str) {
         let retry_at = self.proxy.clock.now().after(ASK_AGAIN_AFTER);
-        slot.set(ProofState::Unproven { reason: reason.into(), retry_at });
+        let before = slot.set(ProofState::Unproven { reason: reason.into(), retry_at });
         let permit = &self.ask.permit;
-        // Entries stored for Instances may describe other accounts.
-        self.proxy.shelf.forget_instances(&permit.credential().key, &permit.endpoint().name);
+        // Entries stored for Instances may describe other accounts. With a filter that was never proven there are none, and
+        // clients choose their filters.
+        if !slot.has_client_filter || matches!(before, ProofState::Proven { .. }) {
+            self.proxy.shelf.forget_instances(&permit.credential().key, &permit.endpoint().name);
+        }
         self.update_unproven_metric();
         let (owner, endpoint) = (&permit.credential().owner, &permit.endpoint().name);
         let filter = slot.narrowing.filter.as_str();

@@ -146,8 +146,9 @@ impl ProofSlot {
         self.lock().clone()
     }
 
-    pub(super) fn set(&self, state: ProofState) {
-        *self.lock() = state;
+    /// Sets the state, and gives the one before.
+    pub(super) fn set(&self, state: ProofState) -> ProofState {
+        std::mem::replace(&mut *self.lock(), state)
     }
 
     /// Replaces `Refused` with `settled`, if it is still the state for this token.

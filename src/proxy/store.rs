@@ -5,7 +5,7 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
@@ -139,25 +139,18 @@ impl Fetch<'_> {
         if let Some(range) = self.ask.range.as_ref().filter(|_| offered.is_empty()) {
             fields.insert(RANGE, range.clone());
         }
-        let mut answer = self.send(&fields, deadline).await?;
-        if self.check_against_probe(&answer)? == ProbeCheck::TokenChanged {
-            // The place that it takes is given back first: it may be the only one.
-            drop(answer);
-            self.prove_narrowing(deadline).await?;
-            answer = self.send(&fields, deadline).await?;
-            self.check_against_probe(&answer)?;
-        }
+        let mut answer = self.send_proven(&fields, deadline).await?;
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
             let head = self.head(&answer);
             if let Some(offered) = confirmed(&head.fields, &offered, |offered| &offered.fields) {
                 drop(answer);
-                self.complete_proof()?;
+                self.complete_proof(StatusCode::NOT_MODIFIED)?;
                 return Ok((self.confirm(&offered.entry, &head), None));
             }
             // It speaks of something else than what is here: the whole is needed (RFC 9111, section 4.3.4).
             // The place that the first one takes is given back first: it may be the only one.
             drop(answer);
-            answer = self.send(&self.ask.fields, deadline).await?;
+            answer = self.send_proven(&self.ask.fields, deadline).await?;
         }
         if answer.response.status() == StatusCode::PARTIAL_CONTENT
             && fields.contains_key(RANGE)
@@ -166,7 +159,7 @@ impl Fetch<'_> {
             // Links in a part can't be found, and would not be where they are in the whole once they are replaced. So
             // the whole is asked for, and the part, where it has no links, is cut from that.
             drop(answer);
-            answer = self.send(&self.ask.fields, deadline).await?;
+            answer = self.send_proven(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
         if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.wish.for_origin) {
@@ -187,7 +180,25 @@ impl Fetch<'_> {
         })
     }
 
-    async fn send(&self, fields: &HeaderMap, deadline: std::time::Instant) -> Result<Sent, Rejection> {
+    /// Sends a request whose answer fits the probe. Where the token was renewed between the two, both are sent again.
+    async fn send_proven(&self, fields: &HeaderMap, deadline: Instant) -> Result<Sent, Rejection> {
+        let answer = self.send(fields, deadline).await?;
+        if self.check_against_probe(&answer)? == ProbeCheck::Passed {
+            return Ok(answer);
+        }
+        // The place that it takes is given back first: it may be the only one.
+        drop(answer);
+        self.prove_narrowing(deadline).await?;
+        let answer = self.send(fields, deadline).await?;
+        match self.check_against_probe(&answer)? {
+            ProbeCheck::Passed => Ok(answer),
+            ProbeCheck::TokenChanged => {
+                Err(Rejection::UpstreamProtocolError("its tokens change faster than it answers".into()))
+            }
+        }
+    }
+
+    async fn send(&self, fields: &HeaderMap, deadline: Instant) -> Result<Sent, Rejection> {
         let Ask { permit, snapshot, origin, .. } = self.ask;
         let errand = Errand {
             permit,
@@ -320,7 +331,7 @@ impl Fetch<'_> {
     ) -> Result<(Landed, Option<Streaming>), Rejection> {
         drop(pass);
         let inspection = self.check(&head, &body)?;
-        self.complete_proof()?;
+        self.complete_proof(head.status)?;
         if head.status == StatusCode::OK {
             self.learn_link_parameters(&inspection, &body);
         }

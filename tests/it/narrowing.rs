@@ -515,6 +515,36 @@ async fn each_shape_of_filter_is_proven_by_itself() {
 }
 
 #[tokio::test]
+async fn tokens_that_change_faster_than_talkdesk_answers_prove_nothing() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    // Each request is answered with another token than its probe was.
+    peer.answers(
+        INVOICES,
+        [Canned::status(401), invoices(OWN, ""), Canned::status(401), invoices(OWN, ""), invoices(OWN, "")],
+    );
+    peer.answers_to_probe(INVOICES, [refused()]);
+    let proxy = peer.proxy("").await;
+    let reply = proxy.get(ASKED).await;
+    assert!(!reply.status.is_success(), "{}", reply.text());
+    assert_eq!(proxy.admin(Method::GET, "/api/cache/entries").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn a_filter_of_one_client_empties_no_cache() {
+    let peer = Peer::start(Wire::HttpMock).await;
+    peer.answers(INVOICES, [invoices(OWN, "")]);
+    let everybodys = Canned::json(r#"{"total":48211,"_embedded":{"invoices":[]}}"#);
+    peer.answers_to_probe(INVOICES, [Canned::page(), everybodys]);
+    let proxy = peer.proxy("").await;
+    assert_eq!(proxy.get(ASKED).await.status, StatusCode::OK);
+    proxy
+        .get(&format!("{ASKED}?{}", filter("zz zz 'x'")))
+        .await
+        .assert_problem(502, "account_scope_unproven");
+    assert!(proxy.get(ASKED).await.cache_status().starts_with("hit"));
+}
+
+#[tokio::test]
 async fn each_path_below_a_prefix_is_proven_by_itself() {
     let peer = Peer::start(Wire::HttpMock).await;
     let upstream = "upstream:\n  endpoints:\n    reports: { path: /reports/*, account_filter: \"account_id eq '{account_id}'\", account_field: account_id }\n";
