@@ -1,4 +1,4 @@
-//! How long upstream is waited for, also by those who get no answer of it.
+//! Measures the time a request spent waiting for upstream, also where no response came.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

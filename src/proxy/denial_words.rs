@@ -1,4 +1,4 @@
-//! The words of every denial of the entitlement: what the rule is, to which tenant it was held, and what to do.
+//! The text of every denial by the entitlement: the rule, the tenant, and what to do.
 
 use http::StatusCode;
 

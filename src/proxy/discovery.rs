@@ -1,8 +1,8 @@
 //! Learns the accounts under an Organization from `/express/accounts`.
 //!
-//! It asks through the path that everybody's requests take (entitlement, cache, limit, token), as the
-//! Organization, page by page by following `next`, last in every queue. A list counts only once it was read to its end:
-//! a half-read one replaces nothing.
+//! It takes the same path as a client's request (entitlement, cache, limit, token), as the Organization, with the lowest
+//! priority in the queue, and follows `next` from page to page. A list replaces the previous one only if it was read to its
+//! end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! The data listener that a request came in by, which may know some tenants only.
+//! The data listener that a request came in on, which may serve only some of the tenants.
 //!
-//! A listener of `server.listeners` is for a tool that needs those tenants and no others: anybody else does not
-//! exist there. What it knows is fixed when it is bound, so that no change of the configuration can widen it.
+//! A listener of `server.listeners` is for a tool that needs those tenants and no others: on it, any other tenant is unknown.
+//! The list is fixed when the listener is bound, so a change of the configuration cannot add to it.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! What wraps every request, whoever asks and whatever for: its name, the number of requests at once, and what
-//! is counted and written about it. A tower service, because none of this needs to know what is inside.
+//! Wraps every request: request id, load shedding, metrics, access log and audit log. It is a tower service and knows
+//! nothing of what is inside.
 //!
-//! It is one layer and not four: between them they would clone the request's name and read the clock several
-//! times, on the path that a hit takes.
+//! It is one layer and not four, because separate layers would clone the request id and read the clock several times on the
+//! path of a hit.
 
 use std::convert::Infallible;
 use std::future::Future;

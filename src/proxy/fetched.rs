@@ -1,4 +1,4 @@
-//! What a fetch brings, and what answers a request.
+//! The result of a fetch, and the answer that is made of it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the status and the fields of upstream's answer mean, and what becomes of them before it is kept.
+//! Interprets the status and header fields of an upstream response, and adjusts the fields before the response is stored.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, VARY};

@@ -1,5 +1,5 @@
-//! Fields that belong to a connection, to the proxy, or to nobody else: what passes in which direction, and
-//! what the proxy adds (RFC 9110, section 7.6; RFC 9209; RFC 9211; draft-ietf-httpapi-ratelimit-headers).
+//! Header fields: which are forwarded in each direction, and which the proxy adds
+//! (RFC 9110, section 7.6; RFC 9209; RFC 9211; draft-ietf-httpapi-ratelimit-headers).
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,12 +1,11 @@
-//! Whether the API can be reached with a credential.
+//! The circuit breaker of one credential's way to the API.
 //!
-//! After a request that got no answer the way counts as down: for a second, then twice as long with each further
-//! failure, up to a minute. While it does, nobody waits for it: a stale entry answers at once, and where there is
-//! none the failure is told at once. When the time is over one request goes through as a probe, and the others go
-//! on as before until it is back.
+//! A request that gets no response opens it: for one second, then twice as long after each further failure, up to a minute.
+//! While it is open nothing is sent: a stale entry is served at once, and without one the request fails at once. When the
+//! time is over one request goes through as a probe, and the breaker stays open for the others until the probe succeeds.
 //!
-//! A server that answers, be it with an error of its own, is not down: who has nothing stored is given that answer.
-//! But who has a stale entry need not ask it again just now, and does not for the same length of time.
+//! A server that responds, even with a 5xx, is not down: a client gets that response if there is nothing stored. If there is
+//! a stale entry, it is served for the same length of time without asking the server again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What is at `/`: the endpoints, and the ways to name a tenant. Anywhere else, a path that leads nowhere.
+//! The answer at `/`: the endpoints, and the ways to name a tenant. Also the answer for a path that names no endpoint.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;

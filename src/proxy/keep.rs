@@ -1,5 +1,5 @@
-//! What becomes of an answer once it is known to be good: an entry for those who wait, on the shelf if it may be; an
-//! entry that was there, confirmed or refreshed; and what a successful change makes invalid.
+//! What is stored of a validated response: a new entry, an entry that a 304 or a HEAD updated, or nothing. A successful
+//! unsafe request invalidates entries here (RFC 9111, section 4.4).
 
 use std::sync::Arc;
 

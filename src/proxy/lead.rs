@@ -1,5 +1,5 @@
-//! From the head of a request to a permit: the steps that depend on its target, `Host` and `X-Tenant` alone. What comes
-//! of them is remembered ([`super::routes`]), so most requests do not take them.
+//! From the head of a request to a permit: the steps that depend only on its target, `Host` and `X-Tenant`. Their result is
+//! remembered ([`super::routes`]), so most requests do not take them.
 
 use std::sync::Arc;
 

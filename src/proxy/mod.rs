@@ -6,10 +6,10 @@
 //!          guard → tenant → entitlement → cache → (miss) limit → token → send → check → store
 //! ```
 //!
-//! A step decides and returns `Result<_, Rejection>`; the steps are called in their order by
-//! [`Proxy::answer`] (up to where something has to be waited for), [`Proxy::answer_later`] and `lead`, which is where
-//! tenant and entitlement are, and nothing else knows that order. What a step found out is what the next one takes:
-//! without a `Permit` (made by the entitlement alone) neither the cache nor upstream can be asked.
+//! Each step decides and returns `Result<_, Rejection>`. [`Proxy::answer`] calls them in this order, up to the first one that
+//! has to wait; [`Proxy::answer_later`] goes on from there; `lead` holds the steps for tenant and entitlement. No other code
+//! knows the order. Each step takes what the one before it returned: without a `Permit`, which only the entitlement makes,
+//! neither the cache nor upstream can be asked.
 
 pub mod ask;
 pub mod away;

@@ -1,7 +1,7 @@
-//! The way to the API with a credential: token, limit, send, and once more where that can help.
+//! One credential's way to the API: get a token, wait for the limit, send, and retry where a retry can help.
 //!
-//! This is the one seam that requests, background refreshes and discovery all pass, so every send is counted
-//! against the credential's limit, and no send is made with a token that has ended.
+//! Requests of clients, background refreshes and discovery all pass through here, so every request counts against the
+//! credential's limit, and none carries an expired token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! Reading an answer of the API: decoded, bounded, and whole, or known not to be.
+//! Reads a response body of the API: decodes it, limits its size, and detects one that is cut off.
 //!
-//! A body is read to its end before a word of it is given out, up to `cache.max_entry_bytes`; so it can still be
-//! refused when it turns out to be cut off, to be no JSON, or to hold another account's records. A larger one
-//! goes on as a stream, and so does one that comes slowly under a plain rule ([`early`](super::early)). Inflated size
-//! counts, so a small body can't become a large one unnoticed.
+//! A body up to `cache.max_entry_bytes` is read to its end before a byte of it is sent to a client, so it can still be refused
+//! if it is cut off, is not JSON, or holds another account's records. A larger one is streamed, and so is one that arrives
+//! slowly under a plain rule ([`early`](super::early)). The limit applies to the decoded size, so that a small compressed
+//! body cannot grow without bound.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,6 +1,6 @@
-//! Talkdesk's 403: what it says of why, and for how long it is taken for the present one.
+//! Talkdesk's 403: the reason it gives, and for how long it is remembered.
 //!
-//! Under a plain rule a 403 is an answer as any other, and none of this is asked.
+//! Under a plain rule a 403 is a response like any other and does not come here.
 
 use std::sync::Arc;
 use std::time::Duration;

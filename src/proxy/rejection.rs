@@ -1,10 +1,9 @@
-//! Every ending that is not an answer of the API has a name, and this is where the name becomes a status, a
-//! code, a message and a metric label.
+//! Every way a request can end without data from the API. Each becomes a status, a code, a message and a metric label.
 //!
-//! The body is `application/problem+json` (RFC 9457) whose members also satisfy Talkdesk's own error shape, so
-//! that a tool that reads Talkdesk's errors reads ours. A message says what happened, to which tenant, and what
-//! to do. No secret, token or upstream body is in it; of a server's words only the cleaned and shortened ones
-//! that the reason needs.
+//! The body is `application/problem+json` (RFC 9457), with members that also match Talkdesk's own error format, so that a tool
+//! that reads Talkdesk's errors can read these. A message says what happened, to which tenant, and what to do. It never
+//! contains a secret, a token or an upstream body; a server's error text is included only shortened and cleaned, and only
+//! where the reason needs it.
 
 use std::sync::Arc;
 use std::time::Duration;

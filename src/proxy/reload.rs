@@ -1,11 +1,11 @@
-//! Another configuration, without a restart: all of it or nothing, and without dropping a request, a token or an entry
-//! that is still right.
+//! Replaces the configuration without a restart: completely or not at all, and without losing requests in flight, tokens, or
+//! entries that are still valid.
 //!
-//! Requests under way end as they began. What did not change goes on: tokens, states, limits half used. What the new
-//! configuration does not have any more is gone at once: the entries of its credentials, and the accounts that its
-//! Organizations listed.
+//! Requests in flight finish with the configuration they started with. What did not change is carried over: tokens, states of
+//! credentials, use of limits. What the new configuration no longer has is removed at once: the entries of its credentials and
+//! the accounts that its Organizations listed.
 //!
-//! Left out: reading the file (`crate::reload`), and what can't change while the process runs, which is named.
+//! Not here: reading the file (`crate::reload`). Settings that need a restart are reported, not applied.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};

@@ -1,5 +1,5 @@
-//! How often a request may be sent again: never more than a fifth of what is sent, so that retries can't double the
-//! load on a server that is in trouble; and three in ten seconds in any case, so that a quiet tenant's may be.
+//! Limits retries to a fifth of the requests sent, so that they cannot double the load on a server in trouble. Three in ten
+//! seconds are always allowed, so that a tenant with few requests can retry too.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

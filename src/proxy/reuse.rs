@@ -1,5 +1,5 @@
-//! From what the cache has to an answer: fresh, stale while a fresh one is fetched, stale because none can be
-//! had, validated, or fetched; and one fetch for all who ask at once.
+//! From the cache's answer to the client's: serve a fresh entry, serve a stale one while it is refreshed, serve a stale one
+//! because Talkdesk fails, validate, or fetch. Concurrent requests for the same key share one fetch.
 
 use std::cell::LazyCell;
 use std::sync::{Arc, PoisonError};

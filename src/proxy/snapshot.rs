@@ -1,5 +1,5 @@
-//! What one request sees of the configuration. It is taken once, at the beginning, and is replaced as a whole,
-//! so no request sees half of one configuration and half of another.
+//! The configuration as one request sees it. A request takes the snapshot once, when it starts; a reload replaces the whole
+//! snapshot. So no request sees a mixture of two configurations.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,6 @@
-//! One fetch, from asking to what is kept of the answer.
+//! One fetch: sends the request, validates the response, and hands it to the cache.
 //!
-//! This is where an answer is judged: whole or cut off, JSON or not, the account's own or not, to be kept or
-//! not. What fails a check is never given out and never kept.
+//! A response that is cut off, is not JSON, or holds another account's records is neither sent to a client nor stored.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,4 @@
-//! What is known of a request by the time it is answered: for the log, the metrics, and the fields that every
-//! answer carries.
+//! What is known about a request when it is answered: for the log, the metrics, and the fields that every answer carries.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The words of every rejection: what happened, to which tenant, and what to do; with its status and code.
+//! The text of every rejection, with its status and code: what happened, to which tenant, and what to do.
 //!
-//! One exhaustive match: a new rejection does not compile until it has words.
+//! One exhaustive match: a new rejection does not compile without its text.
 
 use std::time::Duration;
 
