@@ -1,4 +1,4 @@
-//! What the proxy knows, as JSON: tenants, credentials, cache. Never a secret, never a token.
+//! The JSON API of the admin plane: tenants, credentials and cache. It never contains a secret or a token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::proxy::rejection::Rejection;
 use crate::proxy::snapshot::Snapshot;
 use crate::timestamp::timestamp;
 
-/// Every tenant, what each may ask for, what it asked, and whether it fails.
+/// All tenants: entitlements, counts, last request and failures.
 pub(super) fn tenants(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
     let ways = Ways::of(&snapshot);
@@ -40,7 +40,7 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
     Reply::json(StatusCode::OK, &json!({ "tenants": tenants }))
 }
 
-/// What is counted by tenant.
+/// Request counts by tenant.
 struct Counted {
     requests: BTreeMap<String, Counts>,
     upstream: Counts,
@@ -55,14 +55,15 @@ impl Counted {
         }
     }
 
-    /// Null where the tenant has no series of its own.
+    /// Adds the counts, or null if the tenant has no series of its own.
     fn add_to(&self, described: &mut Value, label: &str) {
         described["requests"] = json!(self.requests.get(label));
         described["upstream_requests"] = json!(self.upstream.get(label));
     }
 }
 
-/// What a tenant asked last: the endpoint and not the path, since a path may have more in it than its name.
+/// The tenant's last request. It has the endpoint instead of the path, because a path may contain more than the
+/// endpoint's name.
 fn asked_last(tenant: &Tenant, proxy: &Proxy, snapshot: &Snapshot) -> Value {
     let asked = snapshot.asked_by(&tenant.name).and_then(|counted| counted.asked_last(&proxy.metrics));
     asked.map_or(Value::Null, |asked| {
@@ -75,7 +76,7 @@ fn asked_last(tenant: &Tenant, proxy: &Proxy, snapshot: &Snapshot) -> Value {
     })
 }
 
-/// The tenants of the configuration, then those that were learned.
+/// The configured tenants, followed by the discovered ones.
 fn known_tenants(proxy: &Proxy, snapshot: &Snapshot) -> Vec<Arc<Tenant>> {
     let mut tenants: Vec<_> = snapshot.config.tenants.iter().cloned().collect();
     let mut learned = proxy.learned.instances();
@@ -117,7 +118,7 @@ fn describe(tenant: &Arc<Tenant>, decisions: &Decisions, snapshot: &Snapshot) ->
     })
 }
 
-/// Whether the tenant may ask an endpoint; with which credential, or why not.
+/// Whether the tenant may request an endpoint: with which credential, or why not.
 fn verdict(tenant: &Tenant, decision: &Result<TenantName, Denial>, snapshot: &Snapshot) -> Value {
     match decision {
         Ok(owner) => json!({ "entitled": true, "credential": owner.to_string() }),
@@ -129,7 +130,7 @@ fn verdict(tenant: &Tenant, decision: &Result<TenantName, Denial>, snapshot: &Sn
     }
 }
 
-/// The owner of the credential with which the tenant may ask an endpoint.
+/// The owner of the credential that the tenant's requests for an endpoint use.
 fn decide(
     tenant: &Arc<Tenant>,
     endpoint: &Arc<Endpoint>,
@@ -172,7 +173,7 @@ pub(super) fn credentials(proxy: &Proxy) -> Reply {
                 "next_attempt": status.next_attempt.map(time),
                 "paused": pause.is_some(),
                 "paused_until": pause,
-                "unreachable": origin.health.is_down(),
+                "unreachable": origin.breaker.is_open(),
                 "waiting": origin.gate.waiting(),
             })
         })
@@ -180,7 +181,7 @@ pub(super) fn credentials(proxy: &Proxy) -> Reply {
     Reply::json(StatusCode::OK, &json!({ "credentials": credentials }))
 }
 
-/// The credentials without a token that could not get one.
+/// The owners of credentials that have no token because the token request failed.
 pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
     let snapshot = proxy.snapshot();
     let failing = snapshot.origins().filter(|origin| {
@@ -190,7 +191,7 @@ pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
     failing.map(|origin| origin.tokens.credential().owner.to_string()).collect()
 }
 
-/// How full the cache is, and of what.
+/// The size of the cache, in total and by endpoint.
 pub(super) fn cache(proxy: &Proxy) -> Reply {
     proxy.shelf.tidy();
     let snapshot = proxy.snapshot();

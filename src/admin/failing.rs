@@ -1,9 +1,9 @@
-//! Which tenant fails, and why: what whoever is woken up asks first.
+//! Finds the tenants that fail, and the reason: the first question in an incident.
 //!
-//! A tenant fails where it may ask for nothing, where its credential has no token or could not get a new one, where
-//! Talkdesk can't be reached or asks for a pause, where Talkdesk does not narrow to its account, and where one of the
-//! endpoints is refused for want of a scope or by Talkdesk. That an Instance may not ask for what is an Organization's
-//! alone is no failure.
+//! A tenant fails if it may request nothing; if its credential has no token or could not get a new one; if
+//! Talkdesk is unreachable or requested a pause; if Talkdesk does not restrict responses to its account; or if one
+//! of its endpoints is denied for a missing scope or by Talkdesk. An endpoint that only Organizations may request
+//! is not a failure of an Instance.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::proxy::origin::Origin;
 use crate::proxy::rejection::{Rejection, Told};
 use crate::proxy::snapshot::Snapshot;
 
-/// What is decided for a tenant, endpoint by endpoint.
+/// The decisions for a tenant, by endpoint.
 pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;
 
-/// The ways to the API, by the owner of their credential.
+/// The upstream origins, by the owner of their credential.
 pub(super) struct Ways(HashMap<TenantName, Arc<Origin>>);
 
-/// The denials that are a failure even where other endpoints are granted.
+/// The denials that are failures even if other endpoints are granted.
 const PARTIAL: [&str; 2] = ["scope_missing", "denied_by_talkdesk"];
 
 impl Ways {
@@ -37,7 +37,7 @@ impl Ways {
     }
 }
 
-/// Why a tenant fails; null where it does not.
+/// Why a tenant fails; null if it does not.
 pub(super) fn failing(
     tenant: &Tenant,
     decisions: &Decisions,
@@ -71,7 +71,7 @@ pub(super) fn failing(
     of_code.first().map_or(Value::Null, |(_, told)| one(told, &endpoints, true))
 }
 
-/// What is wrong with a credential or with the way to Talkdesk; and whether the tenant is served all the same.
+/// A problem of the credential or of the connection to Talkdesk, and whether the tenant is served nevertheless.
 fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Option<(Told, bool)> {
     let status = origin.tokens.status();
     if let Some(error) = status.error {
@@ -83,14 +83,14 @@ fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Optio
         let what = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
         return Some((Told { what, ..paused }, false));
     }
-    origin.health.is_down().then(|| {
+    origin.breaker.is_open().then(|| {
         let timeout = told(&Rejection::UpstreamTimeout);
         let what = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
         (Told { code: "upstream_unreachable", what, ..timeout }, false)
     })
 }
 
-/// The endpoints that Talkdesk does not narrow, where the tenant is an Instance that needs it.
+/// The endpoints that Talkdesk does not restrict to an account, if the tenant is an Instance that needs this.
 fn unproven(
     tenant: &Tenant,
     origin: &Origin,

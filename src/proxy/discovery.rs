@@ -12,8 +12,8 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Proxy;
-use super::ask::Ask;
-use super::fetched::Content;
+use super::fetch_request::Ask;
+use super::fetch_result::Content;
 use super::snapshot::Snapshot;
 use crate::domain::endpoint::{Content as EndpointContent, Endpoint, PathPattern};
 use crate::domain::entitlement::{self, Ask as Asked};

@@ -24,12 +24,12 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::sync::oneshot;
 
-use super::fetched::{Fetched, Json, Landed, Outcome, Rest, Streaming};
-use super::giveaway::{Giveaway, Masking, masked_whole};
+use super::fetch_result::{FetchResult, Fetched, Json, Outcome, Rest, Streaming};
 use super::growing::Growing;
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::{Fetch, Head};
+use super::token_scanner::{Masking, TokenScanner, masked_whole};
 use crate::cache::judge::Bypass;
 use crate::domain::endpoint::Content;
 use crate::domain::entitlement::Permit;
@@ -93,10 +93,10 @@ impl Fetch<'_> {
         &self,
         head: Head,
         mut receiving: Receiving,
-        mask: Option<Giveaway>,
+        mask: Option<TokenScanner>,
         pass: Pass,
         outlet: Outlet,
-    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+    ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         let most = self.ask.snapshot.config.cache.max_entry_bytes;
         let enough = ENOUGH.min(usize::try_from(most).unwrap_or(ENOUGH));
         let first = match receiving.read_at_once(enough).await? {
@@ -136,9 +136,9 @@ impl Fetch<'_> {
         }
         growing.append(&last);
         if let Some(masking) = masking {
-            let (giveaway, begun) = masking.so_far();
+            let (scanner, begun) = masking.so_far();
             growing.append(&begun);
-            receiving.search(giveaway, &begun)?;
+            receiving.search(scanner, &begun)?;
         }
         match growing.hand_over((receiving, pass)) {
             Ok(()) => {

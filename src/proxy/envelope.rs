@@ -19,9 +19,9 @@ use super::entrance::Entrance;
 use super::headers::{NAME, OWN_VIA};
 use super::refused::Refused;
 use super::rejection::Rejection;
+use super::request_log::RequestLog;
 use super::snapshot::Snapshot;
-use super::visit::Visit;
-use super::{Came, Progress, Proxy};
+use super::{Progress, Proxy, RequestContext};
 use crate::access_log::{AccessLog, Record};
 use crate::audit;
 use crate::body::Body;
@@ -77,34 +77,34 @@ impl Wrapping {
             path: self.access_log.as_ref().map(|_| request.uri().path().to_owned()).unwrap_or_default(),
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
-        let mut visit = Visit::new(request.headers());
-        visit.is_written_down = self.access_log.is_some();
-        visit.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let under_way = match self.proxy.answer(&mut visit, &snapshot, request, &self.came(&asked)) {
+        let mut log = RequestLog::new(request.headers());
+        log.is_written_down = self.access_log.is_some();
+        log.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
+        let under_way = match self.proxy.answer(&mut log, &snapshot, request, &self.context(&asked)) {
             Ok(Progress::UnderWay(under_way)) => under_way,
             Ok(Progress::Answered(response)) => {
-                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, visit, &snapshot)));
+                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, log, &snapshot)));
             }
             Ok(Progress::Refused(dead_end)) => {
-                let response = self.refused(&dead_end.refused, &mut visit, &asked.method);
-                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, visit, &snapshot)));
+                let response = self.refused(&dead_end.refused, &mut log, &asked.method);
+                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, log, &snapshot)));
             }
             Err(rejection) => {
-                return Answering::AtOnce(Some(self.finish(Err(rejection), &asked, visit, &snapshot)));
+                return Answering::AtOnce(Some(self.finish(Err(rejection), &asked, log, &snapshot)));
             }
         };
         let this = Arc::clone(self);
         Answering::Later(Box::pin(async move {
-            let came = this.came(&asked);
-            let outcome = this.proxy.answer_later(&mut visit, &snapshot, *under_way, &came).await;
-            let response = this.finish(outcome, &asked, visit, &snapshot);
+            let context = this.context(&asked);
+            let outcome = this.proxy.answer_later(&mut log, &snapshot, *under_way, &context).await;
+            let response = this.finish(outcome, &asked, log, &snapshot);
             drop(in_flight);
             response
         }))
     }
 
-    fn came(&self, asked: &Asked) -> Came<'_> {
-        Came { entrance: &self.entrance, connection: self.connection, at: asked.at }
+    fn context(&self, asked: &Asked) -> RequestContext<'_> {
+        RequestContext { entrance: &self.entrance, connection: self.connection, at: asked.at }
     }
 
     /// The answer, with what every answer carries, counted and written down.
@@ -112,89 +112,89 @@ impl Wrapping {
         &self,
         outcome: Result<Response<Body>, Rejection>,
         asked: &Asked,
-        mut visit: Visit,
+        mut log: RequestLog,
         snapshot: &Snapshot,
     ) -> Response<Body> {
         let mut response = match outcome {
             Ok(response) => response,
-            Err(rejection) => self.refuse(&rejection, &mut visit, &asked.method, snapshot),
+            Err(rejection) => self.refuse(&rejection, &mut log, &asked.method, snapshot),
         };
-        add_own_fields(response.headers_mut(), &visit);
-        if visit.unread_body {
+        add_own_fields(response.headers_mut(), &log);
+        if log.unread_body {
             // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.observe(asked, &visit, &response, snapshot);
+        self.observe(asked, &log, &response, snapshot);
         response
     }
 
     fn refuse(
         &self,
         rejection: &Rejection,
-        visit: &mut Visit,
+        log: &mut RequestLog,
         method: &Method,
         snapshot: &Snapshot,
     ) -> Response<Body> {
         if *rejection == Rejection::Internal {
-            tracing::error!(request_id = %visit.request_id, "an unforeseen failure");
+            tracing::error!(request_id = %log.request_id, "an unforeseen failure");
         }
-        visit.upstream_request_id = rejection.upstream_request_id().map(Into::into);
-        let tenant = visit.tenant.as_ref().map(|tenant| &*tenant.label);
+        log.upstream_request_id = rejection.upstream_request_id().map(Into::into);
+        let tenant = log.tenant.as_ref().map(|tenant| &*tenant.label);
         let refused = Refused::new(rejection, tenant, snapshot.config.server.denial_status);
-        self.refused(&refused, visit, method)
+        self.refused(&refused, log, method)
     }
 
-    fn refused(&self, refused: &Refused, visit: &mut Visit, method: &Method) -> Response<Body> {
-        visit.reason = Some(refused.code);
-        visit.outcome = if refused.is_denial { TenantOutcome::Denied } else { TenantOutcome::Error };
+    fn refused(&self, refused: &Refused, log: &mut RequestLog, method: &Method) -> Response<Body> {
+        log.reason = Some(refused.code);
+        log.outcome = if refused.is_denial { TenantOutcome::Denied } else { TenantOutcome::Error };
         if refused.is_denial {
             self.proxy.metrics.denied(refused.code);
         }
-        refused.answer(method, &visit.request_id)
+        refused.answer(method, &log.request_id)
     }
 
-    fn observe(&self, asked: &Asked, visit: &Visit, response: &Response<Body>, snapshot: &Snapshot) {
+    fn observe(&self, asked: &Asked, log: &RequestLog, response: &Response<Body>, snapshot: &Snapshot) {
         let duration = self.proxy.clock.since(asked.at);
         let status = response.status();
-        let counted = snapshot.endpoint_metrics(visit.endpoint);
-        counted.answered(status, visit.result, duration.as_secs_f64());
-        let ended = |tenant: &TenantMetrics| tenant.ended(visit.outcome, asked.at.wall, counted, status);
-        match (&visit.counted, &visit.tenant) {
+        let counted = snapshot.endpoint_metrics(log.endpoint);
+        counted.answered(status, log.result, duration.as_secs_f64());
+        let ended = |tenant: &TenantMetrics| tenant.ended(log.outcome, asked.at.wall, counted, status);
+        match (&log.counted, &log.tenant) {
             (Some(tenant), _) => ended(tenant),
             (None, Some(tenant)) => ended(&snapshot.counted(&tenant.name)),
             (None, None) => {}
         }
-        let endpoint = visit.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));
+        let endpoint = log.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));
         if self.proxy.audit.is_on()
-            && let Some(what) = visit.audited(endpoint.clone(), status)
+            && let Some(what) = log.audited(endpoint.clone(), status)
         {
             let asked_by = audit::Asked {
                 listener: Arc::clone(&self.entrance.address),
                 connection: self.connection,
-                request_id: Some(visit.request_id.clone()),
+                request_id: Some(log.request_id.clone()),
             };
             self.proxy.audit.write(audit::Event { time: asked.at.wall, what, asked: Some(asked_by) });
         }
         if let Some(access_log) = &self.access_log {
             access_log.write(Record {
                 time: asked.at.wall,
-                request_id: visit.request_id.clone(),
+                request_id: log.request_id.clone(),
                 listener: Arc::clone(&self.entrance.address),
                 connection: self.connection,
                 method: asked.method.clone(),
                 path: asked.path.clone(),
-                tenant: visit.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
+                tenant: log.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
                 endpoint,
                 status,
-                cache: visit.result.as_str(),
-                reason: visit.reason,
+                cache: log.result.as_str(),
+                reason: log.reason,
                 duration,
                 // Another's fetch may have begun before this request came.
-                upstream: visit.upstream.min(duration),
-                waited: visit.waited,
-                token: visit.token.map(TokenUse::as_str),
+                upstream: log.upstream.min(duration),
+                waited: log.waited,
+                token: log.token.map(TokenUse::as_str),
                 traceparent: asked.traceparent.clone(),
-                upstream_request_id: visit.upstream_request_id.clone(),
+                upstream_request_id: log.upstream_request_id.clone(),
             });
         }
     }
@@ -236,10 +236,10 @@ impl Future for Answering {
 }
 
 /// The fields that every answer carries.
-fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
-    let request_id = visit.request_id.value().clone();
-    let cache_status = visit.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
-    let tenant = visit.tenant.as_ref().map(|tenant| tenant.field.clone());
+fn add_own_fields(fields: &mut HeaderMap, log: &RequestLog) {
+    let request_id = log.request_id.value().clone();
+    let cache_status = log.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
+    let tenant = log.tenant.as_ref().map(|tenant| tenant.field.clone());
     if Places::are_in(fields) {
         Places { request_id, cache_status, tenant }.fill(fields);
     } else {
@@ -252,10 +252,10 @@ fn add_own_fields(fields: &mut HeaderMap, visit: &Visit) {
             fields.insert(VIA, HeaderValue::from_static(OWN_VIA));
         }
     }
-    if visit.bare {
+    if log.bare {
         fields.append(VARY, HeaderValue::from_static("X-Tenant"));
     }
-    if let Some(rate) = visit.rate.filter(|_| visit.result != CacheResult::Collapsed) {
+    if let Some(rate) = log.rate.filter(|_| log.result != CacheResult::Collapsed) {
         rate.add_to(fields);
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode};
 
-use super::ask::Ask;
-use super::fetched::Landed;
+use super::fetch_request::Ask;
+use super::fetch_result::FetchResult;
 use super::head_of_answer::drop_from_vary;
 use super::receive::is_gzip;
 use super::store::{Fetch, Head, is_refusal};
@@ -33,7 +33,7 @@ impl Fetch<'_> {
         inspection: Inspection,
         verdict: Result<Verdict, Bypass>,
         confirmed: Option<&Arc<Entry>>,
-    ) -> Landed {
+    ) -> FetchResult {
         let ask = self.ask;
         let query = ask.permit.path_and_query();
         let not_a_page =
@@ -84,7 +84,7 @@ impl Fetch<'_> {
             Some(whole) => (whole, Some(kept)),
             None => (kept, None),
         };
-        Landed { for_others, ..self.landed(&head, Some(entry), stored, false) }
+        FetchResult { for_others, ..self.landed(&head, Some(entry), stored, false) }
     }
 
     /// Puts an entry on the shelf, unless something has happened since it was asked for. By a configuration that is not
@@ -109,7 +109,7 @@ impl Fetch<'_> {
     }
 
     /// An entry that upstream confirmed, with the new fields of the 304 (RFC 9111, section 4.3.4).
-    pub(super) fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> Landed {
+    pub(super) fn confirm(&self, entry: &Arc<Entry>, head: &Head) -> FetchResult {
         let fields = merged(&entry.fields.of_origin(), &head.fields);
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
@@ -133,7 +133,7 @@ impl Fetch<'_> {
     /// The answer to a `HEAD`. It has nothing to be stored, but what it says of the stored answer to a `GET` is as good
     /// as if a 304 had said it; and where it speaks of another answer, that one is not right any more (RFC 9111,
     /// section 4.3.5).
-    pub(super) fn refresh(&self, head: Head, received: &HeaderMap) -> Landed {
+    pub(super) fn refresh(&self, head: Head, received: &HeaderMap) -> FetchResult {
         let Shelved::Entry(entry) =
             self.proxy.shelf.find(&self.ask.key, |variant| variant.matches(&self.ask.fields))
         else {
@@ -147,10 +147,10 @@ impl Fetch<'_> {
             return self.head_alone(head, received);
         }
         let status = head.status.as_u16();
-        Landed { revalidated: false, status, ..self.confirm(&entry, &head) }
+        FetchResult { revalidated: false, status, ..self.confirm(&entry, &head) }
     }
 
-    fn head_alone(&self, mut head: Head, received: &HeaderMap) -> Landed {
+    fn head_alone(&self, mut head: Head, received: &HeaderMap) -> FetchResult {
         // The length is that of the compressed body, and no client is given that.
         if received.contains_key(CONTENT_ENCODING) {
             head.fields.remove(CONTENT_LENGTH);
@@ -214,9 +214,9 @@ impl Fetch<'_> {
         entry: Option<Arc<Entry>>,
         stored: Result<(), Bypass>,
         revalidated: bool,
-    ) -> Landed {
+    ) -> FetchResult {
         if !self.ask.is_plain() {
-            self.ask.origin.health.whole();
+            self.ask.origin.breaker.record_complete();
         }
         let landed = self.landing(head, entry, stored, revalidated);
         let position = Some(self.ask.permit.endpoint().position);
@@ -231,8 +231,8 @@ impl Fetch<'_> {
         entry: Option<Arc<Entry>>,
         stored: Result<(), Bypass>,
         revalidated: bool,
-    ) -> Landed {
-        Landed {
+    ) -> FetchResult {
+        FetchResult {
             entry,
             for_others: None,
             stored,

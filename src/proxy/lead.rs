@@ -9,10 +9,10 @@ use http::{Method, Response, StatusCode};
 use super::entrance::Entrance;
 use super::index;
 use super::rejection::Rejection;
+use super::request_log::RequestLog;
 use super::routes::Route;
 use super::snapshot::Snapshot;
-use super::visit::Visit;
-use super::{Came, LONGEST_TARGET, Proxy};
+use super::{LONGEST_TARGET, Proxy, RequestContext};
 use crate::body::Body;
 use crate::clock::Now;
 use crate::config::Rule;
@@ -32,31 +32,31 @@ impl Proxy {
     /// Where a request leads, where that is not known: the steps from its target to a permit.
     pub(super) fn lead(
         self: &Arc<Self>,
-        visit: &mut Visit,
+        log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
         head: &Parts,
-        came: &Came<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Led, Rejection> {
         let raw = path(head)?;
         let target = target::read(raw, &snapshot.endpoints).map_err(|reason| {
             let meant = target::probably_meant(raw, &snapshot.endpoints);
             meant.map_or(Rejection::InvalidTarget(reason.0), |meant| Rejection::SlashTooMany { meant })
         })?;
-        visit.bare = target.prefix.is_none();
-        let tenant = self.tenant(head, target.prefix, snapshot, came.entrance);
+        log.bare = target.prefix.is_none();
+        let tenant = self.tenant(head, target.prefix, snapshot, context.entrance);
         if let Ok(tenant) = &tenant {
-            visit.tenant = Some(Arc::clone(tenant));
+            log.tenant = Some(Arc::clone(tenant));
         }
         let Some(endpoint) = target.endpoint else { return index::answer(head, snapshot).map(Led::Answered) };
-        visit.endpoint = Some(endpoint.position);
+        log.endpoint = Some(endpoint.position);
         if let Some(answer) = method_is_answered(&head.method, endpoint)? {
             return Ok(Led::Answered(answer));
         }
-        let permit = self.authorize(&tenant?, endpoint, target.path, head, snapshot, came.at)?;
+        let permit = self.authorize(&tenant?, endpoint, target.path, head, snapshot, context.at)?;
         let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
         let base = links_base(head, snapshot, target.prefix);
         let counted = snapshot.counted(&permit.tenant().name);
-        Ok(Led::To(Arc::new(Route::new(permit, Arc::clone(origin), base, visit.bare, counted))))
+        Ok(Led::To(Arc::new(Route::new(permit, Arc::clone(origin), base, log.bare, counted))))
     }
 
     /// Who the request is for.

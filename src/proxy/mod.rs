@@ -11,20 +11,20 @@
 //! knows the order. Each step takes what the one before it returned: without a `Permit`, which only the entitlement makes,
 //! neither the cache nor upstream can be asked.
 
-pub mod ask;
-pub mod away;
+pub mod fetch_request;
+pub mod upstream_timer;
 mod denial_words;
 pub mod discovery;
 pub mod early;
 pub mod entrance;
 pub mod envelope;
 pub mod explain;
-pub mod fetched;
-pub mod giveaway;
+pub mod fetch_result;
+pub mod token_scanner;
 pub mod growing;
 mod head_of_answer;
 pub mod headers;
-pub mod health;
+pub mod circuit_breaker;
 pub mod index;
 mod keep;
 mod lead;
@@ -47,7 +47,7 @@ pub mod routes;
 pub mod snapshot;
 pub mod store;
 mod validate;
-pub mod visit;
+pub mod request_log;
 mod words;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,18 +63,18 @@ use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use self::ask::{Ask, FlightKey, Wish};
-use self::away::Away;
 use self::discovery::Discovery;
 use self::early::may_be_early;
 use self::entrance::Entrance;
-use self::fetched::{Answer, Content, Outcome};
+use self::fetch_request::{Ask, FlightKey, Wish};
+use self::fetch_result::{Answer, Content, Outcome};
 use self::lead::Led;
 use self::rejection::Rejection;
 use self::replay::Recipient;
+use self::request_log::RequestLog;
 use self::routes::{Asking, DeadEnd, Leads, Route};
 use self::snapshot::{Shared, Snapshot};
-use self::visit::Visit;
+use self::upstream_timer::UpstreamTimer;
 use crate::audit::AuditLog;
 use crate::body::Body;
 use crate::cache::Shelf;
@@ -118,7 +118,7 @@ pub struct Proxy {
 }
 
 /// How a request came in.
-pub struct Came<'a> {
+pub struct RequestContext<'a> {
     /// By which listener.
     pub entrance: &'a Arc<Entrance>,
     /// On which connection.
@@ -188,71 +188,71 @@ impl Proxy {
     }
 
     /// Answers a request from memory, or says how far it got, for [`Proxy::answer_later`] to go on from there. The whole
-    /// of its visit goes by one configuration. What becomes known on the way is noted in `visit`, for the log, the
+    /// of it uses one configuration. What becomes known on the way is recorded in `log`, for the access log, the
     /// metrics, and the fields that every answer carries.
     ///
     /// # Errors
     /// A [`Rejection`], which the envelope turns into an answer.
     pub fn answer(
         self: &Arc<Self>,
-        visit: &mut Visit,
+        log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
         request: Request<Incoming>,
-        came: &Came<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Progress, Rejection> {
         let (head, body) = request.into_parts();
-        visit.unread_body = !body.is_end_stream();
-        let asking = Asking::of(&head, visit.mentions.tenant, came, &self.learned);
+        log.unread_body = !body.is_end_stream();
+        let asking = Asking::of(&head, log.mentions.tenant, context, &self.learned);
         let known = asking.as_ref().and_then(|asking| snapshot.routes.find(asking));
         if known.is_some() {
-            snapshot.guard.admit_known_host(&head.headers, visit.mentions.page, came.connection)?;
+            snapshot.guard.admit_known_host(&head.headers, log.mentions.page, context.connection)?;
         } else {
-            snapshot.guard.admit(&head, came.connection, false)?;
+            snapshot.guard.admit(&head, context.connection, false)?;
         }
         request_body::may_be(&head.method, &body)?;
         let route = match known {
             Some(Leads::To(route)) => route,
             Some(Leads::Nowhere(dead_end)) => {
-                visit.ended_at(&dead_end);
+                log.ended_at(&dead_end);
                 return Ok(Progress::Refused(dead_end));
             }
-            None => match self.lead(visit, snapshot, &head, came) {
+            None => match self.lead(log, snapshot, &head, context) {
                 Ok(Led::To(route)) => {
                     asking.inspect(|asking| snapshot.routes.remember(asking, Leads::To(Arc::clone(&route))));
                     route
                 }
                 Ok(Led::Answered(response)) => return Ok(Progress::Answered(response)),
                 Err(rejection) => {
-                    if let Some((asking, dead_end)) = asking.zip(DeadEnd::of(&rejection, visit, snapshot)) {
+                    if let Some((asking, dead_end)) = asking.zip(DeadEnd::of(&rejection, log, snapshot)) {
                         snapshot.routes.remember(&asking, Leads::Nowhere(Arc::new(dead_end)));
                     }
                     return Err(rejection);
                 }
             },
         };
-        visit.led_to(&route);
-        if visit.overloaded && visit.unread_body {
+        log.led_to(&route);
+        if log.overloaded && log.unread_body {
             // Nothing in memory answers it, and its body would take memory, and a place for as long as it comes.
             return Err(Rejection::Overloaded);
         }
         let plain = *snapshot.rule(route.permit.endpoint()) == Rule::Plain;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let wish = Wish {
-            directives: if visit.mentions.directives {
+            directives: if log.mentions.directives {
                 RequestDirectives::read(&head.headers)
             } else {
                 RequestDirectives::default()
             },
             for_origin: !reads || (plain && headers::has_condition_for_origin(&head.headers)),
         };
-        let found = self.lookup(&route, &head.headers, &wish, snapshot, came.at);
+        let found = self.lookup(&route, &head.headers, &wish, snapshot, context.at);
         let under_way = UnderWay { head, body, route, wish, found };
         if let Reuse::Fresh(entry) = &under_way.found
-            && !self.is_long_refused(&under_way.route.origin, snapshot, came.at)
+            && !self.is_long_refused(&under_way.route.origin, snapshot, context.at)
         {
-            let answer = Answer::hit(Arc::clone(entry), came.at);
+            let answer = Answer::hit(Arc::clone(entry), context.at);
             return self
-                .replay(visit, &under_way.head, &under_way.route, answer, came.at)
+                .replay(log, &under_way.head, &under_way.route, answer, context.at)
                 .map(Progress::Answered);
         }
         Ok(Progress::UnderWay(Box::new(under_way)))
@@ -264,46 +264,46 @@ impl Proxy {
     /// A [`Rejection`].
     pub async fn answer_later(
         self: &Arc<Self>,
-        visit: &mut Visit,
+        log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
         under_way: UnderWay,
-        came: &Came<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Response<Body>, Rejection> {
         let UnderWay { head, body, route, wish, found } = under_way;
         let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
-        visit.unread_body = false;
-        let client = client_key(&head, snapshot, came.connection);
+        log.unread_body = false;
+        let client = client_key(&head, snapshot, context.connection);
         let ask = Arc::new(ask(&route, body, &head, wish, snapshot, client));
-        let answer = if visit.overloaded {
-            self.recall(found, &ask, came.at)
+        let answer = if log.overloaded {
+            self.recall(found, &ask, context.at)
         } else {
-            self.obtain(found, Arc::clone(&ask), came.at).await
+            self.obtain(found, Arc::clone(&ask), context.at).await
         };
         let answer = answer.inspect_err(|rejection| {
-            visit.upstream = ask.away.lasted(self.clock.now());
-            visit.rate = rejection.is_of_credentials_limit().then(|| route.origin.used_up());
+            log.upstream = ask.timer.elapsed(self.clock.now());
+            log.rate = rejection.is_of_credentials_limit().then(|| route.origin.used_up());
         })?;
         if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
-            visit.note(&answer);
+            log.note(&answer);
             // To HTTP/1.0 the end of a connection is the end of a body: a part could be taken for the whole.
             return Err(Rejection::UpstreamResponseTooLarge { limit: snapshot.config.cache.max_entry_bytes });
         }
-        self.replay(visit, &head, &route, answer, self.clock.now())
+        self.replay(log, &head, &route, answer, self.clock.now())
     }
 
     fn replay(
         &self,
-        visit: &mut Visit,
+        log: &mut RequestLog,
         head: &Parts,
         route: &Route,
         answer: Answer,
         now: Now,
     ) -> Result<Response<Body>, Rejection> {
-        visit.note(&answer);
+        log.note(&answer);
         let recipient = Recipient {
             method: &head.method,
             fields: &head.headers,
-            mentions: visit.mentions,
+            mentions: log.mentions,
             base: &route.base,
             now,
             clock: &self.clock,
@@ -346,7 +346,7 @@ fn ask(
         client: Some(client),
         snapshot: Arc::clone(snapshot),
         permit: permit.clone(),
-        away: Away::default(),
+        timer: UpstreamTimer::default(),
     }
 }
 

@@ -21,8 +21,8 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Proxy;
-use super::ask::Ask;
-use super::fetched::Landed;
+use super::fetch_request::Ask;
+use super::fetch_result::FetchResult;
 use super::probe::{ProbeResult, probe};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
@@ -231,7 +231,7 @@ impl Prover<'_> {
     }
 
     /// What an answer says, and its body.
-    fn judged(&self, endpoint: &Endpoint, landed: &Landed) -> (Finding, Bytes) {
+    fn judged(&self, endpoint: &Endpoint, landed: &FetchResult) -> (Finding, Bytes) {
         let name = &*endpoint.name;
         let Some(entry) = &landed.entry else {
             let said = "the page is too large to be looked through";
@@ -259,7 +259,7 @@ impl Prover<'_> {
         (Finding { caching, ..Finding::new(name, Verdict::Works, said) }, entry.body.clone())
     }
 
-    fn caching(&self, entry: &Entry, landed: &Landed) -> Caching {
+    fn caching(&self, entry: &Entry, landed: &FetchResult) -> Caching {
         let origin_fields = entry.fields.of_origin();
         let fields = CACHING_FIELDS.iter().flat_map(|name| {
             let values = origin_fields.get_all(name).iter();
@@ -341,7 +341,7 @@ impl Prover<'_> {
     }
 
     /// Fetches, and waits where the limit says so.
-    async fn fetch(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Landed, Finding> {
+    async fn fetch(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<FetchResult, Finding> {
         let outcome = self.patiently(&endpoint.name, async || {
             // Anew each time: what was learned meanwhile counts.
             let ask = self.ask(endpoint, query)?;

@@ -16,13 +16,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::away::Away;
-use super::giveaway::Giveaway;
+use super::circuit_breaker::{BreakerPermit, CircuitBreaker};
 use super::headers::{RateState, add_via};
-use super::health::{Health, Way};
 use super::proofs::NarrowingProofs;
 use super::rejection::{Limit, Rejection};
 use super::retry_budget::RetryBudget;
+use super::token_scanner::TokenScanner;
+use super::upstream_timer::UpstreamTimer;
 use crate::client::{Failure, FailureKind, Outbound};
 use crate::clock::{Clock, Now};
 use crate::domain::entitlement::{Permit, still_granted};
@@ -50,12 +50,12 @@ pub struct Origin {
     /// What the token's scopes are known from.
     pub learned: Arc<Learned>,
     /// Whether the API can be reached.
-    pub health: Health,
+    pub breaker: CircuitBreaker,
     /// How often a request may be sent again.
     pub budget: RetryBudget,
     /// Whether the API narrows to an account.
     pub proofs: NarrowingProofs,
-    /// The refusal for whose length its entries were taken away, by when it began: that is done once.
+    /// The refusal for whose length its entries were removed, by when it began: that is done once.
     pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.
     pub links: links::Origin,
@@ -71,7 +71,7 @@ pub fn host_in_plain(api_origin: &str) -> Option<HeaderValue> {
 }
 
 /// One request to be sent.
-pub struct Errand<'a> {
+pub struct UpstreamRequest<'a> {
     /// The proof that it may be.
     pub permit: &'a Permit,
     /// What it asks for; none where that is no URL.
@@ -92,7 +92,7 @@ pub struct Errand<'a> {
     /// neither does what upstream does here count for others.
     pub plain: bool,
     /// How long upstream is waited for.
-    pub away: &'a Away,
+    pub timer: &'a UpstreamTimer,
     /// Where it counts, by endpoint.
     pub endpoint_metrics: &'a EndpointMetrics,
     /// Where it counts, by tenant.
@@ -100,7 +100,7 @@ pub struct Errand<'a> {
 }
 
 /// The head of an answer, its body still to be read.
-pub struct Sent {
+pub struct UpstreamResponse {
     /// The answer.
     pub response: Response<Incoming>,
     /// To be kept until the body is read: it is a place among the requests in flight.
@@ -123,37 +123,37 @@ impl Origin {
     ///
     /// # Errors
     /// A [`Rejection`] that says what stood in the way.
-    pub async fn send(&self, errand: &Errand<'_>) -> Result<Sent, Rejection> {
+    pub async fn send(&self, request: &UpstreamRequest<'_>) -> Result<UpstreamResponse, Rejection> {
         let mut waited = Duration::ZERO;
         let mut token_use = TokenUse::Kept;
-        let mut may_retry = !errand.plain && errand.method.is_safe();
+        let mut may_retry = !request.plain && request.method.is_safe();
         let mut first = true;
         loop {
-            errand.away.returns(self.clock.now());
+            request.timer.stop(self.clock.now());
             // What is known to be in vain is refused before anything is used up.
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
             }
-            let way = if errand.plain { None } else { Some(self.health.enter(self.clock.now())?) };
+            let permit = if request.plain { None } else { Some(self.breaker.permit(self.clock.now())?) };
             // The token comes before the limit, so that what can't be sent for want of one takes no place; and
             // again after the wait, since the first may have ended by then.
-            let (_, first_use) = self.token(errand).await?;
-            let pass = self.pass(errand).await?;
+            let (_, first_use) = self.token(request).await?;
+            let pass = self.pass(request).await?;
             waited += pass.waited;
-            let (token, last_use) = self.token(errand).await?;
+            let (token, last_use) = self.token(request).await?;
             token_use = token_use.max(first_use).max(last_use);
             let asked = self.clock.now();
             if std::mem::take(&mut first) {
                 self.budget.sent(asked);
             }
-            let outcome = self.exchange(errand, &token).await;
+            let outcome = self.exchange(request, &token).await;
             if let Some(reason) = passing_failure(&outcome)
                 && std::mem::take(&mut may_retry)
                 && self.budget.take(asked)
             {
                 self.metrics.upstream_retry(reason);
                 if outcome.is_ok() {
-                    answered(way, false, asked);
+                    record_response(permit, false, asked);
                 }
                 continue;
             }
@@ -163,18 +163,18 @@ impl Origin {
                     let now = self.clock.now();
                     let out_of_time = rejection == Rejection::UpstreamTimeout;
                     // One that had little time left, after waiting for a limit or a token, says nothing.
-                    let says_nothing = out_of_time && now.since(asked.monotonic) < errand.patience;
+                    let says_nothing = out_of_time && now.since(asked.monotonic) < request.patience;
                     if out_of_time || matches!(rejection, Rejection::UpstreamUnreachable(_)) {
-                        if !says_nothing && !errand.plain {
-                            self.health.failed(&rejection, now);
+                        if !says_nothing && !request.plain {
+                            self.breaker.record_failure(&rejection, now);
                         }
                     } else {
-                        answered(way, false, now);
+                        record_response(permit, false, now);
                     }
                     return Err(rejection);
                 }
             };
-            answered(way, !response.status().is_server_error(), self.clock.now());
+            record_response(permit, !response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
@@ -186,13 +186,21 @@ impl Origin {
                 self.tokens.accepted();
             }
             let refused = self.heed_pause(&response);
-            if !errand.plain {
+            if !request.plain {
                 refused?;
             }
             let (burst, window) = self.gate.policy();
             let rate = RateState { burst, window, remaining: pass.remaining };
             let token_number = token.number;
-            return Ok(Sent { response, pass, rate, asked, waited, token: token_use, token_number });
+            return Ok(UpstreamResponse {
+                response,
+                pass,
+                rate,
+                asked,
+                waited,
+                token: token_use,
+                token_number,
+            });
         }
     }
 
@@ -203,9 +211,9 @@ impl Origin {
         RateState { burst, window, remaining: 0 }
     }
 
-    async fn pass(&self, errand: &Errand<'_>) -> Result<Pass, Rejection> {
-        let passing = self.gate.pass(errand.waiter.clone());
-        let outcome = self.clock.timeout_at(errand.deadline, passing).await;
+    async fn pass(&self, request: &UpstreamRequest<'_>) -> Result<Pass, Rejection> {
+        let passing = self.gate.pass(request.waiter.clone());
+        let outcome = self.clock.timeout_at(request.deadline, passing).await;
         let outcome = outcome.unwrap_or(Err(Refused::Limited { retry_in: Duration::from_secs(1) }));
         let decision = match &outcome {
             Ok(pass) if pass.waited.is_zero() => "allowed",
@@ -223,8 +231,8 @@ impl Origin {
     }
 
     /// A token that is valid now, and that may do what is asked.
-    async fn token(&self, errand: &Errand<'_>) -> Result<(Arc<Token>, TokenUse), Rejection> {
-        let token = self.clock.timeout_at(errand.deadline, self.tokens.get()).await;
+    async fn token(&self, request: &UpstreamRequest<'_>) -> Result<(Arc<Token>, TokenUse), Rejection> {
+        let token = self.clock.timeout_at(request.deadline, self.tokens.get()).await;
         let late = || NoToken {
             error: TokenError::Grant(crate::oauth::grant::GrantError::Unavailable(
                 "it did not answer in time".into(),
@@ -232,39 +240,40 @@ impl Origin {
             retry_in: Duration::from_secs(1),
         };
         let token = token.unwrap_or_else(|_| Err(late())).map_err(Rejection::NoToken)?;
-        still_granted(errand.permit, &self.learned, self.clock.now().monotonic).map_err(Rejection::Denied)?;
+        still_granted(request.permit, &self.learned, self.clock.now().monotonic)
+            .map_err(Rejection::Denied)?;
         Ok(token)
     }
 
     async fn exchange(
         &self,
-        errand: &Errand<'_>,
+        request: &UpstreamRequest<'_>,
         token: &Arc<Token>,
     ) -> Result<Response<Incoming>, Rejection> {
-        let mut request = request(errand, token, self.host.as_ref())?;
+        let mut http_request = build_http_request(request, token, self.host.as_ref())?;
         let metrics = Arc::clone(&self.metrics);
-        hyper::ext::on_informational(&mut request, move |_| metrics.upstream_interim_responses.inc());
-        errand.away.leaves(self.clock.now());
-        errand.tenant_metrics.upstream_requests.inc();
-        let sending = self.outbound.clone().oneshot(request);
-        let outcome = self.clock.timeout_at(errand.deadline, sending).await;
+        hyper::ext::on_informational(&mut http_request, move |_| metrics.upstream_interim_responses.inc());
+        request.timer.start(self.clock.now());
+        request.tenant_metrics.upstream_requests.inc();
+        let sending = self.outbound.clone().oneshot(http_request);
+        let outcome = self.clock.timeout_at(request.deadline, sending).await;
         match outcome {
             Ok(Ok(mut response)) => {
-                Giveaway::guard(&mut response, token, &self.metrics);
-                errand.endpoint_metrics.upstream_answered(response.status());
+                TokenScanner::guard(&mut response, token, &self.metrics);
+                request.endpoint_metrics.upstream_answered(response.status());
                 Ok(response)
             }
             Ok(Err(failure)) => {
-                errand.endpoint_metrics.upstream_failed();
+                request.endpoint_metrics.upstream_failed();
                 // What is no HTTP is counted with all other answers that can't be used.
                 if failure.kind != FailureKind::Protocol {
                     self.metrics.upstream_error(failure.kind.as_str());
                 }
-                tracing::warn!(tenant = %errand.permit.tenant().label, error = %failure, "no answer from upstream");
+                tracing::warn!(tenant = %request.permit.tenant().label, error = %failure, "no answer from upstream");
                 Err(unanswered(failure))
             }
             Err(_) => {
-                errand.endpoint_metrics.upstream_failed();
+                request.endpoint_metrics.upstream_failed();
                 self.metrics.upstream_error(FailureKind::Timeout.as_str());
                 Err(Rejection::UpstreamTimeout)
             }
@@ -299,9 +308,9 @@ impl Origin {
     }
 }
 
-fn answered(way: Option<Way<'_>>, well: bool, now: Now) {
-    if let Some(way) = way {
-        way.answered(well, now);
+fn record_response(permit: Option<BreakerPermit<'_>>, well: bool, now: Now) {
+    if let Some(permit) = permit {
+        permit.record_response(well, now);
     }
 }
 
@@ -349,18 +358,18 @@ const OWN_FIELDS: usize = 5;
 
 /// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
 /// the proxy's own.
-fn request(
-    errand: &Errand<'_>,
+fn build_http_request(
+    request: &UpstreamRequest<'_>,
     token: &Token,
     host: Option<&HeaderValue>,
 ) -> Result<Request<Full<Bytes>>, Rejection> {
-    let target = errand.target.cloned();
-    let mut request = Request::new(Full::new(errand.body.clone()));
-    *request.method_mut() = errand.method.clone();
-    *request.uri_mut() =
+    let target = request.target.cloned();
+    let mut http_request = Request::new(Full::new(request.body.clone()));
+    *http_request.method_mut() = request.method.clone();
+    *http_request.uri_mut() =
         target.ok_or(Rejection::InvalidTarget("the query has a character that must not stand in a URL"))?;
-    let own = request.headers_mut();
-    own.clone_from(errand.fields);
+    let own = http_request.headers_mut();
+    own.clone_from(request.fields);
     own.reserve(OWN_FIELDS);
     // A part of a compressed body could not be decoded.
     let coding = if own.contains_key(RANGE) { "identity" } else { "gzip" };
@@ -371,5 +380,5 @@ fn request(
         own.insert(HOST, host.clone());
     }
     add_via(own, http::Version::HTTP_11);
-    Ok(request)
+    Ok(http_request)
 }

@@ -19,13 +19,13 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Proxy;
-use super::ask::{Ask, upstream_target};
-use super::giveaway::Giveaway;
-use super::origin::{Errand, Sent};
+use super::fetch_request::{Ask, upstream_target};
+use super::origin::{UpstreamRequest, UpstreamResponse};
 use super::proofs::{PROVEN_FOR, ProofSlot, ProofState};
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::Fetch;
+use super::token_scanner::TokenScanner;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
 use crate::inspect::{AccountViolation, Count, Inspection, Unfit, inspect};
@@ -139,7 +139,7 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// [`Rejection::AccountScopeUnproven`] for an answer that must not be shown.
-    pub(super) fn check_against_probe(&self, own: &Sent) -> Result<ProbeCheck, Rejection> {
+    pub(super) fn check_against_probe(&self, own: &UpstreamResponse) -> Result<ProbeCheck, Rejection> {
         let mut proof = self.proof();
         let Some(Proof { slot, pending: Some(pending) }) = proof.as_mut() else {
             return Ok(ProbeCheck::Passed);
@@ -250,13 +250,13 @@ impl Fetch<'_> {
 
     /// Sends the probe.
     async fn probe(&self, narrowing: &Narrowing, deadline: Instant) -> Result<ProbeResult, Rejection> {
-        let Ask { permit, snapshot, origin, away, .. } = self.ask;
+        let Ask { permit, snapshot, origin, timer, .. } = self.ask;
         let has_client_filter = permit.client_filter().is_some();
         let permit = permit.probe(narrowing);
         let mut fields = HeaderMap::new();
         fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let sent = origin
-            .send(&Errand {
+            .send(&UpstreamRequest {
                 permit: &permit,
                 target: upstream_target(&permit).as_ref(),
                 method: &Method::GET,
@@ -267,7 +267,7 @@ impl Fetch<'_> {
                 patience: snapshot.config.upstream.request_timeout / 2,
                 // So that a 429 becomes a `Rejection`: it says nothing about narrowing.
                 plain: false,
-                away,
+                timer,
                 endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
                 tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
             })
@@ -302,10 +302,10 @@ impl Fetch<'_> {
 
     async fn read_probe(&self, response: http::Response<Incoming>) -> Result<Bytes, Rejection> {
         let limit = self.ask.snapshot.config.cache.max_entry_bytes;
-        let giveaway = Giveaway::of(&response);
+        let scanner = TokenScanner::of(&response);
         let (head, body) = response.into_parts();
         let ends_openly = head.version == http::Version::HTTP_2;
-        match Receiving::new(&head.headers, body, limit, false, giveaway, ends_openly)?.read(limit).await? {
+        match Receiving::new(&head.headers, body, limit, false, scanner, ends_openly)?.read(limit).await? {
             Received::Whole(body) => Ok(body),
             Received::Part(_) => Err(Rejection::UpstreamResponseTooLarge { limit }),
         }

@@ -19,8 +19,8 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::giveaway::Giveaway;
 use super::rejection::Rejection;
+use super::token_scanner::TokenScanner;
 
 /// The body of an answer, decoded as it comes.
 pub struct Receiving {
@@ -29,7 +29,7 @@ pub struct Receiving {
     limit: u64,
     /// How long it is, where that is known before.
     length: Option<u64>,
-    giveaway: Option<Giveaway>,
+    scanner: Option<TokenScanner>,
 }
 
 /// What was read.
@@ -66,7 +66,7 @@ impl Receiving {
         body: Incoming,
         limit: u64,
         any_coding: bool,
-        giveaway: Option<Giveaway>,
+        scanner: Option<TokenScanner>,
         ends_openly: bool,
     ) -> Result<Self, Rejection> {
         let body = Data { body, ends_openly };
@@ -88,7 +88,7 @@ impl Receiving {
                 return Err(Rejection::UpstreamProtocolError("its content coding was not asked for".into()));
             }
         };
-        Ok(Self { source, received: 0, limit, length, giveaway })
+        Ok(Self { source, received: 0, limit, length, scanner })
     }
 
     /// How long it is, where that is known before it is read.
@@ -116,9 +116,9 @@ impl Receiving {
     ///
     /// # Errors
     /// [`Rejection::TokenInAnswer`]
-    pub fn search(&mut self, mut giveaway: Giveaway, read: &[u8]) -> Result<(), Rejection> {
-        giveaway.look(read)?;
-        self.giveaway = Some(giveaway);
+    pub fn search(&mut self, mut scanner: TokenScanner, read: &[u8]) -> Result<(), Rejection> {
+        scanner.look(read)?;
+        self.scanner = Some(scanner);
         Ok(())
     }
 
@@ -174,8 +174,8 @@ impl Receiving {
         if self.received > self.limit {
             return Err(Rejection::UpstreamResponseTooLarge { limit: self.limit });
         }
-        if let (Some(giveaway), Some(piece)) = (&mut self.giveaway, &piece) {
-            giveaway.look(piece)?;
+        if let (Some(scanner), Some(piece)) = (&mut self.scanner, &piece) {
+            scanner.look(piece)?;
         }
         Ok(piece)
     }

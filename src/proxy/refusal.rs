@@ -9,10 +9,10 @@ use http::header::HeaderMap;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::giveaway::Giveaway;
 use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
 use super::store::{Fetch, Head};
+use super::token_scanner::TokenScanner;
 use crate::domain::learned::LearnedDenial;
 use crate::oauth::grant::printable;
 use crate::request_id::X_REQUEST_ID;
@@ -36,12 +36,12 @@ pub(super) async fn read(
     head: &Head,
     fields: &HeaderMap,
     body: Incoming,
-    giveaway: Option<Giveaway>,
+    scanner: Option<TokenScanner>,
 ) -> Rejection {
     let Fetch { proxy, ask, asked_at, .. } = *fetch;
-    let told_twice = giveaway.clone();
+    let told_twice = scanner.clone();
     let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-    let body = match Receiving::new(fields, body, LARGEST_ERROR, false, giveaway, false) {
+    let body = match Receiving::new(fields, body, LARGEST_ERROR, false, scanner, false) {
         Ok(mut receiving) => {
             let read = proxy.clock.timeout(REASON_IN, receiving.read(LARGEST_ERROR)).await;
             read.ok().and_then(Result::ok)
@@ -58,7 +58,7 @@ pub(super) async fn read(
     });
     // Searched once more as clients would read it: it may have been escaped in the body.
     let harmless =
-        |reason: &String| told_twice.is_none_or(|mut giveaway| giveaway.look(reason.as_bytes()).is_ok());
+        |reason: &String| told_twice.is_none_or(|mut scanner| scanner.look(reason.as_bytes()).is_ok());
     let Some(reason) = reason.filter(harmless) else {
         let upstream_request_id = upstream_request_id.map(Into::into);
         return Rejection::ForbiddenUpstream { reason: "it does not say why.".into(), upstream_request_id };

@@ -8,7 +8,7 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, 
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::fetched::{Content, Json, Rest, Streaming};
+use super::fetch_result::{Content, Json, Rest, Streaming};
 use super::mentions::Mentions;
 use super::rejection::Rejection;
 use crate::body::{Body, CutOff};

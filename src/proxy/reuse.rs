@@ -8,9 +8,9 @@ use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
 
 use super::Proxy;
-use super::ask::{Ask, FlightKey, Wish};
 use super::early::{Ahead, Outlet};
-use super::fetched::{Answer, Content, Failed, Fetched, Interest, Landed, Outcome};
+use super::fetch_request::{Ask, FlightKey, Wish};
+use super::fetch_result::{Answer, Content, Failed, FetchResult, Fetched, Interest, Outcome};
 use super::headers::{CacheStatus, forwarded};
 use super::origin::Origin;
 use super::rejection::{Limit, Rejection};
@@ -130,15 +130,17 @@ impl Proxy {
         why: Forward,
     ) -> Result<Answer, Rejection> {
         let now = self.clock.now();
-        if !ask.is_plain() && ask.origin.health.is_ailing(now) {
+        if !ask.is_plain() && ask.origin.breaker.prefers_stale(now) {
             return Ok(self.stale(entry, "error", now));
         }
         let fetching = self.fetch(ask, Some(Arc::clone(&entry)), why);
         let patience = ask.snapshot.config.upstream.stale_wait;
         let outcome = self.clock.timeout(patience, fetching).await;
         let now = self.clock.now();
-        let stale =
-            |reason| Answer { upstream: ask.away.lasted(now), ..self.stale(Arc::clone(&entry), reason, now) };
+        let stale = |reason| Answer {
+            upstream: ask.timer.elapsed(now),
+            ..self.stale(Arc::clone(&entry), reason, now)
+        };
         match outcome {
             Err(_) => Ok(stale("slow")),
             Ok(Ok(answer)) if answer.is_server_error() && entry.serves_on_error(now) => {
@@ -161,7 +163,7 @@ impl Proxy {
     }
 
     fn refresh_in_background(self: &Arc<Self>, ask: &Arc<Ask>, entry: &Arc<Entry>) {
-        if !ask.is_plain() && ask.origin.health.is_ailing(self.clock.now()) {
+        if !ask.is_plain() && ask.origin.breaker.prefers_stale(self.clock.now()) {
             return;
         }
         if let Joined::Lead(lead) = self.flights.join(&ask.flight_key(&self.shelf)) {
@@ -289,12 +291,12 @@ impl Proxy {
     ) -> Option<Outcome> {
         let outcome = store::fetch(self, ask, entry, waiter, interest, outlet).await?;
         let fetched = outcome.map(|(landed, stream)| Arc::new(Fetched::new(landed, stream)));
-        Some(fetched.map_err(|rejection| Failed { rejection, upstream: ask.away.lasted(self.clock.now()) }))
+        Some(fetched.map_err(|rejection| Failed { rejection, upstream: ask.timer.elapsed(self.clock.now()) }))
     }
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
     fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
-        let Landed { entry, for_others, stored, revalidated, rate, upstream, waited, token, status } =
+        let FetchResult { entry, for_others, stored, revalidated, rate, upstream, waited, token, status } =
             &fetched.landed;
         let now = self.clock.now();
         let content = if let Some(entry) = entry {
@@ -339,7 +341,7 @@ impl Proxy {
 
 /// Whoever waits for another's fetch waits for upstream as long as that one does, but for what was before it came.
 fn missed(ask: &Ask, failed: Failed) -> Rejection {
-    ask.away.was(failed.upstream);
+    ask.timer.set(failed.upstream);
     failed.rejection
 }
 

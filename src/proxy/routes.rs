@@ -25,14 +25,14 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri};
 
-use super::Came;
-use super::ask::upstream_target;
+use super::RequestContext;
 use super::entrance::Entrance;
+use super::fetch_request::upstream_target;
 use super::origin::Origin;
 use super::refused::Refused;
 use super::rejection::Rejection;
+use super::request_log::RequestLog;
 use super::snapshot::Snapshot;
-use super::visit::Visit;
 use crate::cache::primary_key;
 use crate::domain::entitlement::Permit;
 use crate::domain::learned::Learned;
@@ -113,16 +113,16 @@ pub enum Leads {
 }
 
 impl DeadEnd {
-    /// Of the rejection that a visit ended with; none where another day, or another lesson, could end it otherwise.
+    /// Of the rejection that a request ended with; none where another day, or another lesson, could end it otherwise.
     #[must_use]
-    pub fn of(rejection: &Rejection, visit: &Visit, snapshot: &Snapshot) -> Option<Self> {
+    pub fn of(rejection: &Rejection, log: &RequestLog, snapshot: &Snapshot) -> Option<Self> {
         let Rejection::Denied(denial) = rejection else { return None };
-        let tenant = visit.tenant.as_ref().filter(|_| denial.lasts())?;
+        let tenant = log.tenant.as_ref().filter(|_| denial.lasts())?;
         Some(Self {
             refused: Refused::new(rejection, Some(&tenant.label), snapshot.config.server.denial_status),
             tenant: Arc::clone(tenant),
-            endpoint: visit.endpoint?,
-            bare: visit.bare,
+            endpoint: log.endpoint?,
+            bare: log.bare,
             counted: snapshot.counted(&tenant.name),
         })
     }
@@ -171,7 +171,12 @@ impl<'a> Asking<'a> {
     /// another method, a target that is long or has an authority of its own, a field that is repeated. `names_tenant` is whether
     /// it has `X-Tenant`.
     #[must_use]
-    pub fn of(head: &'a Parts, names_tenant: bool, came: &Came<'a>, learned: &Learned) -> Option<Self> {
+    pub fn of(
+        head: &'a Parts,
+        names_tenant: bool,
+        context: &RequestContext<'a>,
+        learned: &Learned,
+    ) -> Option<Self> {
         debug_assert!(names_tenant || !head.headers.contains_key(X_TENANT));
         if !matches!(head.method, Method::GET | Method::HEAD) || head.uri.authority().is_some() {
             return None;
@@ -180,8 +185,8 @@ impl<'a> Asking<'a> {
         let host = at_most_one(&head.headers, &HOST)??;
         let tenant = if names_tenant { at_most_one(&head.headers, &X_TENANT)? } else { None };
         (target.len() <= LONGEST_TARGET).then_some(Self {
-            entrance: came.entrance,
-            local: match came.connection {
+            entrance: context.entrance,
+            local: match context.connection {
                 Connection::Tcp { local, .. } => Some(local.ip()),
                 Connection::Unix { .. } => None,
             },

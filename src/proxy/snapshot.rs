@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 
-use super::ask::Ask;
-use super::health::Health;
+use super::circuit_breaker::CircuitBreaker;
+use super::fetch_request::Ask;
 use super::origin::{Origin, host_in_plain};
 use super::proofs::NarrowingProofs;
 use super::retry_budget::RetryBudget;
@@ -103,7 +103,7 @@ impl Snapshot {
                 clock: clock.clone(),
                 metrics: Arc::clone(metrics),
                 learned: Arc::clone(learned),
-                health: Health::default(),
+                breaker: CircuitBreaker::default(),
                 budget: RetryBudget::default(),
                 proofs: NarrowingProofs::default(),
                 forgotten_for: ArcSwapOption::empty(),

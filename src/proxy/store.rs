@@ -11,17 +11,17 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
 use http::{Method, StatusCode, Version};
 
 use super::Proxy;
-use super::ask::Ask;
 use super::early::{Outlet, is_early};
-use super::fetched::{Interest, Json, Landed, Rest, Streaming};
-use super::giveaway::{Giveaway, masked_whole};
+use super::fetch_request::Ask;
+use super::fetch_result::{FetchResult, Interest, Json, Rest, Streaming};
 use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
 use super::headers::{RateState, add_via, sanitised};
-use super::origin::{Errand, Sent};
+use super::origin::{UpstreamRequest, UpstreamResponse};
 use super::probe::{ProbeCheck, Proof};
 use super::receive::{Received, Receiving};
 use super::refusal;
 use super::rejection::Rejection;
+use super::token_scanner::{TokenScanner, masked_whole};
 use crate::cache::entry::{drop_digests, upstream_request_id};
 use crate::cache::judge::{Bypass, Verdict, judge};
 use crate::cache::{Entry, Moment};
@@ -42,15 +42,15 @@ pub async fn fetch(
     waiter: Waiter,
     interest: Option<Interest>,
     outlet: Option<Outlet>,
-) -> Option<Result<(Landed, Option<Streaming>), Rejection>> {
+) -> Option<Result<(FetchResult, Option<Streaming>), Rejection>> {
     // It may have been away before, in a fetch whose answer another one took.
-    ask.away.stays();
+    ask.timer.reset();
     let given_up = async {
         match &interest {
             Some(interest) => interest.lost().await,
             None => pending().await,
         }
-        if ask.away.has_left() {
+        if ask.timer.has_started() {
             pending::<()>().await;
         }
     };
@@ -63,7 +63,7 @@ pub async fn fetch(
     let outcome = outcome.map_err(|rejection| {
         if let Rejection::NoToken(no_token) = &rejection
             && no_token.error == TokenError::TokenRejected
-            && ask.away.has_left()
+            && ask.timer.has_started()
         {
             return Rejection::TokenRejected(no_token.clone());
         }
@@ -128,7 +128,7 @@ impl Fetch<'_> {
         &self,
         entry: Option<Arc<Entry>>,
         outlet: Option<Outlet>,
-    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+    ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         let started = self.proxy.clock.now();
         let deadline = started.after(self.ask.snapshot.config.upstream.request_timeout);
         self.prove_narrowing(deadline).await?;
@@ -164,7 +164,7 @@ impl Fetch<'_> {
         if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.wish.for_origin) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
-        let Sent { response, pass, asked, .. } = answer;
+        let UpstreamResponse { response, pass, asked, .. } = answer;
         let receive = self.receive(head, response, pass, outlet);
         let landed = self.proxy.clock.timeout_at(deadline, receive).await;
         landed.unwrap_or_else(|_| {
@@ -172,7 +172,7 @@ impl Fetch<'_> {
             let now = self.proxy.clock.now();
             let long = self.ask.snapshot.config.upstream.request_timeout / 2;
             if !self.ask.is_plain() && now.since(asked.monotonic) >= long {
-                self.ask.origin.health.failed(&Rejection::UpstreamTimeout, now);
+                self.ask.origin.breaker.record_failure(&Rejection::UpstreamTimeout, now);
             }
             self.proxy.metrics.upstream_error("timeout");
             Err(Rejection::UpstreamTimeout)
@@ -180,7 +180,11 @@ impl Fetch<'_> {
     }
 
     /// Sends a request whose answer fits the probe. Where the token was renewed between the two, both are sent again.
-    async fn send_proven(&self, fields: &HeaderMap, deadline: Instant) -> Result<Sent, Rejection> {
+    async fn send_proven(
+        &self,
+        fields: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<UpstreamResponse, Rejection> {
         let answer = self.send(fields, deadline).await?;
         if self.check_against_probe(&answer)? == ProbeCheck::Passed {
             return Ok(answer);
@@ -197,9 +201,9 @@ impl Fetch<'_> {
         }
     }
 
-    async fn send(&self, fields: &HeaderMap, deadline: Instant) -> Result<Sent, Rejection> {
+    async fn send(&self, fields: &HeaderMap, deadline: Instant) -> Result<UpstreamResponse, Rejection> {
         let Ask { permit, snapshot, origin, .. } = self.ask;
-        let errand = Errand {
+        let request = UpstreamRequest {
             permit,
             target: self.ask.target.as_ref(),
             method: self.ask.upstream_method(),
@@ -209,11 +213,11 @@ impl Fetch<'_> {
             deadline,
             patience: snapshot.config.upstream.request_timeout / 2,
             plain: self.ask.is_plain(),
-            away: &self.ask.away,
+            timer: &self.ask.timer,
             endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
             tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
         };
-        origin.send(&errand).await
+        origin.send(&request).await
     }
 
     /// What is stored and may still be right: the entry that answers the request, and with it (or without one) the
@@ -237,7 +241,7 @@ impl Fetch<'_> {
         offered
     }
 
-    fn head(&self, answer: &Sent) -> Head {
+    fn head(&self, answer: &UpstreamResponse) -> Head {
         let (status, received) = (answer.response.status(), self.proxy.clock.now());
         let mut fields = sanitised(answer.response.headers());
         add_via(&mut fields, answer.response.version());
@@ -262,15 +266,15 @@ impl Fetch<'_> {
         response: http::Response<hyper::body::Incoming>,
         pass: Pass,
         outlet: Option<Outlet>,
-    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+    ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         let config = &self.ask.snapshot.config;
         let plain = self.ask.is_plain();
-        let giveaway = Giveaway::of(&response);
+        let scanner = TokenScanner::of(&response);
         let (http::response::Parts { headers: fields, version, .. }, body) = response.into_parts();
         self.invalidate(&head);
         if head.status == StatusCode::FORBIDDEN && !plain {
             self.refuse();
-            return Err(refusal::read(self, &head, &fields, body, giveaway).await);
+            return Err(refusal::read(self, &head, &fields, body, scanner).await);
         }
         let refused = is_refusal(head.status) && self.ask.asks_the_cache();
         if refused {
@@ -284,13 +288,13 @@ impl Fetch<'_> {
         }
         let most = config.upstream.max_response_bytes;
         // What passes as it is passes with the token masked.
-        let (giveaway, mask) = if plain && self.ask.permit.account_scope().is_none() {
-            (None, giveaway)
+        let (scanner, mask) = if plain && self.ask.permit.account_scope().is_none() {
+            (None, scanner)
         } else {
-            (giveaway, None)
+            (scanner, None)
         };
         let ends_openly = version == Version::HTTP_2 && self.ask.body.is_empty();
-        let receiving = Receiving::new(&fields, body, most, plain, giveaway, ends_openly);
+        let receiving = Receiving::new(&fields, body, most, plain, scanner, ends_openly);
         if let Some(outlet) = outlet.filter(|_| is_early(head.status)) {
             return self.pass_on(head, receiving?, mask, pass, outlet).await;
         }
@@ -327,7 +331,7 @@ impl Fetch<'_> {
         body: Bytes,
         decoded: bool,
         pass: Pass,
-    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+    ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         drop(pass);
         let inspection = self.check(&head, &body)?;
         self.complete_proof(head.status)?;
@@ -350,7 +354,7 @@ impl Fetch<'_> {
         first: Bytes,
         rest: Receiving,
         pass: Pass,
-    ) -> Result<(Landed, Option<Streaming>), Rejection> {
+    ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         if self.ask.permit.account_scope().is_some() {
             let limit = self.ask.snapshot.config.cache.max_entry_bytes;
             return Err(Rejection::UpstreamResponseTooLarge { limit });

@@ -18,7 +18,7 @@ use crate::metrics::CacheResult;
 use crate::oauth::token_use::TokenUse;
 
 /// What a fetch brought.
-pub struct Landed {
+pub struct FetchResult {
     /// The answer; none where it is too large for memory and comes as a stream.
     pub entry: Option<Arc<Entry>>,
     /// The answer for those who did not cause it, where some of its fields are for the one who did alone.
@@ -122,7 +122,7 @@ pub struct Failed {
 /// A fetch that came to an end.
 pub struct Fetched {
     /// What it brought.
-    pub landed: Landed,
+    pub landed: FetchResult,
     /// The body of a stream can be taken by one only.
     pub stream: Mutex<Option<Box<Streaming>>>,
 }
@@ -130,7 +130,7 @@ pub struct Fetched {
 impl Fetched {
     /// What a fetch brought.
     #[must_use]
-    pub fn new(landed: Landed, stream: Option<Streaming>) -> Self {
+    pub fn new(landed: FetchResult, stream: Option<Streaming>) -> Self {
         Self { landed, stream: Mutex::new(stream.map(Box::new)) }
     }
 }

@@ -24,13 +24,13 @@ use crate::oauth::token_search::TokenSearch;
 
 /// Looks for a token in a body.
 #[derive(Clone)]
-pub struct Giveaway {
+pub struct TokenScanner {
     carried: Carried,
     /// The end of what was seen so far, in which a token may begin.
     end: Zeroizing<Vec<u8>>,
 }
 
-impl Giveaway {
+impl TokenScanner {
     /// Takes the fields that repeat the token out of an answer, and lets the answer carry what its body is to be
     /// searched with.
     pub fn guard<B>(response: &mut Response<B>, token: &Arc<Token>, metrics: &Arc<Metrics>) {
@@ -103,16 +103,16 @@ impl Giveaway {
 
 /// A whole body, with the token masked where it is to be.
 #[must_use]
-pub fn masked_whole(mask: Option<Giveaway>, body: Bytes) -> Bytes {
+pub fn masked_whole(mask: Option<TokenScanner>, body: Bytes) -> Bytes {
     match mask {
         Some(mask) => mask.masked(body),
         None => body,
     }
 }
 
-/// Masks a body as it comes, so that its pieces together are what [`Giveaway::masked`] makes of the whole.
+/// Masks a body as it comes, so that its pieces together are what [`TokenScanner::masked`] makes of the whole.
 pub struct Masking {
-    giveaway: Giveaway,
+    scanner: TokenScanner,
     /// The end of what came, where a token begins in it.
     held: Zeroizing<Vec<u8>>,
 }
@@ -120,16 +120,16 @@ pub struct Masking {
 impl Masking {
     /// A masking that has seen nothing.
     #[must_use]
-    pub fn new(giveaway: Giveaway) -> Self {
-        Self { giveaway, held: Zeroizing::new(Vec::new()) }
+    pub fn new(scanner: TokenScanner) -> Self {
+        Self { scanner, held: Zeroizing::new(Vec::new()) }
     }
 
     /// Takes a piece, and gives back what can be sent.
     #[must_use]
     pub fn feed(&mut self, piece: Bytes) -> Bytes {
         let joined = if self.held.is_empty() { piece } else { [&self.held, &piece[..]].concat().into() };
-        let mut masked = self.giveaway.masked(joined);
-        let held = masked.split_off(self.giveaway.may_begin_at(&masked));
+        let mut masked = self.scanner.masked(joined);
+        let held = masked.split_off(self.scanner.may_begin_at(&masked));
         self.held = Zeroizing::new(held.to_vec());
         masked
     }
@@ -142,8 +142,8 @@ impl Masking {
 
     /// What is held back, and what the rest is to be searched with.
     #[must_use]
-    pub fn so_far(self) -> (Giveaway, Bytes) {
-        (self.giveaway, Bytes::copy_from_slice(&self.held))
+    pub fn so_far(self) -> (TokenScanner, Bytes) {
+        (self.scanner, Bytes::copy_from_slice(&self.held))
     }
 }
 
@@ -173,22 +173,22 @@ mod tests {
 
     const SECRET: &str = "abc/abcd/abcabcd";
 
-    fn giveaway(secret: &str) -> Giveaway {
+    fn scanner(secret: &str) -> TokenScanner {
         let now = Clock::Manual(ManualClock::new()).now();
         let token = Arc::new(Token::for_test(secret, now.monotonic));
         let mut response = Response::new(());
-        Giveaway::guard(&mut response, &token, &Arc::new(Metrics::new()));
-        Giveaway::of(&response).expect("a token that is long enough")
+        TokenScanner::guard(&mut response, &token, &Arc::new(Metrics::new()));
+        TokenScanner::of(&response).expect("a token that is long enough")
     }
 
     /// Whether it is found, with the body cut where it is said.
     fn found(body: &[u8], cuts: &[usize]) -> bool {
-        let mut giveaway = giveaway(SECRET);
+        let mut scanner = scanner(SECRET);
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
         cuts.sort_unstable();
         cuts.push(body.len());
         let mut from = 0;
-        cuts.into_iter().any(|to| giveaway.look(&body[std::mem::replace(&mut from, to)..to]).is_err())
+        cuts.into_iter().any(|to| scanner.look(&body[std::mem::replace(&mut from, to)..to]).is_err())
     }
 
     proptest! {
@@ -216,7 +216,7 @@ mod tests {
             cuts in prop::collection::vec(any::<usize>(), 0..12)
         ) {
             let body = Bytes::from(parts.concat());
-            let mut masking = Masking::new(giveaway(SECRET));
+            let mut masking = Masking::new(scanner(SECRET));
             let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
             cuts.sort_unstable();
             cuts.push(body.len());
@@ -226,13 +226,13 @@ mod tests {
                 prop_assert!(memchr::memmem::find(&out, SECRET.as_bytes()).is_none());
             }
             out.extend_from_slice(&masking.end());
-            prop_assert_eq!(Bytes::from(out), giveaway(SECRET).masked(body));
+            prop_assert_eq!(Bytes::from(out), scanner(SECRET).masked(body));
         }
     }
 
     #[test]
     fn what_can_not_become_a_token_is_not_held_back() {
-        let mut masking = Masking::new(giveaway("abcdefgh"));
+        let mut masking = Masking::new(scanner("abcdefgh"));
         assert_eq!(masking.feed(Bytes::from_static(b"xxabcx")), "xxabcx");
         assert_eq!(masking.feed(Bytes::from_static(b"xxabc")), "xx");
         assert_eq!(masking.feed(Bytes::from_static(b"x")), "abcx");
@@ -240,11 +240,11 @@ mod tests {
 
     #[test]
     fn the_token_is_found_by_the_piece_that_completes_it() {
-        let mut giveaway = giveaway("abcdefgh");
+        let mut scanner = scanner("abcdefgh");
         for letter in "xxabcdefg".bytes() {
-            assert_eq!(giveaway.look(&[letter]), Ok(()));
+            assert_eq!(scanner.look(&[letter]), Ok(()));
         }
-        assert_eq!(giveaway.look(b"h"), Err(Rejection::TokenInAnswer));
+        assert_eq!(scanner.look(b"h"), Err(Rejection::TokenInAnswer));
     }
 
     #[test]

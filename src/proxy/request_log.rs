@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::fetched::{Answer, Content};
+use super::fetch_result::{Answer, Content};
 use super::headers::{CacheStatus, RateState};
 use super::mentions::Mentions;
 use super::routes::{DeadEnd, Route};
@@ -18,7 +18,7 @@ use crate::request_id::RequestId;
 
 /// One request, on its way.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Visit {
+pub struct RequestLog {
     /// Its name: the client's, if it sent a sane one.
     pub request_id: RequestId,
     /// Which fields it has.
@@ -59,7 +59,7 @@ pub struct Visit {
     pub upstream_request_id: Option<Arc<str>>,
 }
 
-impl Visit {
+impl RequestLog {
     /// A request of which only its fields are known.
     #[must_use]
     pub fn new(fields: &HeaderMap) -> Self {

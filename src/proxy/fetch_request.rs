@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http::{HeaderName, Method, Uri};
 
-use super::away::Away;
 use super::origin::Origin;
 use super::snapshot::Snapshot;
+use super::upstream_timer::UpstreamTimer;
 use crate::cache::judge::Question;
 use crate::cache::{Shelf, primary_key};
 use crate::config::Rule;
@@ -46,7 +46,7 @@ pub struct Ask {
     /// Who asks; none for the proxy itself.
     pub client: Option<ClientKey>,
     /// How long upstream is waited for.
-    pub away: Away,
+    pub timer: UpstreamTimer,
 }
 
 /// What a request says of where its answer may come from.
@@ -97,7 +97,7 @@ impl Ask {
             may_be_early: false,
             client: None,
             permit,
-            away: Away::default(),
+            timer: UpstreamTimer::default(),
         }
     }
 
