@@ -12,11 +12,11 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Proxy;
-use super::fetch_request::Ask;
+use super::fetch_request::FetchRequest;
 use super::fetch_result::Content;
 use super::snapshot::Snapshot;
 use crate::domain::endpoint::{Content as EndpointContent, Endpoint, PathPattern};
-use crate::domain::entitlement::{self, Ask as Asked};
+use crate::domain::entitlement::{self, Ask as AccessRequest};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
@@ -253,12 +253,12 @@ impl Proxy {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
         query: &str,
-    ) -> Result<Ask, String> {
+    ) -> Result<FetchRequest, String> {
         let name = TenantName::Organization(organization.id.clone());
         let tenant = snapshot.tenant(&name, &self.learned).ok_or("it is not configured any more")?;
         let endpoint = accounts_endpoint(snapshot).ok_or("there is no such endpoint")?;
         let PathPattern::Exact(path) = &endpoint.path else { return Err("there is no such endpoint".into()) };
-        let asked = Asked { endpoint, method: &Method::GET, path, query: Some(query), plain: false };
+        let asked = AccessRequest { endpoint, method: &Method::GET, path, query: Some(query), plain: false };
         let now = self.clock.now().monotonic;
         let permit = entitlement::authorize(&tenant, &asked, &snapshot.config.policy, &self.learned, now)
             .map_err(|denial| {
@@ -266,7 +266,7 @@ impl Proxy {
             })?;
         let origin = snapshot.origin(&permit.credential().key).ok_or("it has no credential")?;
         // What is stored may be as old as the list that is to be replaced.
-        Ok(Ask::own(permit, origin, snapshot))
+        Ok(FetchRequest::own(permit, origin, snapshot))
     }
 
     /// Sets the metric of skipped accounts, and logs when their number changes.

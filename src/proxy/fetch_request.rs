@@ -20,7 +20,7 @@ use crate::rfc9111::freshness::RequestSaid;
 use crate::rfc9111::key::PrimaryKey;
 
 /// The request, and the configuration that it began with.
-pub struct Ask {
+pub struct FetchRequest {
     /// The proof that it may be made.
     pub permit: Permit,
     /// The configuration that it began with.
@@ -77,7 +77,7 @@ pub fn upstream_target(permit: &Permit) -> Option<Uri> {
     Uri::try_from(format!("{}{}", permit.credential().api_origin, permit.path_and_query())).ok()
 }
 
-impl Ask {
+impl FetchRequest {
     /// A request of the proxy's own, which takes nothing from the cache.
     #[must_use]
     pub fn own(permit: Permit, origin: &Arc<Origin>, snapshot: &Arc<Snapshot>) -> Self {

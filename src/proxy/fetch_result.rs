@@ -108,11 +108,11 @@ pub enum Json {
 }
 
 /// What all who wait for a fetch are told.
-pub type Outcome = Result<Arc<Fetched>, Failed>;
+pub type Outcome = Result<Arc<Fetched>, FetchError>;
 
 /// A fetch that brought nothing.
 #[derive(Clone)]
-pub struct Failed {
+pub struct FetchError {
     /// Why.
     pub rejection: Rejection,
     /// How long upstream was waited for.
@@ -164,7 +164,7 @@ pub enum Content {
     Stream(Box<Streaming>),
 }
 
-impl From<Rejection> for Failed {
+impl From<Rejection> for FetchError {
     fn from(rejection: Rejection) -> Self {
         Self { rejection, upstream: Duration::ZERO }
     }

@@ -8,7 +8,7 @@ use crate::oauth::grant::retry_after;
 
 /// Why a status answers nothing that was asked. A challenge of a proxy is among them: it would ask callers for
 /// credentials, as a 401 would.
-pub(super) fn unasked_for(status: StatusCode, plain: bool, for_origin: bool) -> Option<&'static str> {
+pub(super) fn unexpected_status(status: StatusCode, plain: bool, for_origin: bool) -> Option<&'static str> {
     match status {
         // The conditions were the client's own.
         StatusCode::NOT_MODIFIED if for_origin => None,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode};
 
-use super::fetch_request::Ask;
+use super::fetch_request::FetchRequest;
 use super::fetch_result::FetchResult;
 use super::head_of_answer::drop_from_vary;
 use super::receive::is_gzip;
@@ -90,12 +90,12 @@ impl Fetch<'_> {
     /// Puts an entry on the shelf, unless something has happened since it was asked for. By a configuration that is not
     /// the one any more nothing is stored: looked at before and after, it can't slip past the reload that sweeps.
     fn shelve(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
-        let Ask { key, permit, .. } = self.ask;
-        if !self.proxy.snapshot().goes_by(self.ask) {
+        let FetchRequest { key, permit, .. } = self.ask;
+        if !self.proxy.snapshot().is_current_for(self.ask) {
             return (Arc::new(entry), Err(Bypass::Purged));
         }
         let (entry, stored) = self.proxy.shelf.keep(key, &label(permit, key), entry, self.asked_at);
-        if stored.is_ok() && !self.proxy.snapshot().goes_by(self.ask) {
+        if stored.is_ok() && !self.proxy.snapshot().is_current_for(self.ask) {
             self.proxy.shelf.remove_entry(key, &entry);
             return (entry, Err(Bypass::Purged));
         }

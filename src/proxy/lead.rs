@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::config::Rule;
 use crate::domain::endpoint::Endpoint;
-use crate::domain::entitlement::{self, Ask as Asked, Permit};
+use crate::domain::entitlement::{self, Ask as AccessRequest, Permit};
 use crate::domain::target;
 use crate::domain::tenant::{Naming, Tenant, Unnamed};
 use crate::prepared_head::X_TENANT;
@@ -92,7 +92,7 @@ impl Proxy {
         now: Now,
     ) -> Result<Permit, Rejection> {
         let plain = *snapshot.rule(endpoint) == Rule::Plain;
-        let asked = Asked { endpoint, method: &head.method, path, query: head.uri.query(), plain };
+        let asked = AccessRequest { endpoint, method: &head.method, path, query: head.uri.query(), plain };
         let policy = &snapshot.config.policy;
         let permit = entitlement::authorize(tenant, &asked, policy, &self.learned, now.monotonic)
             .map_err(Rejection::Denied)?;

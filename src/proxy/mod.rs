@@ -66,7 +66,7 @@ use hyper::body::Incoming;
 use self::discovery::Discovery;
 use self::early::may_be_early;
 use self::entrance::Entrance;
-use self::fetch_request::{Ask, FlightKey, Wish};
+use self::fetch_request::{FetchRequest, FlightKey, Wish};
 use self::fetch_result::{Answer, Content, Outcome};
 use self::lead::Led;
 use self::rejection::Rejection;
@@ -275,7 +275,7 @@ impl Proxy {
         let client = client_key(&head, snapshot, context.connection);
         let ask = Arc::new(ask(&route, body, &head, wish, snapshot, client));
         let answer = if log.overloaded {
-            self.recall(found, &ask, context.at)
+            self.from_cache_only(found, &ask, context.at)
         } else {
             self.obtain(found, Arc::clone(&ask), context.at).await
         };
@@ -321,12 +321,12 @@ fn ask(
     wish: Wish,
     snapshot: &Arc<Snapshot>,
     client: ClientKey,
-) -> Ask {
+) -> FetchRequest {
     let permit = &route.permit;
     let plain = *snapshot.rule(permit.endpoint()) == Rule::Plain;
     // A part of an answer can't be checked record by record.
     let may_be_part = plain && head.method == Method::GET && permit.account_scope().is_none();
-    Ask {
+    FetchRequest {
         key: route.key.clone(),
         target: route.target(),
         origin: Arc::clone(&route.origin),

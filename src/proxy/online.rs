@@ -21,7 +21,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Proxy;
-use super::fetch_request::Ask;
+use super::fetch_request::FetchRequest;
 use super::fetch_result::FetchResult;
 use super::probe::{ProbeResult, probe};
 use super::rejection::Rejection;
@@ -32,7 +32,7 @@ use crate::cache::judge::Bypass;
 use crate::config::Rule;
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPattern};
-use crate::domain::entitlement::{self, AccountScope, Ask as Asked, Denial};
+use crate::domain::entitlement::{self, AccountScope, Ask as AccessRequest, Denial};
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{Tenant, TenantKind};
 use crate::inspect::{Unfit, inspect};
@@ -391,19 +391,19 @@ impl Prover<'_> {
         inspect(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 
-    fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<Ask, Rejection> {
+    fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<FetchRequest, Rejection> {
         let path = match &endpoint.path {
             PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
         };
         let plain = *self.snapshot.rule(endpoint) == Rule::Plain;
         let query = Some(query).filter(|query| !query.is_empty());
-        let asked = Asked { endpoint, method: &Method::GET, path, query, plain };
+        let asked = AccessRequest { endpoint, method: &Method::GET, path, query, plain };
         let now = self.proxy.clock.now().monotonic;
         let policy = &self.snapshot.config.policy;
         let permit = entitlement::authorize(&self.tenant, &asked, policy, &self.proxy.learned, now)
             .map_err(Rejection::Denied)?;
         let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
-        Ok(Ask::own(permit, origin, &self.snapshot))
+        Ok(FetchRequest::own(permit, origin, &self.snapshot))
     }
 }
 

@@ -185,7 +185,7 @@ impl Origin {
             if !response.status().is_server_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
                 self.tokens.accepted();
             }
-            let refused = self.heed_pause(&response);
+            let refused = self.apply_retry_after(&response);
             if !request.plain {
                 refused?;
             }
@@ -281,7 +281,7 @@ impl Origin {
     }
 
     /// A 429, or a 503 that says for how long, pauses the credential for everybody.
-    fn heed_pause(&self, response: &Response<Incoming>) -> Result<(), Rejection> {
+    fn apply_retry_after(&self, response: &Response<Incoming>) -> Result<(), Rejection> {
         let now = self.clock.now();
         let told = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now.wall));
         // A pause of nothing is none that was told.

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Proxy;
-use super::fetch_request::{Ask, upstream_target};
+use super::fetch_request::{FetchRequest, upstream_target};
 use super::origin::{UpstreamRequest, UpstreamResponse};
 use super::proofs::{PROVEN_FOR, ProofSlot, ProofState};
 use super::receive::{Received, Receiving};
@@ -75,7 +75,7 @@ pub(super) enum ProbeCheck {
 /// A [`Rejection`] where Talkdesk could not be asked.
 pub(super) async fn probe(
     proxy: &Proxy,
-    ask: &Ask,
+    ask: &FetchRequest,
     narrowing: &Narrowing,
     deadline: Instant,
 ) -> Result<ProbeResult, Rejection> {
@@ -250,7 +250,7 @@ impl Fetch<'_> {
 
     /// Sends the probe.
     async fn probe(&self, narrowing: &Narrowing, deadline: Instant) -> Result<ProbeResult, Rejection> {
-        let Ask { permit, snapshot, origin, timer, .. } = self.ask;
+        let FetchRequest { permit, snapshot, origin, timer, .. } = self.ask;
         let has_client_filter = permit.client_filter().is_some();
         let permit = permit.probe(narrowing);
         let mut fields = HeaderMap::new();

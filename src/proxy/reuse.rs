@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Proxy;
 use super::early::{Ahead, Outlet};
-use super::fetch_request::{Ask, FlightKey, Wish};
-use super::fetch_result::{Answer, Content, Failed, FetchResult, Fetched, Interest, Outcome};
+use super::fetch_request::{FetchRequest, FlightKey, Wish};
+use super::fetch_result::{Answer, Content, FetchError, FetchResult, Fetched, Interest, Outcome};
 use super::headers::{CacheStatus, forwarded};
 use super::origin::Origin;
 use super::rejection::{Limit, Rejection};
@@ -53,7 +53,7 @@ impl Proxy {
     }
 
     /// What the cache has for a request of the proxy's own.
-    pub(super) fn lookup_own(&self, ask: &Ask, now: Now) -> Reuse {
+    pub(super) fn lookup_own(&self, ask: &FetchRequest, now: Now) -> Reuse {
         let found = self.shelf.find(&ask.key, |variant| variant.matches(&ask.fields));
         judge(found, &ask.wish.directives, ask.rule(), now)
     }
@@ -65,7 +65,7 @@ impl Proxy {
     pub async fn obtain(
         self: &Arc<Self>,
         found: Reuse,
-        ask: Arc<Ask>,
+        ask: Arc<FetchRequest>,
         now: Now,
     ) -> Result<Answer, Rejection> {
         if self.is_long_refused(&ask.origin, &ask.snapshot, now) {
@@ -95,7 +95,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`Rejection::Overloaded`]
-    pub fn recall(&self, found: Reuse, ask: &Ask, now: Now) -> Result<Answer, Rejection> {
+    pub fn from_cache_only(&self, found: Reuse, ask: &FetchRequest, now: Now) -> Result<Answer, Rejection> {
         if self.is_long_refused(&ask.origin, &ask.snapshot, now) {
             return Err(Rejection::Overloaded);
         }
@@ -125,7 +125,7 @@ impl Proxy {
     /// Nobody waits long for upstream while a stale answer is in hand; the fetch goes on without them.
     async fn fetch_or_stale(
         self: &Arc<Self>,
-        ask: &Arc<Ask>,
+        ask: &Arc<FetchRequest>,
         entry: Arc<Entry>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
@@ -162,7 +162,7 @@ impl Proxy {
         answer
     }
 
-    fn refresh_in_background(self: &Arc<Self>, ask: &Arc<Ask>, entry: &Arc<Entry>) {
+    fn refresh_in_background(self: &Arc<Self>, ask: &Arc<FetchRequest>, entry: &Arc<Entry>) {
         if !ask.is_plain() && ask.origin.breaker.prefers_stale(self.clock.now()) {
             return;
         }
@@ -171,7 +171,7 @@ impl Proxy {
             drop(lead.start(|_| async move {
                 Some(
                     proxy
-                        .fly(&ask, Some(entry), Waiter::Background, None, None)
+                        .run_fetch(&ask, Some(entry), Waiter::Background, None, None)
                         .await
                         .unwrap_or_else(|| Err(Rejection::Internal.into())),
                 )
@@ -182,7 +182,7 @@ impl Proxy {
     /// Fetches, together with everybody who asks for the same.
     async fn fetch(
         self: &Arc<Self>,
-        ask: &Arc<Ask>,
+        ask: &Arc<FetchRequest>,
         entry: Option<Arc<Entry>>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
@@ -195,11 +195,11 @@ impl Proxy {
                 Joined::Wait(waiting) => (Ahead::from(waiting), false),
                 Joined::Lead(lead) => {
                     // Between looking and leading another fetch may have ended.
-                    if let Some(landed) = self.landed_meanwhile(ask, entry.as_ref()) {
+                    if let Some(landed) = self.stored_meanwhile(ask, entry.as_ref()) {
                         return Ok(landed);
                     }
                     self.client_may(ask)?;
-                    (self.take_off(lead, ask, entry.clone()), true)
+                    (self.spawn_fetch(lead, ask, entry.clone()), true)
                 }
             };
             // Abandoned: the leader panicked or was given up, and somebody else has to lead.
@@ -217,22 +217,22 @@ impl Proxy {
     /// Fetches for one alone.
     async fn fetch_alone(
         self: &Arc<Self>,
-        ask: &Arc<Ask>,
+        ask: &Arc<FetchRequest>,
         entry: Option<Arc<Entry>>,
         why: Forward,
     ) -> Result<Answer, Rejection> {
         self.client_may(ask)?;
-        let waiting = self.take_off(SingleFlight::alone(), ask, entry);
+        let waiting = self.spawn_fetch(SingleFlight::alone(), ask, entry);
         let outcome = waiting.outcome().await.unwrap_or_else(|_| Err(Rejection::Internal.into()));
         let fetched = outcome.map_err(|failed| missed(ask, failed))?;
         self.shared_answer(&fetched, ask, why, true).ok_or(Rejection::Internal)
     }
 
     /// Starts the fetch in a task of its own: once it is sent it is finished and kept, though its clients leave.
-    fn take_off(
+    fn spawn_fetch(
         self: &Arc<Self>,
         lead: Lead<FlightKey, Outcome>,
-        ask: &Arc<Ask>,
+        ask: &Arc<FetchRequest>,
         entry: Option<Arc<Entry>>,
     ) -> Ahead {
         let (proxy, ask) = (Arc::clone(self), Arc::clone(ask));
@@ -242,7 +242,7 @@ impl Proxy {
             ask.may_be_early && !entry.as_ref().is_some_and(|entry| entry.serves_on_error(now));
         let (outlet, early) = may_be_early.then(oneshot::channel).unzip();
         let waiting = lead.start(|interest| async move {
-            proxy.fly(&ask, entry, ask.waiter(), Some(interest), outlet).await
+            proxy.run_fetch(&ask, entry, ask.waiter(), Some(interest), outlet).await
         });
         Ahead { waiting, early }
     }
@@ -253,7 +253,7 @@ impl Proxy {
         self.flights.waiting()
     }
 
-    fn client_may(&self, ask: &Ask) -> Result<(), Rejection> {
+    fn client_may(&self, ask: &FetchRequest) -> Result<(), Rejection> {
         let (Some(limiter), Some(client)) = (&ask.snapshot.client_limiter, &ask.client) else {
             return Ok(());
         };
@@ -262,7 +262,7 @@ impl Proxy {
         decision.map_err(|retry_in| Rejection::RateLimited { limit: Limit::Client, retry_in })
     }
 
-    fn landed_meanwhile(&self, ask: &Ask, known: Option<&Arc<Entry>>) -> Option<Answer> {
+    fn stored_meanwhile(&self, ask: &FetchRequest, known: Option<&Arc<Entry>>) -> Option<Answer> {
         let Shelved::Entry(entry) = self.shelf.find(&ask.key, |variant| variant.matches(&ask.fields)) else {
             return None;
         };
@@ -281,9 +281,9 @@ impl Proxy {
     }
 
     /// The fetch itself. None where it was given up because nobody waits any more.
-    async fn fly(
+    async fn run_fetch(
         self: &Arc<Self>,
-        ask: &Arc<Ask>,
+        ask: &Arc<FetchRequest>,
         entry: Option<Arc<Entry>>,
         waiter: Waiter,
         interest: Option<Interest>,
@@ -291,11 +291,20 @@ impl Proxy {
     ) -> Option<Outcome> {
         let outcome = store::fetch(self, ask, entry, waiter, interest, outlet).await?;
         let fetched = outcome.map(|(landed, stream)| Arc::new(Fetched::new(landed, stream)));
-        Some(fetched.map_err(|rejection| Failed { rejection, upstream: ask.timer.elapsed(self.clock.now()) }))
+        Some(
+            fetched
+                .map_err(|rejection| FetchError { rejection, upstream: ask.timer.elapsed(self.clock.now()) }),
+        )
     }
 
     /// The answer of a fetch for one who took part in it; none where it can't be shared.
-    fn shared_answer(&self, fetched: &Fetched, ask: &Ask, why: Forward, led: bool) -> Option<Answer> {
+    fn shared_answer(
+        &self,
+        fetched: &Fetched,
+        ask: &FetchRequest,
+        why: Forward,
+        led: bool,
+    ) -> Option<Answer> {
         let FetchResult { entry, for_others, stored, revalidated, rate, upstream, waited, token, status } =
             &fetched.landed;
         let now = self.clock.now();
@@ -340,9 +349,9 @@ impl Proxy {
 }
 
 /// Whoever waits for another's fetch waits for upstream as long as that one does, but for what was before it came.
-fn missed(ask: &Ask, failed: Failed) -> Rejection {
-    ask.timer.set(failed.upstream);
-    failed.rejection
+fn missed(ask: &FetchRequest, error: FetchError) -> Rejection {
+    ask.timer.set(error.upstream);
+    error.rejection
 }
 
 /// Whether an answer that arrived just now may be given to those who asked for the same meanwhile: what they say of

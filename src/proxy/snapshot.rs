@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 
 use super::circuit_breaker::CircuitBreaker;
-use super::fetch_request::Ask;
+use super::fetch_request::FetchRequest;
 use super::origin::{Origin, host_in_plain};
 use super::proofs::NarrowingProofs;
 use super::retry_budget::RetryBudget;
@@ -190,7 +190,7 @@ impl Snapshot {
 
     /// Whether a request would still be made with its credential, and be judged by its rule.
     #[must_use]
-    pub fn goes_by(&self, ask: &Ask) -> bool {
+    pub fn is_current_for(&self, ask: &FetchRequest) -> bool {
         if std::ptr::eq(self, &raw const *ask.snapshot) {
             return true;
         }

@@ -12,9 +12,9 @@ use http::{Method, StatusCode, Version};
 
 use super::Proxy;
 use super::early::{Outlet, is_early};
-use super::fetch_request::Ask;
+use super::fetch_request::FetchRequest;
 use super::fetch_result::{FetchResult, Interest, Json, Rest, Streaming};
-use super::head_of_answer::{add_date, in_seconds, says_json, unasked_for};
+use super::head_of_answer::{add_date, in_seconds, says_json, unexpected_status};
 use super::headers::{RateState, add_via, sanitised};
 use super::origin::{UpstreamRequest, UpstreamResponse};
 use super::probe::{ProbeCheck, Proof};
@@ -37,7 +37,7 @@ use crate::rfc9111::validation::{confirmed, make_conditional, weakened};
 /// None where nobody waited any more before anything was sent.
 pub async fn fetch(
     proxy: &Proxy,
-    ask: &Ask,
+    ask: &FetchRequest,
     entry: Option<Arc<Entry>>,
     waiter: Waiter,
     interest: Option<Interest>,
@@ -83,7 +83,7 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
 /// A fetch under way.
 pub(super) struct Fetch<'a> {
     pub(super) proxy: &'a Proxy,
-    pub(super) ask: &'a Ask,
+    pub(super) ask: &'a FetchRequest,
     pub(super) waiter: Waiter,
     /// What had happened when it began.
     pub(super) asked_at: Moment,
@@ -114,7 +114,7 @@ impl Offered {
 }
 
 impl<'a> Fetch<'a> {
-    pub(super) fn new(proxy: &'a Proxy, ask: &'a Ask, waiter: Waiter) -> Self {
+    pub(super) fn new(proxy: &'a Proxy, ask: &'a FetchRequest, waiter: Waiter) -> Self {
         Self { proxy, ask, waiter, asked_at: proxy.shelf.moment(), proof: Mutex::default() }
     }
 
@@ -161,7 +161,7 @@ impl Fetch<'_> {
             answer = self.send_proven(&self.ask.fields, deadline).await?;
         }
         let head = self.head(&answer);
-        if let Some(reason) = unasked_for(head.status, self.ask.is_plain(), self.ask.wish.for_origin) {
+        if let Some(reason) = unexpected_status(head.status, self.ask.is_plain(), self.ask.wish.for_origin) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let UpstreamResponse { response, pass, asked, .. } = answer;
@@ -202,7 +202,7 @@ impl Fetch<'_> {
     }
 
     async fn send(&self, fields: &HeaderMap, deadline: Instant) -> Result<UpstreamResponse, Rejection> {
-        let Ask { permit, snapshot, origin, .. } = self.ask;
+        let FetchRequest { permit, snapshot, origin, .. } = self.ask;
         let request = UpstreamRequest {
             permit,
             target: self.ask.target.as_ref(),
