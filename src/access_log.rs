@@ -1,4 +1,4 @@
-//! A line per request, written by a thread of its own: a request only hands a record over.
+//! The access log: one line per request, written by a separate thread. The request path only queues a record.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -15,54 +15,54 @@ use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::timestamp::Timestamps;
 
-/// Where records go.
+/// The handle to the access log.
 #[derive(Clone)]
 pub struct AccessLog(LineWriter<Record>);
 
-/// What is written about one request.
+/// The data of one request.
 #[derive(Debug)]
 pub struct Record {
-    /// When its answer began.
+    /// When the request head arrived.
     pub time: SystemTime,
-    /// Its name.
+    /// The request id.
     pub request_id: RequestId,
-    /// The address of the listener that it came in by.
+    /// The address of the listener on which it arrived.
     pub listener: Arc<str>,
-    /// Who asked.
+    /// The client's connection.
     pub connection: Connection,
     /// The method.
     pub method: Method,
     /// The path without its query.
     pub path: String,
-    /// For whom, where known.
+    /// The tenant, if known.
     pub tenant: Option<Arc<str>>,
-    /// Which endpoint, where known.
+    /// The endpoint, if known.
     pub endpoint: Option<Arc<str>>,
-    /// The status.
+    /// The response status.
     pub status: StatusCode,
-    /// What the cache did.
+    /// The result of the cache lookup.
     pub cache: &'static str,
-    /// Why it was refused, failed, or not stored.
+    /// Why the request was denied or failed, or why its response was not stored.
     pub reason: Option<&'static str>,
-    /// From head to head.
+    /// From the request head to the response head.
     pub duration: Duration,
-    /// The part of it that upstream took.
+    /// The part of `duration` spent on the upstream request.
     pub upstream: Duration,
-    /// The part of it that was spent waiting for a limit.
+    /// The part of `duration` spent waiting for a rate limit.
     pub waited: Duration,
-    /// How the token was come by that it was sent with.
+    /// Where the token of the upstream request came from.
     pub token: Option<&'static str>,
-    /// The caller's trace.
+    /// The client's `traceparent` (W3C Trace Context).
     pub traceparent: Option<String>,
-    /// Talkdesk's name for the request.
+    /// Talkdesk's id of the request.
     pub upstream_request_id: Option<Arc<str>>,
 }
 
-/// How long the end of the process waits for the last lines.
+/// How long shutdown waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Names are those of OpenTelemetry's semantic conventions where they have one; what they do not know begins with the
-/// proxy's own. `docs/logs.md` has them all.
+/// A line in JSON. Attributes have the names of OpenTelemetry's semantic conventions where these define one; the
+/// others have the prefix of the proxy. `docs/logs.md` lists all of them.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(rename = "timestamp")]
@@ -128,7 +128,8 @@ enum ServerAddress<'a> {
     SocketFile(&'a str),
 }
 
-/// The methods that OpenTelemetry knows; any other is `_OTHER`, so that a client can't make up values of an attribute.
+/// The methods that the semantic conventions of OpenTelemetry define. Any other is logged as `_OTHER`, so that
+/// clients can't create attribute values.
 const KNOWN_METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,
@@ -141,23 +142,23 @@ const KNOWN_METHODS: [Method; 9] = [
     Method::CONNECT,
 ];
 
-/// Trace, span and flags of a `traceparent`; none where it is not one (W3C Trace Context, section 3.2).
+/// Trace id, span id and flags of a `traceparent`; `None` if it is invalid (W3C Trace Context, section 3.2).
 fn trace(traceparent: &str) -> Option<(&str, &str, &str)> {
     let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = traceparent.split('-');
     let mut part = |length: usize| parts.next().filter(|part| part.len() == length && is_hex(part));
     let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
     let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    // Later versions may have more parts; version 00 has not.
+    // Later versions may have more parts; version 00 must not.
     let ends = version != "00" || parts.next().is_none();
     (version != "ff" && ends && !is_zero(trace) && !is_zero(span)).then_some((trace, span, flags))
 }
 
 impl AccessLog {
-    /// Starts the writing thread.
+    /// Starts the writer thread.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system can't create a thread.
     pub fn start(
         format: LogFormat,
         sink: impl Write + Send + 'static,
@@ -166,7 +167,7 @@ impl AccessLog {
         let mut timestamps = Timestamps::default();
         let form = move |record: &Record, line: &mut Vec<u8>| {
             let timestamp = timestamps.of(record.time);
-            // Into memory, where nothing fails.
+            // Writing to memory can't fail.
             let _ = match format {
                 LogFormat::Json => write_json(line, record, timestamp),
                 LogFormat::Text => write_text(line, record, timestamp),
@@ -175,12 +176,12 @@ impl AccessLog {
         LineWriter::start("access-log", sink, metrics.log_dropped.clone(), form).map(Self)
     }
 
-    /// Hands a record over; drops and counts it where the writer can't keep up.
+    /// Queues a record; drops and counts it if the queue is full.
     pub fn write(&self, record: Record) {
         self.0.write(record);
     }
 
-    /// Waits a little for the last lines, at the end of the process.
+    /// Waits up to two seconds for the last lines. To be called at shutdown.
     pub fn finish(&self) {
         self.0.finish(LAST_LINES);
     }

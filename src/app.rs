@@ -1,4 +1,4 @@
-//! The composition root: the only place that constructs everything and starts it.
+//! The composition root: the only place that constructs all parts and starts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,16 +37,16 @@ pub struct App {
     access_log: Option<AccessLog>,
 }
 
-/// Where a proxy listens.
+/// The addresses of a proxy's listeners, as bound.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// The data plane.
     pub data: String,
     /// The admin plane.
     pub admin: String,
-    /// Metrics and health alone, where configured.
+    /// The listener for metrics and health only, where configured.
     pub metrics: Option<String>,
-    /// The further data listeners, in the order of the configuration.
+    /// The additional data listeners, in the order of the configuration.
     pub listeners: Vec<String>,
 }
 
@@ -76,34 +76,34 @@ pub struct Listeners {
 /// Why a proxy can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address can't be listened at.
+    /// Binding an address failed.
     #[error(transparent)]
     Listen(#[from] CantListen),
-    /// What the service manager passed is not what is configured.
+    /// The sockets passed by the service manager do not match the configuration.
     #[error(transparent)]
     Passed(#[from] NotTaken),
-    /// No certificate authority.
+    /// No certificate authority is available.
     #[error(transparent)]
     Trust(#[from] NoTrust),
-    /// No thread for the access log.
+    /// The thread of the access log could not be started.
     #[error("the access log can't be started: {0}")]
     AccessLog(std::io::Error),
-    /// The audit log can't be written.
+    /// The audit log could not be opened for writing, or its thread could not be started.
     #[error(
         "the audit log can't be written to {0} ({1}): make its folder, and let this process write to it (log.audit)"
     )]
     AuditLog(std::path::PathBuf, std::io::Error),
 }
 
-/// How often the cache is tidied and its gauges are set.
+/// How often expired cache entries are removed and the cache gauges are set.
 const TIDY: Duration = Duration::from_secs(1);
 
 impl Listeners {
-    /// Opens every address of the configuration; those for which a socket was passed take that.
+    /// Opens every configured address; an address for which a socket was passed adopts that socket.
     ///
     /// # Errors
-    /// [`StartError::Passed`] if what was passed is not what is configured; [`StartError::Listen`] for the first that
-    /// can't be bound.
+    /// [`StartError::Passed`] if the passed sockets do not match the configuration; [`StartError::Listen`] for the
+    /// first address that can't be bound.
     pub async fn open(server: &Server, mut passed: Passed) -> Result<Self, StartError> {
         passed.check(server)?;
         let passed = &mut passed;
@@ -136,7 +136,8 @@ impl Listeners {
 }
 
 impl App {
-    /// Starts a proxy. What is behind it may be down: it starts all the same, and serves once that is back.
+    /// Starts a proxy. The upstream API need not be reachable: the proxy starts anyway and serves as soon as it
+    /// is.
     ///
     /// # Errors
     /// [`StartError`]
@@ -144,7 +145,7 @@ impl App {
         Self::start_from(config, None, clock).await
     }
 
-    /// Starts a proxy whose configuration can be read again from where it came from.
+    /// Starts a proxy that can reload its configuration from `source`.
     ///
     /// # Errors
     /// [`StartError`]
@@ -157,7 +158,7 @@ impl App {
         Self::start_on(config, source, clock, listeners, Workers::default())
     }
 
-    /// Starts a proxy on listeners that are bound already; `workers` serve the data plane's connections.
+    /// Starts a proxy on listeners that are already bound; `workers` serve the connections of the data plane.
     ///
     /// # Errors
     /// [`StartError`]
@@ -221,7 +222,7 @@ impl App {
             header_timeout: server.header_timeout,
             metrics: Arc::clone(&self.proxy.metrics),
         };
-        // Whoever floods the data plane must not shut the operator out.
+        // Separate limits: a flood on the data plane must not lock the operator out.
         let admin_bounds = Bounds {
             connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             workers: Workers::default(),
@@ -289,26 +290,26 @@ impl App {
         }
     }
 
-    /// What reads the configuration again.
+    /// Reloads the configuration.
     #[must_use]
     pub fn reloader(&self) -> &Arc<Reloader> {
         &self.reloader
     }
 
-    /// Where it listens.
+    /// The addresses of the listeners.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// The proxy itself.
+    /// The state that is shared by all listeners.
     #[must_use]
     pub fn proxy(&self) -> &Arc<Proxy> {
         &self.proxy
     }
 
-    /// Ends well: readiness is given up at once, accepting goes on for the drain delay, and what is in flight then
-    /// has the drain timeout. `at_once` ends it earlier.
+    /// Stops gracefully: `/readyz` fails at once, connections are accepted for the drain delay, and open requests
+    /// then have the drain timeout to finish. When `at_once` completes, the rest is cancelled.
     pub async fn stop(self, at_once: impl Future<Output = ()>) {
         let Self { proxy, stopping, announced, drain_delay, drain_timeout, listening, .. } = self;
         let (background, access_log) = (self.background, self.access_log);
@@ -338,5 +339,5 @@ impl App {
     }
 }
 
-/// Connections of the admin plane at once.
+/// Open connections of the admin and metrics listeners together.
 const ADMIN_CONNECTIONS: usize = 256;

@@ -1,8 +1,9 @@
-//! The audit log: who was let in to whose data and who was not, which tokens were fetched, what was purged.
+//! The audit log: granted and denied requests for data, token requests, cache purges, reloads and rejected
+//! requests to the admin plane.
 //!
-//! It is a file of its own, one JSON object in a line, so that it can be kept longer and read by others than the
-//! access log. No secret, no token, no value of a query and no text that a client made up is in it. Like the
-//! access log it never holds a request up; what it had to drop is counted.
+//! It is a separate file with one JSON object per line, so that its retention and its readers can differ from
+//! those of the access log. It never contains a secret, a token, a query value or text chosen by a client. Like
+//! the access log it never blocks a request; dropped lines are counted.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,84 +22,84 @@ use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::timestamp::timestamp;
 
-/// Where events go; nowhere, where no audit log is configured.
+/// The handle to the audit log. The default writes nothing.
 #[derive(Clone, Default)]
 pub struct AuditLog(Option<LineWriter<Event>>);
 
-/// Something that an auditor wants to know.
+/// One entry of the audit log.
 #[derive(Debug)]
 pub struct Event {
-    /// When.
+    /// The time of the event.
     pub time: SystemTime,
-    /// What.
+    /// The event itself.
     pub what: What,
-    /// Who asked; nobody, where the proxy did by itself.
+    /// The request that caused it; `None` if the proxy acted on its own.
     pub asked: Option<Asked>,
 }
 
-/// Who asked, and where.
+/// The source of a request.
 #[derive(Debug)]
 pub struct Asked {
     /// The address of the listener.
     pub listener: Arc<str>,
-    /// The connection.
+    /// The client's connection.
     pub connection: Connection,
-    /// The request's name, where it has one.
+    /// The request id, if there is one.
     pub request_id: Option<RequestId>,
 }
 
-/// What an event is about.
+/// The kinds of events.
 #[derive(Debug)]
 pub enum What {
     /// A request for data was granted or denied.
     Request {
-        /// The rule that denied it; none where it was granted.
+        /// The rule that denied the request; `None` if it was granted.
         denied_by: Option<&'static str>,
-        /// For whom, where known.
+        /// The tenant, if known.
         tenant: Option<Arc<str>>,
-        /// Which endpoint, where known.
+        /// The endpoint, if known.
         endpoint: Option<Arc<str>>,
-        /// With whose credential, where it was granted.
+        /// The credential that was used, if the request was granted.
         credential: Option<Arc<Credential>>,
-        /// The status of the answer.
+        /// The response status.
         status: u16,
-        /// `cache` or `upstream`: where the answer came from, if there was one.
+        /// Where the response came from, if there was one: `cache` or `upstream`.
         source: Option<&'static str>,
-        /// Why there was none although it was granted.
+        /// Why a granted request failed.
         failure: Option<&'static str>,
     },
-    /// A token was asked for.
+    /// A token was requested.
     Token {
-        /// Whose credential it is of.
+        /// The owner of the credential.
         credential: Arc<str>,
-        /// How that went, as the metric `token_requests_total` has it.
+        /// The result, with the values of the metric `token_requests_total`.
         result: &'static str,
     },
-    /// Entries were taken from the cache, or were to be.
+    /// A cache purge was requested.
     Purge {
-        /// Why it was refused; none where it was done.
+        /// Why the purge was refused; `None` if it was done.
         denied_by: Option<&'static str>,
-        /// Of whom; none: of everybody.
+        /// The tenant whose entries were purged; `None` for all.
         tenant: Option<String>,
-        /// Below which path; none: below every one.
+        /// The path prefix of the purged entries; `None` for all.
         path: Option<String>,
-        /// How many.
+        /// The number of purged entries.
         entries: Option<u64>,
     },
-    /// The configuration was read again.
+    /// A reload of the configuration was attempted.
     Reload {
-        /// Whether it is gone by.
+        /// Whether the new configuration is in force.
         done: bool,
     },
-    /// The admin plane let somebody not in.
+    /// The admin plane rejected a request.
     Admin {
-        /// Why not.
+        /// The rule that rejected it.
         denied_by: &'static str,
     },
 }
 
-/// What the access log has too has its name there; what it does not have begins with the proxy's own. `docs/audit.md`
-/// has them all.
+/// A line of the log. Attributes that the access log also has use its names; the others have the prefix of the
+/// proxy. `docs/audit.md` lists all of them.
 #[derive(Default, Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -138,34 +139,34 @@ struct Line<'a> {
     request_id: Option<&'a RequestId>,
 }
 
-/// How long the end of the process waits for the last lines.
+/// How long shutdown waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 impl AuditLog {
-    /// Opens the file, for more lines behind those that are there, and starts the writing thread.
+    /// Opens the file for appending and starts the writer thread.
     ///
     /// # Errors
-    /// Where the file can't be opened, or the system gives no thread.
+    /// If the file can't be opened or the system can't create a thread.
     pub fn start(path: &Path, metrics: &Metrics) -> io::Result<Self> {
         let file = open(path, true)?;
         LineWriter::start("audit-log", file, metrics.audit_dropped.clone(), form)
             .map(|writer| Self(Some(writer)))
     }
 
-    /// Whether anything is written at all.
+    /// Whether an audit log is configured.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Hands an event over.
+    /// Queues an event for writing.
     pub fn write(&self, event: Event) {
         if let Some(writer) = &self.0 {
             writer.write(event);
         }
     }
 
-    /// Waits a little for the last lines, at the end of the process.
+    /// Waits up to two seconds for the last lines. To be called at shutdown.
     pub fn finish(&self) {
         if let Some(writer) = &self.0 {
             writer.finish(LAST_LINES);
@@ -173,10 +174,10 @@ impl AuditLog {
     }
 }
 
-/// Whether the audit log could be written to that path, without making it.
+/// Checks whether the audit log can be written to this path, without creating the file.
 ///
 /// # Errors
-/// Why not.
+/// The reason why it can't.
 pub fn can_be_written(path: &Path) -> io::Result<()> {
     match open(path, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -189,11 +190,12 @@ pub fn can_be_written(path: &Path) -> io::Result<()> {
 }
 
 fn open(path: &Path, create: bool) -> io::Result<File> {
-    // Looked at before it is opened: opening a pipe would wait for its reader.
+    // Check before opening: opening a pipe would block until it has a reader.
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, and a file is needed"));
     }
-    // Only appending: whoever cuts the file off at its beginning (as `copytruncate` does) finds the next line there.
+    // Append mode: if the file is truncated by log rotation (`copytruncate`), the next line is written at its
+    // start.
     OpenOptions::new().append(true).create(create).mode(0o600).open(path)
 }
 
@@ -244,7 +246,7 @@ fn form(event: &Event, line: &mut Vec<u8>) {
             Connection::Unix { user } => shown.user = user,
         }
     }
-    // Strings and numbers alone: it can't fail.
+    // Can't fail: the line has only strings and numbers.
     let _ = serde_json::to_writer(&mut *line, &shown);
     line.push(b'\n');
 }

@@ -1,8 +1,8 @@
-//! The body of an answer, as one type without boxes.
+//! The body of a response, as one type without boxing.
 //!
-//! A body from memory is one shared buffer, or the pieces of one with links put in; a body that is too large
-//! for memory comes through a channel from the task that reads it. An error in that channel ends the
-//! connection before the message is complete, so that nobody takes a part for the whole.
+//! A body from memory is one shared buffer, or pieces of it with rewritten links between them. A body too large
+//! for memory is streamed through a channel by the task that reads it. An error in the channel ends the connection
+//! before the message is complete, so that no client takes a partial body for a complete one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,26 +11,27 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub enum Body {
-    /// Nothing.
+    /// No content.
     Empty,
     /// One buffer.
     Full(Bytes),
     /// Pieces of known total length.
     Pieces(std::vec::IntoIter<Bytes>, u64),
-    /// As it comes. An empty piece ends it; a channel that closes without one was cut off.
+    /// A stream of unknown length. An empty piece ends it; if the channel closes without one, the body was cut
+    /// off.
     Stream(mpsc::Receiver<Result<Bytes, CutOff>>),
 }
 
-/// The rest of a body can't be had.
+/// The rest of a streamed body is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer was cut off: {0}")]
 pub struct CutOff(pub String);
 
 impl Body {
-    /// A body in pieces.
+    /// A body of several pieces.
     #[must_use]
     pub fn pieces(pieces: Vec<Bytes>) -> Self {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum();

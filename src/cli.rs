@@ -1,6 +1,6 @@
 //! The command line: arguments, exit codes, signals.
 //!
-//! Exit codes: 0; 1 for a failure; 2 for wrong usage or a configuration that is refused.
+//! Exit codes: 0 for success, 1 for a failure, 2 for wrong usage or a configuration that is refused.
 
 mod check;
 mod completions;
@@ -175,14 +175,14 @@ struct HealthArguments {
     live: bool,
 }
 
-/// How a command ended badly.
+/// How a command failed.
 #[derive(Debug)]
 enum Failed {
-    /// The configuration is refused; what is wrong has been told.
+    /// The configuration is refused; the errors have been printed.
     Refused,
-    /// Something does not work, which has been told.
+    /// Something failed; the error has been printed.
     Told,
-    /// Something else, to be told.
+    /// Another error, which has yet to be printed.
     Because(anyhow::Error),
 }
 
@@ -192,7 +192,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
     }
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
     let outcome = match arguments.command {
@@ -216,8 +216,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Runs a command that serves, on this thread; [`Workers`](crate::server::Workers) are others. What is left when it
-/// ends, as a name that is still being looked up, is not waited for.
+/// Runs the future of a serving command on a single-threaded runtime; [`Workers`](crate::server::Workers) have
+/// their own threads. Blocking tasks that are left at the end, such as a name lookup, are not awaited.
 fn block_on(serving: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serving);
@@ -225,19 +225,19 @@ fn block_on(serving: impl Future<Output = Result<(), Failed>>) -> Result<(), Fai
     outcome
 }
 
-/// SIGTERM and Ctrl-C, which end the process by themselves until they are listened for.
+/// SIGTERM and SIGINT (Ctrl-C). Without a handler each of them ends the process.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    /// Listens from now on.
+    /// Installs the handlers.
     fn listen() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns at the next of them.
+    /// Waits for the next signal.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,11 +1,11 @@
-//! The way out: a pooled HTTP client over TLS. This is the only file that opens outbound sockets.
+//! The upstream HTTP client: pooled connections over TLS. This is the only file that opens outbound sockets.
 //!
-//! HTTP/1.1 and HTTP/2, as the server prefers (ALPN); through `upstream.proxy` or `HTTPS_PROXY` where there is
-//! one. Certificates are always verified, against the system's roots and `upstream.ca_file`; there is no
-//! switch to turn that off. Redirects are not followed: a token must not travel to a host of the server's
-//! choosing.
+//! It uses HTTP/1.1 or HTTP/2 as negotiated by ALPN, and connects through `upstream.proxy` or `HTTPS_PROXY` where
+//! one is set. Certificates are always verified against the system's roots and `upstream.ca_file`; verification
+//! can't be turned off. Redirects are not followed, because a token must not be sent to a host that the server
+//! chooses.
 //!
-//! Deliberately absent: retries (`proxy::origin` decides those) and time limits for a whole request (likewise).
+//! Deliberately absent: retries and a time limit for the whole request (see `proxy::origin`).
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -34,50 +34,52 @@ use crate::clock::{Clock, Elapsed};
 use crate::config::{Config, Upstream};
 use crate::joined_writes::JoinedWrites;
 
-/// Sends a request and gives back the head of its answer. The one seam where a test hands in another.
+/// Sends a request and returns the head of the response. Tests replace the client here.
 pub type Outbound = BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, Failure>;
 
-/// A request got no answer.
+/// A request that got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {detail}")]
 pub struct Failure {
-    /// What failed.
+    /// The step that failed.
     pub kind: FailureKind,
-    /// The error chain, for logs and messages. It speaks of addresses and protocols, never of fields.
+    /// The error chain, for logs and messages. It contains addresses and protocol errors, never field values.
     pub detail: String,
 }
 
-/// What failed.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// No connection: the name, the route or the port.
+    /// No connection: name resolution, routing or the port failed.
     Connect,
-    /// No TLS session.
+    /// The TLS handshake failed.
     Tls,
-    /// The connection ended before an answer began.
+    /// The connection ended before a response began.
     Reset,
-    /// What came was no HTTP.
+    /// The data received is not HTTP.
     Protocol,
-    /// Nothing came in time.
+    /// The time limit for connecting passed, or the system reported a timeout.
     Timeout,
 }
 
-/// The client can't be set up: its trust roots can't be read.
+/// The client can't be built, because its trust roots can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NoTrust(String);
 
-/// The longest head of an answer.
+/// The longest response head, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Under what servers commonly keep an idle connection, so that one is not used just as it is closed.
+/// Shorter than the idle timeout of common servers, so that a connection is not reused just as the server closes
+/// it.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 
-/// A connection whose other end has gone without a word is noticed within twice this.
+/// Interval and timeout of HTTP/2 PING frames: a connection whose peer has disappeared is detected within twice
+/// this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 impl FailureKind {
-    /// The label of it in metrics, and its word in messages.
+    /// The label in metrics, and the word in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,10 +98,10 @@ impl std::fmt::Display for FailureKind {
     }
 }
 
-/// The client for this configuration.
+/// Builds the client of a configuration.
 ///
 /// # Errors
-/// [`NoTrust`] where a certificate authority is needed and none can be read.
+/// [`NoTrust`] if a certificate authority is needed and none can be read.
 pub fn outbound(config: &Config, clock: &Clock) -> Result<Outbound, NoTrust> {
     let upstream = &config.upstream;
     let tls = tls(upstream, config.needs_tls())?;
@@ -146,7 +148,7 @@ fn tls(upstream: &Upstream, needed: bool) -> Result<rustls::ClientConfig, NoTrus
                 .into(),
         ));
     }
-    // The provider is named because a second one may be linked in, and then rustls would have to guess.
+    // Set the provider explicitly: a second one may be linked in, and rustls could then not choose a default.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -161,7 +163,7 @@ fn proxies(upstream: &Upstream) -> Matcher {
     }
 }
 
-/// Dials directly, or through a forward proxy by `CONNECT`.
+/// Connects directly, or through a forward proxy with `CONNECT`.
 #[derive(Clone)]
 struct Dial {
     tcp: HttpConnector,
@@ -204,13 +206,13 @@ impl Connection for JoinedWrites<TcpStream> {
     }
 }
 
-/// A forward proxy can't reach this machine's own loopback.
+/// Whether the destination is this machine, which a forward proxy can't reach.
 fn is_loopback(destination: &Uri) -> bool {
     let host = destination.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Limits connecting as a whole: name, TCP, forward proxy and TLS.
+/// Bounds the whole connection setup: name resolution, TCP, forward proxy and TLS.
 #[derive(Clone)]
 struct Timed {
     https: HttpsConnector<Dial>,
@@ -256,7 +258,7 @@ fn chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<&'a (dyn std::
     std::iter::successors(Some(error), |error| error.source()).take(8).collect()
 }
 
-/// Whether the error, or one that an `io::Error` wraps (which is not among its sources), came of TLS.
+/// Whether the error, or the one inside an `io::Error` (which is not in its source chain), comes from TLS.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<rustls::Error>() || wrapped(error).is_some_and(is_tls)
 }
@@ -278,10 +280,10 @@ fn is_protocol(error: &(dyn std::error::Error + 'static)) -> bool {
         .is_some_and(|error| error.is_parse() || error.is_parse_status() || error.is_parse_too_large())
 }
 
-/// A connection to a listener of this machine, for a command that asks a running proxy how it is.
+/// Connects to a listener on this machine, for a command that queries a running proxy.
 ///
 /// # Errors
-/// Where there is none in time.
+/// If there is no connection within `patience`.
 pub fn connect_to_own_machine(
     address: SocketAddr,
     patience: Duration,

@@ -1,14 +1,14 @@
-//! The time, and waiting for it.
+//! The current time, and waiting.
 //!
-//! This is the only file that asks the system what time it is. Everything else takes a [`Now`] as an
-//! argument or holds a [`Clock`], so a test can move time instead of sleeping through it.
+//! This is the only file that reads the system clock. All other code takes a [`Now`] as an argument or holds
+//! a [`Clock`], so a test can advance time without sleeping.
 //!
-//! Two readings travel together. The monotonic one decides everything that has a length (token life,
-//! freshness, back-off): a system clock that is set back or forward changes none of it. The wall
-//! reading is for what is written down or sent (`Date`, JWT claims, log lines).
+//! [`Now`] has two readings. The monotonic one is used for every duration (token lifetime, freshness,
+//! back-off), so a change of the system clock affects none of them. The wall clock is used for what is
+//! written or sent (`Date`, JWT claims, log lines).
 //!
-//! Deliberately absent: time zones and calendars (`jiff` does those where they are needed), and
-//! intervals, which are a loop around [`Clock::sleep_until`].
+//! Not implemented: time zones and calendars (`jiff` does those where they are needed), and intervals (use a
+//! loop around [`Clock::sleep_until`]).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,30 +18,30 @@ use std::time::{Duration, Instant, SystemTime};
 use pin_project_lite::pin_project;
 use tokio::sync::watch;
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The operating system's.
+    /// The operating system's clock.
     System,
-    /// A test's: it stands still until it is moved.
+    /// A test's clock: it stands still until it is advanced.
     Manual(ManualClock),
 }
 
-/// One reading of the time, monotonic and wall together.
+/// A monotonic and a wall clock reading, taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// For durations: never goes back.
+    /// Monotonic time, for durations. It never goes back.
     pub monotonic: Instant,
-    /// For dates: what a person's watch says.
+    /// Wall clock time, for dates.
     pub wall: SystemTime,
 }
 
-/// The work did not finish in the time it was given.
+/// The work did not finish before its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the time allowed has passed")]
 pub struct Elapsed;
 
-/// A clock that a test moves. Clones share the time.
+/// A clock that a test advances. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     start: Now,
@@ -59,7 +59,7 @@ impl Clock {
         }
     }
 
-    /// How long ago that was. It asks for the monotonic time alone, which is half of what [`Clock::now`] costs.
+    /// The time since `then`. Reads the monotonic clock only, which costs half of [`Clock::now`].
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
     pub fn since(&self, then: Now) -> Duration {
@@ -87,10 +87,10 @@ impl Clock {
         self.sleep_until(self.now().after(duration)).await;
     }
 
-    /// Gives `work` until `duration` from now.
+    /// Runs `work` with a time limit.
     ///
     /// # Errors
-    /// [`Elapsed`] when the time came first; `work` is dropped then.
+    /// [`Elapsed`] if the time limit is reached first; `work` is dropped then.
     pub fn timeout<F: Future>(
         &self,
         duration: Duration,
@@ -99,10 +99,10 @@ impl Clock {
         self.timeout_at(self.now().after(duration), work)
     }
 
-    /// Gives `work` until `deadline`.
+    /// Runs `work` with a deadline.
     ///
     /// # Errors
-    /// [`Elapsed`] when the deadline came first; `work` is dropped then.
+    /// [`Elapsed`] if the deadline is reached first; `work` is dropped then.
     pub fn timeout_at<F: Future>(
         &self,
         deadline: Instant,
@@ -113,8 +113,8 @@ impl Clock {
 }
 
 pin_project! {
-    /// Work with an end. An `async` function in its place would hold the work twice, as what it was given and as what
-    /// it waits for, and such futures stand in one another: each level would double what is moved about.
+    /// A future with a deadline. It is written by hand because an `async fn` would store `work` twice, as
+    /// argument and as awaited future. Such futures are nested, so the size would double at each level.
     struct Timeout<F, S> {
         #[pin]
         work: F,
@@ -136,26 +136,26 @@ impl<F: Future, S: Future> Future for Timeout<F, S> {
 }
 
 impl Now {
-    /// The monotonic time `duration` from now; a far future one instead of an overflow.
+    /// The monotonic time after `duration`. On overflow, a time 30 years ahead.
     #[must_use]
     pub fn after(&self, duration: Duration) -> Instant {
         const FAR: Duration = Duration::from_hours(24 * 365 * 30);
         self.monotonic.checked_add(duration).unwrap_or_else(|| self.monotonic + FAR)
     }
 
-    /// How long until `instant`; zero once it has passed.
+    /// The time until `instant`; zero if it has passed.
     #[must_use]
     pub fn until(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.monotonic)
     }
 
-    /// How long since `instant`; zero where it lies ahead.
+    /// The time since `instant`; zero if it is in the future.
     #[must_use]
     pub fn since(&self, instant: Instant) -> Duration {
         self.monotonic.saturating_duration_since(instant)
     }
 
-    /// The wall time that belongs to a monotonic `instant`, as far as the two agree now.
+    /// The wall clock time of a monotonic `instant`, calculated from this reading.
     #[must_use]
     pub fn wall_at(&self, instant: Instant) -> SystemTime {
         if instant >= self.monotonic {
@@ -167,13 +167,13 @@ impl Now {
 }
 
 impl ManualClock {
-    /// A clock that stands at the present moment.
+    /// A clock that stands at the current time.
     #[must_use]
     pub fn new() -> Self {
         Self { start: Clock::System.now(), elapsed: watch::Sender::new(Duration::ZERO) }
     }
 
-    /// Moves the time forward and wakes whoever waited for it.
+    /// Advances the time and wakes the waiters whose deadline is reached.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }

@@ -1,10 +1,11 @@
-//! Who may speak to a listener at all.
+//! Access control of the listeners: peer address, `Host` and browser origin.
 //!
-//! A port on localhost without a login is open to every web page that a browser on the machine shows: a page can
-//! send requests, and by rebinding a name of its own to 127.0.0.1 read the answers (CVE-2024-28224 and others).
-//! So `Host` must be a name that the operator knows, and a browser's request must not come from another origin.
+//! A port on localhost without a login is reachable by every web page in a browser on the machine. A page can send
+//! requests, and with DNS rebinding (a name of its own that resolves to 127.0.0.1) it can read the responses
+//! (CVE-2024-28224 and others). Therefore `Host` must be a configured name or the address of the listener, and a
+//! request from a browser must not come from another origin.
 //!
-//! Deliberately absent: CORS fields, which would only ever widen this.
+//! Deliberately absent: CORS response fields, which could only grant more access.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +15,7 @@ use ipnet::IpNet;
 
 use crate::config::Server;
 
-/// Who may speak to the listeners.
+/// The access rules of the listeners.
 #[derive(Clone, Debug)]
 pub struct Guard {
     hosts: Vec<String>,
@@ -22,41 +23,41 @@ pub struct Guard {
     peers: Vec<IpNet>,
 }
 
-/// The connection that a request came on.
+/// The connection on which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// TCP.
     Tcp {
-        /// The other end.
+        /// The address of the client.
         peer: SocketAddr,
-        /// This end.
+        /// The local address.
         local: SocketAddr,
     },
-    /// A Unix socket, with the user at the other end.
+    /// A Unix socket.
     Unix {
-        /// The user's id, where the system says.
+        /// The user id of the client process, if the system reports it.
         user: Option<u32>,
     },
 }
 
-/// Why a request is not let in.
+/// Why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// `Host` is missing or there twice (then empty), or not one of ours.
+    /// `Host` is missing or repeated (then the text is empty), or not allowed.
     Host(String),
-    /// It comes from a browser page of another origin.
+    /// The request comes from a browser page of another origin.
     Origin,
-    /// The peer's address is not listed.
+    /// The client's address is not in `server.allowed_peers`.
     Peer,
 }
 
 impl Guard {
-    /// The guard for this configuration.
+    /// The access rules of a configuration.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         let mut origins: Vec<_> =
             server.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect();
-        // Behind a TLS proxy a browser names that proxy's origin as its own.
+        // Behind a TLS proxy (`server.public_url`) browsers send the origin of that proxy.
         origins.extend(server.public_url.as_deref().and_then(origin_of));
         Self {
             hosts: server.allowed_hosts.iter().map(|host| normalised_host(host)).collect(),
@@ -65,7 +66,7 @@ impl Guard {
         }
     }
 
-    /// Whether the peer may speak at all.
+    /// Checks the client's address.
     ///
     /// # Errors
     /// [`Blocked::Peer`]
@@ -80,7 +81,8 @@ impl Guard {
         }
     }
 
-    /// Whether the request is let in. `page` is true for what a person may follow a link to.
+    /// Checks a request: client address, `Host` and browser origin. `page` is true for a path that may be the
+    /// target of a link on another site.
     ///
     /// # Errors
     /// [`Blocked`]
@@ -90,8 +92,8 @@ impl Guard {
         self.browser(&head.headers, page)
     }
 
-    /// The same for a request of which it is known already that its `Host` is let in here, and whether it has `Origin` or
-    /// `Sec-Fetch-Site`, without which nothing tells of a page.
+    /// Like [`Guard::admit`], for a request whose `Host` has already been accepted. `may_be_of_page` says whether
+    /// it has `Origin` or `Sec-Fetch-Site`; without either field there is no sign of a browser page.
     ///
     /// # Errors
     /// [`Blocked`]
@@ -148,14 +150,14 @@ impl Guard {
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The value of a field that is there exactly once.
+/// The value of a field that occurs exactly once.
 fn single<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = fields.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value)
 }
 
-/// A host without port, case and trailing dot.
+/// The host without port and trailing dot, in lower case.
 fn normalised_host(host: &str) -> String {
     let is_colon = |byte: &u8| *byte == b':';
     let bytes = host.as_bytes();
@@ -176,7 +178,8 @@ fn is_address(name: &str, local: IpAddr) -> bool {
     literal.parse::<IpAddr>().is_ok_and(|address| address.to_canonical() == local.to_canonical())
 }
 
-/// What may stand in a URL that the proxy writes: nothing that could end a JSON string or an HTML attribute.
+/// Whether the host is safe in a URL that the proxy writes: no character may end a JSON string or an HTML
+/// attribute.
 fn is_authority(host: &str) -> bool {
     host.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))

@@ -1,13 +1,12 @@
-//! Reads a body once: whether it is a page of records, where its links are, how much there is in all, and whether every
-//! record is the account's.
+//! Inspects a body in one pass: whether it is a page of records, the positions of its links, the total
+//! counts, and whether every record belongs to the account.
 //!
-//! The check fails closed. For an Instance on its Organization's credential, a record is each
-//! element of each array under `_embedded`, and must be an object that carries the account's id, once, as a
-//! string; an object inside a record that carries an id must carry the same. Data that stands anywhere else
-//! than under `_embedded` could be anybody's, so there may be none: beside it only plain values and link
-//! objects are let through.
+//! The account check fails closed. It applies to an Instance on its Organization's credential. A record is an
+//! element of an array under `_embedded`. It must be an object with the account's id as a string, exactly
+//! once; an id in an object inside the record must be the same. Data outside of `_embedded` could belong to
+//! any account, so only scalar values and link objects are permitted there.
 //!
-//! Deliberately absent: what a record means, and data that hides inside a string.
+//! Not implemented: the meaning of records, and data that is hidden inside a string.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
@@ -19,89 +18,89 @@ use crate::domain::id::AccountId;
 use crate::json::{Bracket, Listener, NotJson, Reader, Text};
 use crate::links::{Origin, Splice};
 
-/// What a body that may be given out looks like.
+/// The result of inspecting a valid body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// Where the API's origin stands in links.
+    /// The positions of the API's origin in links.
     pub links: Vec<Splice>,
-    /// How much there is in all.
+    /// The total counts.
     pub counts: Counts,
-    /// What is on this page.
+    /// The data of this page.
     pub page: Page,
-    /// Its records, in order, each as the hash of its `id`; those without one are left out.
+    /// The hashes of the records' `id`s, in order. Records without an `id` are left out.
     pub record_ids: Vec<u64>,
 }
 
-/// What is on one page.
+/// The data of one page.
 #[expect(clippy::struct_field_names, reason = "whether a page is a page is what it says")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Whether it looks like a page at all: an object with `_embedded` or with links.
+    /// Whether the body is a page: an object with `_embedded` or with links.
     pub is_page: bool,
-    /// How many records it has.
+    /// The number of records.
     pub records: u64,
-    /// The hashed ids of its first and its last record; none where no record has an id.
+    /// The hashed ids of the first and the last record; none if no record has an id.
     pub edges: Option<(u64, u64)>,
 }
 
-/// How much there is in all, as the top of a page says.
+/// The total counts of a list, as stated at the top of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// `total`: records.
+    /// `total`: the number of records.
     pub total: Count,
-    /// `total_pages`: pages.
+    /// `total_pages`: the number of pages.
     pub total_pages: Count,
 }
 
 impl Counts {
-    /// Whether it says nothing of how much there is.
+    /// Whether the page states no counts.
     #[must_use]
     pub fn are_absent(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What a member says that should be a count.
+/// The value of a count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Count {
-    /// It is not there.
+    /// The member is missing, or not a number but `null`, `true` or `false`.
     #[default]
     Absent,
-    /// So many.
+    /// A non-negative integer.
     Number(u64),
-    /// It is no whole number, or there twice.
+    /// Any other value, or a repeated member.
     Unreadable,
 }
 
-/// Why a body may not be given out.
+/// Why a body must not be sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(#[from] NotJson),
-    /// It holds, or might hold, somebody else's records.
+    /// It contains, or may contain, records of another account.
     #[error("{0}")]
     AccountViolation(AccountViolation),
 }
 
-/// How a body failed the account check.
+/// Why a body failed the account check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountViolation {
-    /// A record with another account's id.
+    /// A record has the id of another account.
     #[error("a record carries another account's id")]
     Foreign,
-    /// A record without the account's id, or with two.
+    /// A record has no account id, or several.
     #[error("a record does not carry its account's id exactly once")]
     Unmarked,
-    /// Data outside of the records.
+    /// There is data outside of the records.
     #[error("the body holds data outside of its records, which can't be checked")]
     Elsewhere,
 }
 
-/// Looks through a whole body.
+/// Validates a complete body. An invalid body is never sent to the client.
 ///
 /// # Errors
-/// [`Unfit`] where it may not be given out.
+/// [`Unfit`] if it must not be sent to the client.
 pub fn inspect(
     body: &[u8],
     origin: &Origin,
@@ -117,22 +116,22 @@ pub fn inspect(
     }
 }
 
-/// Whether a body may have links in it, without being read: false only where it can have none. A name or a URL that is
-/// written with escapes has a backslash.
+/// Whether a body may contain links, without parsing it. False only if it has none: a name or URL with
+/// escapes has a backslash.
 #[must_use]
 pub fn may_have_links(body: &[u8]) -> bool {
     static HREF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"href\""));
     HREF.find(body).is_some() || memchr::memchr(b'\\', body).is_some()
 }
 
-/// Follows a body's structure, as the reader passes it.
+/// Tracks the structure of a body while it is parsed.
 #[derive(Debug)]
 pub struct Inspector {
     origin: Origin,
     account_scope: Option<AccountScope>,
-    /// The innermost object or array.
+    /// The innermost open object or array.
     frame: Frame,
-    /// Those that it stands in, the outermost first; before them what is outside of the body.
+    /// The enclosing ones, outermost first. The first one stands for the outside of the body.
     around: Vec<Frame>,
     key: Key,
     embedded_seen: bool,
@@ -146,27 +145,27 @@ pub struct Inspector {
 #[derive(Debug)]
 struct Frame {
     place: Place,
-    /// How often this object carried the account's id.
+    /// How often this object had the member with the account's id.
     marks: u8,
 }
 
-/// Where in a body an object or array stands.
+/// The position of an object or array in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Before the body or after it.
+    /// Before or after the body.
     Outside,
     Root,
     /// The object under `_embedded`.
     Embedded,
-    /// An array under it.
+    /// An array in that object.
     Records,
     Record,
     InsideRecord,
-    /// A link object, or an object of them.
+    /// A link object, or an object that contains some.
     Links,
 }
 
-/// What the present member is called, as far as it matters. In an array it is nothing.
+/// The name of the current member, if it matters. `Other` in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Href,
@@ -180,7 +179,7 @@ enum Key {
     Other,
 }
 
-/// The members at the top of a body that hold link objects (HAL's, and those of monthly usage).
+/// The members of the root object that hold link objects (those of HAL, and those of monthly usage).
 const LINK_MEMBERS: [&[u8]; 7] = [b"_links", b"first", b"last", b"next", b"prev", b"self", b"show"];
 
 impl Listener for Inspector {
@@ -213,7 +212,7 @@ impl Listener for Inspector {
 
     #[inline]
     fn word(&mut self) {
-        // A count that is null is none, and a list that is null has no records.
+        // A literal as a count or in place of a list of records carries no data: it is ignored.
         let is_nothing =
             matches!(self.key, Key::Total | Key::TotalPages) || self.frame.place == Place::Embedded;
         if self.value_matters() && !is_nothing {
@@ -223,7 +222,7 @@ impl Listener for Inspector {
 }
 
 impl Inspector {
-    /// An inspector at the beginning of a body.
+    /// An inspector for a new body.
     #[must_use]
     pub fn new(origin: Origin, account_scope: Option<AccountScope>) -> Self {
         Self {
@@ -241,7 +240,7 @@ impl Inspector {
         }
     }
 
-    /// Whether the next value, if it is a string, is a link's.
+    /// Whether the next value, if it is a string, is a link.
     #[must_use]
     pub fn expects_link(&self) -> bool {
         self.key == Key::Href
@@ -252,7 +251,7 @@ impl Inspector {
         std::mem::take(&mut self.links)
     }
 
-    /// Whether the next value, if it is a plain one, has to be looked at. Most do not, and that is told by this alone.
+    /// Whether the next value, if it is a scalar, must be checked. Most need not be, so this comes first.
     #[inline]
     const fn value_matters(&self) -> bool {
         !matches!(self.key, Key::Other)
@@ -263,7 +262,8 @@ impl Inspector {
         if self.account_scope.is_none() {
             return;
         }
-        // A record that is plainly another's says more than data in an unknown place.
+        // A record of another account is the more specific finding, so it replaces data at an unexpected
+        // position.
         if self.violation.is_none_or(|known| known == AccountViolation::Elsewhere) {
             self.violation = Some(violation);
         }
@@ -352,7 +352,7 @@ impl Inspector {
         self.value(text.complete.then_some(text.decoded), None);
     }
 
-    /// A value, where it may be that of a count.
+    /// Handles a value that may be a count.
     #[inline]
     fn count(&mut self, number: Option<u64>) {
         let count = match self.key {
@@ -385,7 +385,7 @@ impl Inspector {
         self.record_ids.push(hasher.finish());
     }
 
-    /// A plain value: a whole text, or a number that may be a count, or neither.
+    /// Handles a scalar value: a complete string, an integer that may be a count, or neither.
     fn value(&mut self, text: Option<&[u8]>, number: Option<u64>) {
         self.count(number);
         match self.frame.place {
@@ -400,7 +400,7 @@ impl Inspector {
         }
         let Some(scope) = &self.account_scope else { return };
         let expected = Some(scope.account);
-        // Read where it counts alone: most texts are no ids.
+        // Parse account members only: most strings are no ids.
         let account = text.filter(|_| self.key == Key::Account).and_then(AccountId::from_bytes);
         match self.frame.place {
             Place::Record | Place::InsideRecord if self.key == Key::Account => {
@@ -413,7 +413,8 @@ impl Inspector {
                 }
                 self.frame.marks = self.frame.marks.saturating_add(1);
             }
-            // Beside the records nothing may claim to be another account's: it would be a record of it.
+            // Outside of the records, an id of another account is not permitted: the data may belong to that
+            // account.
             Place::Root | Place::Links if self.key == Key::Account && account != expected => {
                 self.violates(if account.is_some() {
                     AccountViolation::Foreign
@@ -421,7 +422,7 @@ impl Inspector {
                     AccountViolation::Unmarked
                 });
             }
-            // A whole body, a record, or what should be an object, is a plain value: it can't be checked.
+            // A scalar in place of the body, of a list or of a record can't be checked.
             Place::Outside | Place::Embedded => self.violates(AccountViolation::Elsewhere),
             Place::Records => self.violates(AccountViolation::Unmarked),
             Place::Root | Place::Record | Place::InsideRecord | Place::Links => {}

@@ -1,7 +1,7 @@
 //! A local caching reverse proxy for the Talkdesk Billing Insights API.
 //!
-//! This page is the map. It lists the floors of the house from the ground up; **a module imports only modules
-//! listed before it**, and `tests/architecture.rs` checks that against this very list.
+//! This page describes the architecture. The modules below are listed from the lowest layer to the highest; **a
+//! module imports only modules listed before it**. `tests/architecture.rs` reads this list and checks the rule.
 //!
 //! # The path of a request
 //!
@@ -11,27 +11,27 @@
 //!          guard → tenant → entitlement → cache lookup → (miss) limit → token → send → check → store
 //! ```
 //!
-//! A layer wraps; a step decides. tower stands at both edges, where a concern does not care who is asking. In
-//! the middle is one function, [`proxy::Proxy::answer`], a sequence of named steps with `?`.
+//! Concerns that do not depend on the tenant are tower services around the core, on the side of the client and on
+//! the side of upstream. The core is one function, [`proxy::Proxy::answer`]: a sequence of named steps that use `?`.
 //!
-//! # What always holds
+//! # Invariants
 //!
-//! - **A permit is a proof.** [`domain::entitlement::Permit`] has private fields and is made by the entitlement
-//!   alone; neither the cache nor upstream can be asked without one. "Refused before anything goes upstream" is
-//!   checked by the compiler.
-//! - **The credential comes first in every key**: of tokens, cache entries, flights and limits. What was fetched
-//!   for one Instance alone has that in its key too.
-//! - **Every ending has a name**: `Denial`, `Rejection`, `Bypass`; one exhaustive match gives it status, code,
-//!   words and metric label.
-//! - **Time is an argument.** Only [`clock`] asks the system for it.
-//! - **An answer is read whole and checked before a word of it is given out**, but for one too large for
-//!   memory, and under a plain rule for one that takes its time ([`proxy::early`]): those streams break off before
-//!   their end where something is wrong with them.
-//! - **Secrets** live in types that can't be printed, and only [`oauth::grant`] looks inside.
+//! - **A permit proves the entitlement.** [`domain::entitlement::Permit`] has private fields and only the
+//!   entitlement constructs it. The cache and upstream can't be queried without one, so the compiler checks that a
+//!   denied request never goes upstream.
+//! - **Every key begins with the credential**: keys of tokens, cache entries, request collapsing and limits. The key
+//!   of a response that was fetched for one Instance also contains that Instance's account.
+//! - **Every outcome has a type**: `Denial`, `Rejection`, `Bypass`. One exhaustive match assigns status, code, text
+//!   and metric label.
+//! - **Time is an argument.** Only [`clock`] reads the system's clocks.
+//! - **A response is read completely and checked before any of it is sent to the client.** There are two
+//!   exceptions: a response too large for memory, and, under a simple rule, one that takes long ([`proxy::early`]).
+//!   These streams are aborted before their end if the response turns out to be invalid.
+//! - **Secrets** have types that can't be printed. Only [`oauth`] uses their content.
 //!
-//! # The floors
+//! # The layers
 
-// F0: what is true without a network.
+// F0: code without a network.
 pub mod version;
 pub mod domain;
 pub mod rfc9111;
@@ -41,7 +41,7 @@ pub mod json;
 pub mod links;
 pub mod inspect;
 pub mod rewrite;
-// F1: the configuration, and tools that know nothing of requests.
+// F1: the configuration, and tools that do not depend on the handling of requests.
 pub mod config;
 pub mod metrics;
 pub mod body;
@@ -56,17 +56,17 @@ pub mod line_writer;
 pub mod access_log;
 pub mod audit;
 pub mod service_manager;
-// F2: the three things that have state.
+// F2: the three modules with state: limits, tokens and the cache.
 pub mod limit;
 pub mod oauth;
 pub mod cache;
-// F3: the only floor that knows the order of things.
+// F3: the order of the steps of a request. No other layer knows it.
 pub mod proxy;
-// F4: what stands beside it.
+// F4: listeners, the simulator, reloading and the admin plane.
 pub mod server;
 pub mod simulator;
 pub mod reload;
 pub mod admin;
-// F5: where everything is constructed and started.
+// F5: construction and startup.
 pub mod app;
 pub mod cli;

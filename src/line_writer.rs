@@ -1,15 +1,15 @@
-//! Lines that are written off the path of what they speak of: by a thread, through a bounded queue.
+//! Writes log lines off the request path: a bounded queue and a writer thread.
 //!
-//! Whoever has something to write puts a record into the queue and goes on; forming the line and writing it are
-//! the thread's. Where the queue is full, or what is written to takes nothing, the record is dropped and counted,
-//! so a slow disk or pipe holds nobody up.
+//! A caller queues a record and continues. The thread formats and writes the line. If the queue is full or the
+//! sink rejects the line, the record is dropped and counted, so a slow disk or pipe never blocks a request.
 //!
-//! A line is handed to the system whole: at the latest when there is nothing more to write just then, or when the
-//! buffer is full. So two that append to one file never mix within a line, and none waits for the next.
+//! Lines are flushed whole, when the queue is empty or the buffer is full. Two processes that append to the same
+//! file therefore do not mix within a line, and no line waits for the next one.
 //!
-//! Waking a thread is a call into the kernel, and a switch from whoever is serving: for each record that would cost more
-//! than the record. So the thread that has just written rests for ten milliseconds before it looks again, and only one that
-//! found nothing then waits to be woken: a line is that late at most, and the first after a quiet time is not late.
+//! Waking a thread costs a system call and a context switch from the serving thread, more than the record itself.
+//! After writing, the thread therefore sleeps for ten milliseconds before it checks the queue again, and it blocks
+//! only when the queue was empty then. A line is late by at most that time; the first line after an idle period is
+//! not late.
 
 use std::io::{BufWriter, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-/// Where records go.
+/// The handle to a log.
 pub struct LineWriter<R> {
     queue: SyncSender<Item<R>>,
     dropped: IntCounter,
@@ -25,21 +25,21 @@ pub struct LineWriter<R> {
 
 enum Item<R> {
     Record(R),
-    /// Says when everything before it was written.
+    /// Reports when every earlier item has been written.
     Mark(Sender<()>),
 }
 
-/// Records that may wait to be written: what 800,000 requests a second leave behind while the thread rests.
+/// Capacity of the queue, in records: what 800,000 requests per second add while the thread sleeps.
 const QUEUE: usize = 8_192;
 
-/// How long the thread rests after it has written.
+/// How long the thread sleeps after it has written.
 const REST: Duration = Duration::from_millis(10);
 
 impl<R: Send + 'static> LineWriter<R> {
-    /// Starts the writing thread. `form` puts a record's line, with its end, into a buffer.
+    /// Starts the writer thread. `form` appends the line of a record, with its line end, to a buffer.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system can't create a thread.
     pub fn start(
         name: &str,
         sink: impl Write + Send + 'static,
@@ -54,19 +54,18 @@ impl<R: Send + 'static> LineWriter<R> {
         Ok(Self { queue, dropped })
     }
 
-    /// Hands a record over; drops and counts it where the writer can't keep up.
+    /// Queues a record; drops and counts it if the queue is full.
     pub fn write(&self, record: R) {
         if self.queue.try_send(Item::Record(record)).is_err() {
             self.dropped.inc();
         }
     }
 
-    /// Waits until what was handed over so far is written, but not for longer than `most`. It holds its thread up,
-    /// and is for the end of the process.
+    /// Blocks until all records queued so far are written, but at most for `most`. For use at shutdown.
     pub fn finish(&self, most: Duration) {
         let (mark, reached) = channel();
         let queue = self.queue.clone();
-        // A thread of its own, because handing the mark over waits where the queue is full.
+        // Use a separate thread: sending the mark blocks while the queue is full.
         let handing = std::thread::Builder::new().spawn(move || queue.send(Item::Mark(mark)));
         if handing.is_ok() {
             let _ = reached.recv_timeout(most);
@@ -91,7 +90,7 @@ fn write_all<R>(
         let mut next = Some(first);
         while let Some(first) = next {
             write_what_waits(first, &mut sink, records, dropped, &mut form, &mut line);
-            // Nobody can wake it here, so nobody is held up by trying to.
+            // During this sleep a sender finds no blocked receiver to wake, so sending needs no system call.
             std::thread::sleep(REST);
             next = records.try_recv().ok();
         }
@@ -113,7 +112,7 @@ fn write_what_waits<R>(
             Item::Record(record) => {
                 line.clear();
                 form(&record, line);
-                // A reader that went away, or a full disk, is no reason to stop serving.
+                // A sink that was closed, or a full disk, must not stop the proxy.
                 if sink.write_all(line).is_err() {
                     dropped.inc();
                 }
@@ -135,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// A sink that keeps what it takes, and takes nothing while it is blocked or broken.
+    /// A sink that stores what is written; it blocks while it is locked, and fails if it is broken.
     #[derive(Clone, Default)]
     struct Sink {
         taken: Arc<Mutex<Vec<u8>>>,
@@ -185,7 +184,7 @@ mod tests {
         let sink = Sink::default();
         let (writer, dropped) = writer(sink.clone());
         let blocked = sink.blocked.lock().expect("no panic");
-        // More than the queue and every buffer hold.
+        // More records than the queue and all buffers hold.
         for _ in 0..2 * QUEUE {
             writer.write("a".repeat(100));
         }

@@ -1,47 +1,46 @@
-//! Keeps links on the proxy.
+//! Rewrites links so that clients stay on the proxy.
 //!
-//! Talkdesk's bodies carry absolute URLs of its own host, so a client that follows `next` would leave the
-//! proxy. Where such a URL stands is found once, when an answer arrives ([`inspect`](crate::inspect)); the
-//! proxy's own base is put in its place each time the answer is given out, because it depends on the client.
-//! Nothing else in a body changes by a byte.
+//! Talkdesk's bodies contain absolute URLs of its own host; a client that follows `next` would bypass the
+//! proxy. The positions of these URLs are found once, when a response arrives ([`inspect`](crate::inspect)).
+//! The proxy's base URL is inserted each time the response is sent, because it depends on the client. All
+//! other bytes of the body are unchanged.
 //!
-//! Deliberately absent: URLs in other members (an invoice's description may name the API and stays as it is),
-//! and URLs of other hosts.
+//! Not implemented: URLs in other members (for example in an invoice's description), and URLs of other hosts.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// Where the API's origin stands in a body: this many bytes from `start` give way to the proxy's base.
+/// The position of the API's origin in a body, where the proxy's base is inserted instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Splice {
-    /// The first byte of the origin.
+    /// The offset of the origin's first byte.
     pub start: u64,
-    /// How many bytes it takes, escapes included.
+    /// The length of the origin in bytes, including escapes.
     pub length: u64,
 }
 
-/// The API's origin, ready to be recognised.
+/// The API's origin, prepared for matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     origin: Arc<str>,
     default_port: &'static str,
 }
 
-/// What stands in the place of the API's origin: `http://127.0.0.1:8080/organizations/acme`.
+/// The replacement of the API's origin, for example `http://127.0.0.1:8080/organizations/acme`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base(Bytes);
 
 impl Origin {
-    /// An origin as `https://api.talkdeskapp.com`: lower-case, without a default port or a slash at the end.
+    /// An origin like `https://api.talkdeskapp.com`: lower case, without a default port or a trailing slash.
     #[must_use]
     pub fn new(origin: Arc<str>) -> Self {
         let default_port = if origin.starts_with("https:") { ":443" } else { ":80" };
         Self { origin, default_port }
     }
 
-    /// How many bytes of `url` are this origin; none where it is another's. Scheme and host have no case
-    /// (RFC 3986, section 6.2.2.1), and the default port may be written out.
+    /// The length of this origin at the start of `url`; none if `url` has another origin. Scheme and host are
+    /// compared without case (RFC 3986, section 6.2.2.1), and the default port may be present.
     #[must_use]
     pub fn length_in(&self, url: &[u8]) -> Option<usize> {
         let head = url.get(..self.origin.len())?;
@@ -59,19 +58,20 @@ impl Origin {
 }
 
 impl Base {
-    /// The base for a client that used `root` (scheme and authority), and the tenant's prefix where it used one.
+    /// The base for a client that used `root` (scheme and authority), with the tenant prefix if the client
+    /// used one.
     #[must_use]
     pub fn new(root: &str, prefix: Option<&str>) -> Self {
         Self::joined("", root, prefix)
     }
 
-    /// The base for a client that speaks to this proxy itself, and called it `authority`.
+    /// The base for a client that connects to this proxy directly, and used `authority`.
     #[must_use]
     pub fn here(authority: &str, prefix: Option<&str>) -> Self {
         Self::joined("http://", authority, prefix)
     }
 
-    /// Without formatting: every answer has one.
+    /// Does not use `format!`, which is slower: every response needs a base.
     fn joined(scheme: &str, rest: &str, prefix: Option<&str>) -> Self {
         let mut base =
             String::with_capacity(scheme.len() + rest.len() + prefix.map_or(0, |prefix| 1 + prefix.len()));
@@ -91,7 +91,7 @@ impl Base {
     }
 }
 
-/// The URLs that begin at the splices of a JSON body, decoded.
+/// The decoded URLs that start at the splices of a JSON body.
 pub fn urls(body: &[u8], splices: &[Splice]) -> impl Iterator<Item = String> {
     splices.iter().filter_map(|splice| {
         let quote = usize::try_from(splice.start).ok()?.checked_sub(1)?;
@@ -99,14 +99,14 @@ pub fn urls(body: &[u8], splices: &[Splice]) -> impl Iterator<Item = String> {
     })
 }
 
-/// The length of a body once `base` stands at each splice.
+/// The length of a body with `base` at each splice.
 #[must_use]
 pub fn spliced_length(body: &Bytes, splices: &[Splice], base: &Base) -> u64 {
     let removed: u64 = splices.iter().map(|splice| splice.length).sum();
     body.len() as u64 - removed + splices.len() as u64 * base.0.len() as u64
 }
 
-/// The pieces of a body with `base` at each splice. They share the body's memory.
+/// The parts of a body with `base` at each splice. They share the body's memory.
 pub fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Vec<Bytes> {
     let mut pieces = Vec::with_capacity(splices.len() * 2 + 1);
     let mut position = 0;
@@ -124,15 +124,15 @@ pub fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Vec<Bytes> {
     pieces
 }
 
-/// A field value (`Link`, `Location`, `Content-Location`) with the base in the place of the API's origin; none
-/// where there is nothing to replace.
+/// A field value (`Link`, `Location`, `Content-Location`) with the base instead of the API's origin; none if
+/// nothing is replaced.
 #[must_use]
 pub fn rewritten_field(value: &[u8], origin: &Origin, base: &Base) -> Option<Vec<u8>> {
     let mut rewritten = Vec::with_capacity(value.len());
     let mut position = 0;
     let mut found = false;
     while position < value.len() {
-        // A URL begins the value, or follows the `<` of a link (RFC 8288, section 3).
+        // A URL starts the value, or follows the `<` of a link (RFC 8288, section 3).
         let at_url = position == 0 || value[position - 1] == b'<';
         let end = value[position..]
             .iter()

@@ -1,9 +1,11 @@
-//! When another configuration is read: on a signal, on the operator's word, or because a file changed.
+//! Reloads the configuration: on SIGHUP, on a request of the operator (`POST /api/reload`), or when a file has
+//! changed.
 //!
-//! One reload at a time. A file that is refused changes nothing, and every fault of it is told.
+//! Reloads run one at a time. If the file has errors, nothing changes and all errors are reported.
 //!
-//! Deliberately absent: the system's notifications of changed files. A look at the files every two seconds is enough for
-//! what changes once in a month, and sees through every way of replacing one (Kubernetes swaps a link above the folder).
+//! Deliberately absent: file system notifications. Checking the files every two seconds is sufficient for files
+//! that rarely change, and it detects every way to replace a file (Kubernetes replaces a symbolic link above the
+//! directory).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,49 +22,49 @@ use crate::proxy::explain::entitled;
 use crate::proxy::reload::{Changes, SecretOutcome};
 use crate::service_manager;
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Debug)]
 pub struct Source {
-    /// The file.
+    /// The configuration file.
     pub path: PathBuf,
-    /// What it takes from outside.
+    /// The environment variables that the configuration refers to.
     pub environment: Environment,
 }
 
-/// Reads the configuration again.
+/// Reloads the configuration of a running proxy.
 pub struct Reloader {
     proxy: Arc<Proxy>,
     source: Option<Arc<Source>>,
-    /// Where it serves, for the service manager.
+    /// The listening addresses, for the status line of the service manager.
     addresses: String,
-    /// How the files looked when they were read.
+    /// The stamps of the files when they were loaded.
     loaded: Vec<Option<Stamp>>,
     one_at_a_time: Mutex<()>,
 }
 
-/// Why the old configuration goes on.
+/// Why a reload was rejected; the old configuration stays in force.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReloaded {
     /// The proxy was not started from a file.
     #[error("this proxy was not started from a file that could be read again")]
     NoFile,
-    /// The file is refused.
+    /// The file has errors.
     #[error("the configuration is refused, and the old one goes on:\n{0}")]
     Refused(Faults),
 }
 
-/// How often files are looked at.
+/// The interval between checks of the files.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 impl Reloader {
-    /// What reads a configuration again from where it came from.
+    /// A reloader for a proxy; without a `source` every reload fails with [`NotReloaded::NoFile`].
     #[must_use]
     pub fn new(proxy: Arc<Proxy>, source: Option<Source>, addresses: String) -> Self {
         let loaded = source.as_ref().map(|source| fingerprint(&proxy, source)).unwrap_or_default();
         Self { proxy, source: source.map(Arc::new), addresses, loaded, one_at_a_time: Mutex::default() }
     }
 
-    /// Reads the file again and goes by it from now on.
+    /// Reads the file again and applies it.
     ///
     /// # Errors
     /// [`NotReloaded`]
@@ -74,7 +76,8 @@ impl Reloader {
         reloaded
     }
 
-    /// Tells the service manager that it serves where, and for whom.
+    /// Reports readiness to the service manager, with a status line: the addresses, the numbers of entitled and
+    /// refused tenants, and `note`.
     pub fn tell_ready(&self, note: &str) {
         let (tenants, entitled) = self.tenants();
         let (addresses, refused) = (&self.addresses, tenants - entitled);
@@ -83,7 +86,7 @@ impl Reloader {
         ));
     }
 
-    /// How many tenants the configuration has, and how many of them may ask for something.
+    /// The number of configured tenants, and how many of them are entitled to at least one request.
     #[must_use]
     pub fn tenants(&self) -> (usize, usize) {
         let (config, now) = (&self.proxy.snapshot().config, self.proxy.clock.now().monotonic);
@@ -109,8 +112,8 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// Reloads because a signal or a changed file says so: nobody is there to be answered. How it went is in the log,
-    /// and in the audit log.
+    /// Reloads on a signal or a file change. There is no client to answer, so the result is only logged, in the
+    /// log and in the audit log.
     pub async fn reload_unasked(&self) {
         let done = self.reload().await.is_ok();
         let audit = &self.proxy.audit;
@@ -120,7 +123,7 @@ impl Reloader {
         }
     }
 
-    /// The configuration of the file, and its warnings in words.
+    /// Reads the file; returns the configuration and its warnings as text.
     async fn read(&self) -> Result<(Config, Vec<String>), NotReloaded> {
         let source = Arc::clone(self.source.as_ref().ok_or(NotReloaded::NoFile)?);
         let path = source.path.display().to_string();
@@ -131,8 +134,8 @@ impl Reloader {
         Ok((config, warnings))
     }
 
-    /// Looks at the configuration's file and those of its secrets now and then, and reloads where one changed. Returns
-    /// only when it is dropped.
+    /// Checks the configuration file and the secret files periodically, and reloads when one has changed. It never
+    /// returns; drop the future to stop it.
     pub async fn watch(self: Arc<Self>, clock: Clock) {
         let Some(source) = self.source.clone() else { return };
         let mut loaded = self.loaded.clone();
@@ -140,7 +143,7 @@ impl Reloader {
         loop {
             clock.sleep(LOOK_EVERY).await;
             let now = fingerprint(&self.proxy, &source);
-            // Only once it stands still: a file that is being written is not read half.
+            // Wait until the files are unchanged between two checks: a file may be in the middle of being written.
             if now == seen && now != loaded {
                 tracing::info!("a file of the configuration has changed");
                 loaded = now.clone();
@@ -160,7 +163,8 @@ fn fingerprint(proxy: &Proxy, source: &Source) -> Vec<Option<Stamp>> {
     std::iter::once(source.path.as_path()).chain(secrets).map(stamp).collect()
 }
 
-/// What tells that a file is another: device, inode, length, and when it was changed.
+/// Identifies a version of a file: device, inode, length, and time of the last status change (seconds,
+/// nanoseconds).
 type Stamp = (u64, u64, u64, i64, i64);
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -1,7 +1,7 @@
-//! A request's own name: in its answer, in the logs, and in a refusal that somebody reports.
+//! The request id: sent in the response, logged, and quoted in problem reports.
 //!
-//! It names, and is no secret: that it can't be guessed is promised nowhere, so it comes from the process's own
-//! generator and not from the system, which would be a call into the kernel for each request.
+//! It is an identifier and not a secret. It need not be unpredictable, so it comes from the generator of the
+//! process; the system's generator would cost a system call per request.
 
 use std::fmt;
 
@@ -10,45 +10,46 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 use uuid::fmt::Hyphenated;
 
-/// The client's name for its request, if it sent a sane one, else one of ours: a UUID of version 4 (RFC 9562).
+/// The client's id of its request, if it is valid; otherwise a random UUID of version 4 (RFC 9562).
 ///
-/// It is kept as the field's value, because every answer carries it.
+/// It is stored as a field value, because every response carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
-/// The field that carries it.
+/// The field that carries the id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest name that a client may give.
+/// The longest id that is accepted from a client, in bytes.
 const LONGEST: usize = 128;
 
 impl RequestId {
-    /// The name of the request that has these fields.
+    /// The id of the request with these fields.
     #[must_use]
     pub fn of(fields: &HeaderMap) -> Self {
         let sent = fields.get(X_REQUEST_ID).filter(|sent| is_sane(sent.as_bytes()));
-        // A copy: as hyper has it, it would hold on to the whole head for as long as a log line waits.
+        // Copy the value: hyper's value is a slice of the whole request head and would keep it in memory until the
+        // log line is written.
         sent.and_then(|sent| HeaderValue::from_bytes(sent.as_bytes()).ok()).map_or_else(Self::random, Self)
     }
 
-    /// One of ours.
+    /// A random UUID of version 4.
     #[must_use]
     pub fn random() -> Self {
         let mut text = [0; Hyphenated::LENGTH];
         let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
         id.hyphenated().encode_lower(&mut text);
-        // With its count from the beginning: it is shared by the answer and what is written down.
+        // Reference-counted from the start: the response and the log record share it.
         let value = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
         Self(value.unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
-    /// The name as text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The name as the value of a field.
+    /// The id as a field value.
     #[must_use]
     pub fn value(&self) -> &HeaderValue {
         &self.0

@@ -1,7 +1,7 @@
-//! Listening, accepting, and ending well: what the data plane and the admin plane have in common.
+//! Listeners of the data plane and the admin plane: bind, accept, serve and stop.
 //!
-//! HTTP/1.1 only. A connection has bounded time for a head, bounded room for it, and there are so many at once;
-//! beyond that, new ones wait in the system's queue.
+//! Only HTTP/1.1 is served. The size of a request head, the time it may take and the number of open connections
+//! are bounded. Connections above the limit wait in the kernel's accept queue.
 
 mod bare_answer;
 mod connection;
@@ -40,18 +40,18 @@ pub use workers::Workers;
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    /// Whether it was opened by somebody else, and stays open when this process ends.
+    /// The socket was opened by another process (socket activation) and stays open when this process ends.
     is_passed: bool,
 }
 
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    /// With its file, which goes with the listener where it is ours.
+    /// The file is removed when the listener is dropped, unless the socket was passed.
     Unix(UnixListener, SocketFile),
 }
 
-/// An address can't be listened at.
+/// Binding or adopting a listening socket failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen at {address} ({key}): {source}{remedy}")]
 pub struct CantListen {
@@ -61,21 +61,25 @@ pub struct CantListen {
     remedy: &'static str,
 }
 
-/// What bounds the connections of a listener.
+/// Limits and shared resources for the connections of a listener.
 #[derive(Clone)]
 pub struct Bounds {
-    /// Connections open at once; shared by all listeners.
+    /// One permit per open connection. Every listener that is served with a clone of these bounds shares the
+    /// permits.
     pub connections: Arc<Semaphore>,
-    /// Who serves them.
+    /// The threads that serve the connections.
     pub workers: Workers,
-    /// How long a head may take.
+    /// The time a client may take to send a request head.
     pub header_timeout: Duration,
-    /// Where what never becomes a request is counted.
+    /// Counts what never becomes a request, such as an invalid head or one that takes too long.
     pub metrics: Arc<Metrics>,
 }
 
-/// What answers the requests of a connection. It is always ready for one (`poll_ready`): what has no room for it answers so.
-/// It keeps nothing of a request once its answer is over, since the next head is waited for from then on.
+/// The service that answers the requests of one connection.
+///
+/// `poll_ready` must always be ready: a service without capacity says so in its response. The service must not keep
+/// any part of a request after its response is complete, because the header timeout of the next request starts
+/// then.
 pub trait Answers:
     tower::Service<
         Request<Incoming>,
@@ -102,12 +106,12 @@ impl<S> Answers for S where
 {
 }
 
-/// After an error of accepting (as when the process has too many files open) it is tried again.
+/// Delay before `accept` is tried again after an error, for example when the process has too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl Listener {
-    /// Takes the socket that was passed for an address, or binds it. `key` is its name in the configuration, for the
-    /// message; `access` is who may open it, if it is a file.
+    /// Adopts the socket that was passed for this address, or binds a new one. `key` is the configuration key of
+    /// the address, for error messages. `access` sets mode and group of the file of a Unix socket.
     ///
     /// # Errors
     /// [`CantListen`]
@@ -143,7 +147,7 @@ impl Listener {
         Ok(Self { socket, is_passed: false })
     }
 
-    /// The address as it is, with the port that was picked.
+    /// The bound address, with the port that the system chose where port 0 is configured.
     #[must_use]
     pub fn address(&self) -> String {
         match &self.socket {
@@ -154,8 +158,8 @@ impl Listener {
         }
     }
 
-    /// Serves connections until it is told to stop; returns once those that were open have ended. `make` makes
-    /// the service of a connection, or none for a peer that is not let in.
+    /// Serves connections until `stopping.accepting` is given, and returns when the open connections have ended or
+    /// `stopping.serving` is given. `make` returns the service for a connection, or `None` to close it at once.
     pub async fn serve<S, M>(self, bounds: Bounds, stopping: Stopping, make: M)
     where
         S: Answers,
@@ -195,7 +199,8 @@ impl Listener {
             }
         };
         loop {
-            // A place first: what there is no place for waits in the system's queue.
+            // Acquire a permit before accepting: connections above the limit then wait in the kernel's accept
+            // queue.
             let place = Arc::clone(&bounds.connections).acquire_owned();
             let place = tokio::select! {
                 Ok(place) = place => place,
@@ -213,8 +218,8 @@ impl Listener {
                 }
             }
         }
-        // What waits in the queue of a socket that was passed is the next process's. The queue of one that goes with
-        // this process goes too, so whoever got into it is answered here.
+        // The accept queue of a passed socket is left to the next process. The queue of an own socket is lost when
+        // the socket is closed, so the connections in it are served here.
         while !self.is_passed
             && let Ok(place) = Arc::clone(&bounds.connections).try_acquire_owned()
             && let Some(Ok(accepted)) = self.accept().now_or_never()
@@ -233,9 +238,10 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // An answer is written at once; waiting for more to send would only delay it. Without this a hit of 2 KiB
-                // took 0.98 of the processor time, one of 1 MiB 0.96 (medians of 11 and 5 rounds of a second, which is
-                // what rounds differ by), and a piece of a stream would wait until the one before is acknowledged.
+                // Responses are written at once, so Nagle's algorithm would only delay them: a chunk of a streamed
+                // response would wait until the previous one is acknowledged. With `TCP_NODELAY` a cache hit of 2
+                // KiB took 0.98 of the processor time and one of 1 MiB 0.96 (medians of 11 and 5 rounds of one
+                // second), which is within the difference between rounds.
                 stream.set_nodelay(true)?;
                 let connection = Connection::Tcp { peer, local: stream.local_addr()? };
                 Ok((Stream::Tcp(stream), connection))
@@ -250,7 +256,7 @@ impl Listener {
 }
 
 impl Socket {
-    /// Goes on with a socket that was passed.
+    /// Takes over a passed socket.
     fn adopt(passed: PassedListener, listen: &Listen) -> io::Result<Self> {
         match (passed, listen) {
             (PassedListener::Tcp(listener), _) => {
@@ -271,14 +277,14 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// A stream on its way from one runtime to another.
+/// A stream between two runtimes: deregistered from one, not yet registered with the other.
 enum Leaving {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Stream {
-    /// Takes it off the runtime that it was accepted on.
+    /// Deregisters the stream from the runtime that accepted it.
     fn leave(self) -> io::Result<Leaving> {
         match self {
             Self::Tcp(stream) => stream.into_std().map(Leaving::Tcp),
@@ -288,7 +294,7 @@ impl Stream {
 }
 
 impl Leaving {
-    /// Puts it on the present runtime.
+    /// Registers the stream with the current runtime.
     fn arrive(self) -> io::Result<Stream> {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),

@@ -1,18 +1,18 @@
-//! What the service manager is told (systemd's `sd_notify(3)`): that the proxy serves, that it reads its configuration
-//! again, that it stops, and that it is alive. Where nobody wants to know (`NOTIFY_SOCKET` is not set), nothing is told.
+//! Notifications to the service manager (systemd's `sd_notify(3)`): ready, reloading, stopping and watchdog.
+//! Without `NOTIFY_SOCKET` in the environment nothing is sent.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// It serves, and how.
+/// Reports that the proxy is ready, with a status line.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// It reads its configuration again, until it is [`ready`].
+/// Reports that the configuration is being reloaded, until the next [`ready`].
 pub fn reloading() {
-    // Without the moment, the message is no announcement of a reload to systemd.
+    // systemd ignores `RELOADING=1` without `MONOTONIC_USEC`.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
             tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")]);
@@ -21,19 +21,19 @@ pub fn reloading() {
     }
 }
 
-/// It ends.
+/// Reports that the proxy is stopping, with a status line.
 pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
 }
 
-/// How long the service manager waits for a sign of life, if it does.
+/// The watchdog timeout (`WatchdogSec=`), if the service manager uses one.
 #[must_use]
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
 }
 
-/// Gives signs of life, twice as often as they are waited for, as long as `lives` says so. While that waits, as for a thread
-/// that hangs, there are none. To be spawned, not awaited, so that it has to wait for its turn among the tasks here too.
+/// Sends watchdog notifications at half the timeout, while `lives` returns true. None is sent while `lives` waits,
+/// for example for a blocked thread. Spawn it as a task, so that a blocked runtime stops the notifications too.
 pub async fn show_life(patience: Duration, lives: impl AsyncFn() -> bool) {
     show_life_by(patience, lives, || tell(&[NotifyState::Watchdog])).await;
 }
@@ -47,7 +47,7 @@ async fn show_life_by(patience: Duration, lives: impl AsyncFn() -> bool, show: i
     }
 }
 
-/// A message has one thing on each line.
+/// The protocol has one assignment per line.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }

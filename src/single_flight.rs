@@ -1,12 +1,12 @@
-//! One does the work, the rest wait for it.
+//! Request coalescing: concurrent callers with one key share one execution.
 //!
-//! The first to [`join`](SingleFlight::join) a key leads: it may still decide against it, or start the work,
-//! which then runs in a task of its own and goes on though every client leaves. The others wait and share its
-//! outcome, errors included. A leader that panics, is cancelled or decides against it fails nobody: each
-//! waiter joins again, and one of them leads.
+//! The first caller that [`join`](SingleFlight::join)s a key leads. It may decline, or start the work, which
+//! runs in its own task and continues if all clients disconnect. The other callers wait and get the same
+//! outcome, including errors. If the leader panics, is cancelled or declines, the waiters do not fail: each
+//! joins again, and one of them leads.
 //!
-//! Deliberately absent: time limits (a waiter puts its own around [`Waiting::outcome`]) and remembering
-//! outcomes (a flight that has landed is forgotten).
+//! Not implemented: timeouts (a waiter applies its own to [`Waiting::outcome`]), and caching of outcomes (a
+//! finished flight is forgotten).
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,32 +16,32 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use foldhash::quality::RandomState;
 use tokio::sync::watch;
 
-/// The flights under way, by key.
+/// The executions in progress, by key.
 pub struct SingleFlight<K, V> {
     flights: Arc<Flights<K, V>>,
 }
 
 type Flights<K, V> = Mutex<HashMap<K, Weak<watch::Sender<Option<V>>>, RandomState>>;
 
-/// Who one is after joining.
+/// The role of a caller after joining.
 pub enum Joined<K: Hash + Eq, V> {
-    /// The first: the work is yours.
+    /// The first caller: must do the work or decline.
     Lead(Lead<K, V>),
-    /// Another one is on it.
+    /// Another caller does the work.
     Wait(Waiting<V>),
 }
 
-/// The right, and until it is dropped the duty, to do the work.
+/// The role of the leader. Dropping it without starting the work declines it.
 pub struct Lead<K: Hash + Eq, V> {
-    /// Where others find it; none where nobody else may.
+    /// The table in which others find the flight; none if others can't join.
     joinable: Option<(Arc<Flights<K, V>>, K)>,
     landing: Arc<watch::Sender<Option<V>>>,
 }
 
-/// Somebody's flight, to wait for.
+/// A flight to wait for.
 pub struct Waiting<V>(watch::Receiver<Option<V>>);
 
-/// The leader left without an outcome: join again.
+/// The leader ended without an outcome: join again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the work was abandoned")]
 pub struct Abandoned;
@@ -60,7 +60,7 @@ where
     K: Hash + Eq + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Joins the flight for `key`, or begins one.
+    /// Joins the flight of `key`, or starts a new one as its leader.
     #[must_use]
     pub fn join(&self, key: &K) -> Joined<K, V> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,14 +78,14 @@ impl<K, V> SingleFlight<K, V>
 where
     K: Hash + Eq + Clone,
 {
-    /// How many wait for a flight that can be joined, those that began one included.
+    /// The number of waiters of flights that can be joined, including their leaders.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.values().filter_map(Weak::upgrade).map(|landing| landing.receiver_count()).sum()
     }
 
-    /// A flight that nobody else can join.
+    /// A flight that others can't join.
     #[must_use]
     pub fn alone() -> Lead<K, V> {
         Lead { joinable: None, landing: Arc::new(watch::Sender::new(None)) }
@@ -97,18 +97,18 @@ where
     K: Hash + Eq + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Starts the work in a task of its own, to be waited for like anybody's. Work that ends in none was
-    /// given up, which is fair where its [`Interest`] is lost.
+    /// Starts the work in its own task. The caller waits for it like the others. `None` means that the work
+    /// was given up, which is correct only after its [`Interest`] is lost.
     pub fn start<F>(self, work: impl FnOnce(Interest<V>) -> F) -> Waiting<V>
     where
         F: Future<Output = Option<V>> + Send + 'static,
     {
         let waiting = Waiting(self.landing.subscribe());
-        // In a box, since a task is moved a few times before it stands.
+        // Boxed, because the future is moved several times before the task runs.
         let work = Box::pin(work(Interest(Arc::clone(&self.landing))));
         tokio::spawn(async move {
             let outcome = work.await;
-            // Forgotten first: whoever joins from now on begins anew, whoever has joined is told.
+            // Remove the flight first: later callers start a new one, and all who joined get the outcome.
             self.forget();
             self.landing.send_replace(outcome);
         });
@@ -134,10 +134,10 @@ impl<K: Hash + Eq, V> Drop for Lead<K, V> {
 }
 
 impl<V: Clone> Waiting<V> {
-    /// The outcome, once it is there.
+    /// Waits for the outcome.
     ///
     /// # Errors
-    /// [`Abandoned`] where the leader left without one.
+    /// [`Abandoned`] if the leader ended without an outcome.
     pub async fn outcome(mut self) -> Result<V, Abandoned> {
         let landed = self.0.wait_for(Option::is_some).await.map_err(|_| Abandoned)?;
         landed.clone().ok_or(Abandoned)

@@ -1,4 +1,4 @@
-//! What the audit log says of the admin plane: purges, and who was not let in.
+//! Audit log entries of the admin plane: purges, reloads and rejected requests.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::domain::tenant::TenantName;
 use crate::oauth::grant::printable;
 
 impl Admin {
-    /// Writes down a purge, and how it went.
+    /// Records a purge and its result.
     pub(super) fn purged(&self, query: Option<&str>, reply: &Reply) {
         let (mut tenant, mut path) = (None, None);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
-                // What is no tenant's name is the client's own text.
+                // Text that is not a valid tenant name is the client's own and must not be logged.
                 "tenant" => tenant = value.parse::<TenantName>().ok().map(|name| name.to_string()),
                 "path_prefix" => path = value.split('?').next().map(printable),
                 _ => {}
@@ -28,12 +28,12 @@ impl Admin {
         self.note(What::Purge { denied_by, tenant, path, entries });
     }
 
-    /// Writes down a reload, and how it went.
+    /// Records a reload and its result.
     pub(super) fn reloaded(&self, reply: &Reply) {
         self.note(What::Reload { done: reply.status == StatusCode::OK });
     }
 
-    /// Writes down that somebody was not let in.
+    /// Records a rejected request.
     pub(super) fn not_let_in(&self, denied_by: &'static str) {
         self.note(What::Admin { denied_by });
     }

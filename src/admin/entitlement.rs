@@ -1,4 +1,4 @@
-//! `GET /api/tenants/{organizations|instances}/{name}/entitlement?path=…`: a decision, explained.
+//! `GET /api/tenants/{organizations|instances}/{name}/entitlement?path=…`: explains an entitlement decision.
 
 use http::StatusCode;
 
@@ -7,7 +7,7 @@ use crate::domain::tenant::TenantName;
 use crate::proxy::Proxy;
 use crate::proxy::explain::{explain, not_explained};
 
-/// The tenant's name in such a path.
+/// The tenant's name in the path of this endpoint.
 pub(super) fn tenant_of(path: &str) -> Option<&str> {
     path.strip_prefix("/api/tenants/")?.strip_suffix("/entitlement")
 }

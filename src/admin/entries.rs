@@ -1,5 +1,5 @@
-//! `GET /api/cache/entries`: what stands in the cache, and what was not kept lately and why, for whoever wonders
-//! about one request. Never a body, a secret or a token.
+//! `GET /api/cache/entries`: the entries of the cache, and the recent responses that were not stored, with the
+//! reason. It helps to diagnose a single request. It never contains a body, a secret or a token.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -17,15 +17,15 @@ use crate::domain::credential::CredentialKey;
 use crate::proxy::Proxy;
 use crate::timestamp::timestamp;
 
-/// How many are shown of each where the query does not say.
+/// The default for `limit`: the maximum number of entries, and of responses not stored, that are listed.
 const SHOWN: usize = 100;
-/// How many are shown of each at most.
+/// The maximum of `limit`.
 const MOST_SHOWN: usize = 1000;
 
-/// The owners of credentials, by what entries have of them.
+/// The owners of credentials, by the credential key in an entry.
 type Owners = HashMap<CredentialKey, String>;
 
-/// The entries that a query picks, and the answers that were not kept.
+/// Lists the entries and the responses not stored that match the query.
 pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
     let (selection, limit) = match read(proxy, query.unwrap_or_default()) {
         Ok(read) => read,
@@ -93,7 +93,7 @@ fn entry(entry: &Entry, place: &Place, owners: &Owners, now: Now) -> Value {
     shown
 }
 
-/// What may be done with an entry.
+/// How the entry may be used.
 fn state(entry: &Entry, now: Now) -> &'static str {
     let freshness = &entry.verdict.freshness;
     if entry.counted_age(now) < freshness.lifetime && !freshness.always_validate {

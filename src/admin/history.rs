@@ -1,7 +1,7 @@
-//! `GET /api/history`: the last hour, for pictures; and `GET /api/status`: the sums since the start.
+//! `GET /api/history`: the last hour, for charts. `GET /api/status`: the totals since the start.
 //!
-//! Times are Unix times in milliseconds. With `after=N` there are only the points and events after point N, so that
-//! whoever looks every few seconds is not sent the hour again each time; `run` tells one process from the next.
+//! Times are Unix times in milliseconds. `after=N` returns only the points and events after point N, so that a
+//! client that polls does not receive the whole hour each time. `run` identifies the process.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -17,7 +17,7 @@ use crate::proxy::Proxy;
 use crate::timestamp::timestamp;
 use crate::version::{REVISION, VERSION};
 
-/// The points and events that are kept.
+/// The stored points and events.
 pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
     let mut from = 0;
     let read = parameters::each(query.unwrap_or_default(), &["after"], |_, value| {
@@ -95,7 +95,7 @@ fn unix(now: Now, instant: Instant) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
-/// What runs, and what its counters say since it was started: the sums that a scrape would make.
+/// The version, and the totals of the counters since the start, from the same series that Prometheus scrapes.
 pub(super) fn status(proxy: &Proxy) -> Reply {
     let reading = proxy.metrics.reading();
     Reply::json(

@@ -1,9 +1,9 @@
-//! The admin plane: metrics, health, and what the proxy knows, for the operator.
+//! The admin plane: metrics, health, and the state of the proxy, for the operator.
 //!
-//! It has a listener of its own, so that what may be scraped or looked at is not what clients reach. A third
-//! listener, for a network that may scrape but not look, serves metrics and health alone.
+//! It has its own listener, so that clients of the data plane can't reach it. An optional third listener serves
+//! only metrics and health, for networks that may scrape but not see the rest.
 //!
-//! Health is the process's own: a Talkdesk that is down makes nobody restart a healthy proxy.
+//! Health covers only this process: an outage of Talkdesk must not cause a restart of a healthy proxy.
 
 mod api;
 mod audit;
@@ -37,7 +37,7 @@ use crate::proxy::Proxy;
 use crate::proxy::rejection::Rejection;
 use crate::reload::Reloader;
 
-/// What the admin plane answers from.
+/// The service of one connection to the admin plane.
 #[derive(Clone)]
 pub struct Admin {
     proxy: Arc<Proxy>,
@@ -48,16 +48,16 @@ pub struct Admin {
     scope: Scope,
 }
 
-/// How much of it a listener shows.
+/// The paths that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything.
+    /// All paths.
     Whole,
-    /// Metrics and health.
+    /// Metrics and health only.
     MetricsAlone,
 }
 
-/// An answer, before it is a response.
+/// A response before it is converted to HTTP.
 struct Reply {
     status: StatusCode,
     kind: &'static str,
@@ -66,8 +66,7 @@ struct Reply {
 }
 
 impl Admin {
-    /// The service of a connection to the listener at that address. `stopping` is set once the process is about to
-    /// end.
+    /// The service of a connection to the listener at address `listener`. `stopping` is set when shutdown begins.
     #[must_use]
     pub fn new(
         proxy: Arc<Proxy>,
@@ -82,7 +81,7 @@ impl Admin {
 
     async fn handle(&self, head: &Parts) -> Response<Body> {
         let path = head.uri.path();
-        // What orchestrators ask by address, with whatever Host.
+        // Orchestrators send health checks to an address, with any `Host`.
         let is_health = matches!(path, "/livez" | "/readyz");
         let snapshot = self.proxy.snapshot();
         let admitted = if is_health {
@@ -120,7 +119,7 @@ impl Admin {
         Ok(reply)
     }
 
-    /// The answer; or, for a method that the path does not know, those that it does.
+    /// The reply; for a method that the path does not support, the value of `Allow`.
     fn route(&self, head: &Parts, path: &str) -> Result<Reply, &'static str> {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         if path == "/api/cache" && head.method == Method::DELETE {
@@ -148,7 +147,7 @@ impl Admin {
         if is_read { Ok(reply) } else { Err("GET, HEAD") }
     }
 
-    /// Ready until the process is about to end. Whether Talkdesk is, is told but does not count.
+    /// Ready until shutdown begins. Problems with Talkdesk are reported in the text and do not change the status.
     fn ready(&self) -> Reply {
         if self.stopping.load(Ordering::Relaxed) {
             return Reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
@@ -205,7 +204,7 @@ impl Reply {
         Self { status, kind: "application/json", policy: POLICY, body }
     }
 
-    /// As short as can be, for what is long.
+    /// JSON without whitespace, for long responses.
     fn compact(value: &serde_json::Value) -> Self {
         let body = value.to_string().into_bytes();
         Self { status: StatusCode::OK, kind: "application/json", policy: POLICY, body }
@@ -262,12 +261,12 @@ impl Reply {
     }
 }
 
-/// What keeps browsers from making something else of an answer.
+/// Fields that prevent browsers from reinterpreting or embedding a response.
 const OWN_FIELDS: [(&str, &str); 3] = [
     ("x-content-type-options", "nosniff"),
     ("cross-origin-resource-policy", "same-origin"),
     ("x-frame-options", "DENY"),
 ];
 
-/// What an answer may do that is no page: nothing.
+/// The Content-Security-Policy of responses that are not a page: nothing is allowed.
 const POLICY: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";

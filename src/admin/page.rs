@@ -1,8 +1,8 @@
-//! The status page: one self-contained document, the same for everybody. It is empty until its script has asked `/api`,
-//! so nothing that anybody named is ever in its markup.
+//! The status page: one self-contained document, the same for everyone. It is empty until its script has queried
+//! `/api`, so names from the configuration or from clients are never part of the markup.
 //!
-//! Style and script stand in the document itself, and its Content-Security-Policy lets in these two by their hashes and
-//! nothing else, so that it loads from nowhere and speaks to its own origin alone.
+//! Style and script are inline, and the Content-Security-Policy allows only these two, by their hashes. The page
+//! therefore loads nothing from other places and connects only to its own origin.
 
 use std::sync::LazyLock;
 
@@ -14,11 +14,11 @@ const DOCUMENT: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page, whole.
+/// The complete document.
 pub(super) static PAGE: LazyLock<String> =
     LazyLock::new(|| DOCUMENT.replace("{style}", STYLE).replace("{script}", SCRIPT));
 
-/// What it may do.
+/// The Content-Security-Policy of the page.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())));
     format!(

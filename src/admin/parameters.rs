@@ -1,5 +1,5 @@
-//! The parameters by which entries of the cache are picked: of a tenant, of an endpoint. What is not understood is
-//! refused, so that a slip does not pick everything.
+//! Query parameters that select cache entries: tenant, endpoint, path prefix. Unknown or invalid parameters are
+//! errors, so that a typing error does not select everything.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::cache::purges::Selection;
 use crate::domain::tenant::{Tenant, TenantKind};
 use crate::proxy::Proxy;
 
-/// Reads a query, each parameter by `read`, and each at most once.
+/// Reads a query; `read` gets each parameter. Unknown and repeated parameters are errors.
 pub(super) fn each(
     query: &str,
     known: &[&str],
@@ -27,7 +27,7 @@ pub(super) fn each(
     Ok(())
 }
 
-/// Picks what belongs to a tenant.
+/// Selects the entries of a tenant.
 pub(super) fn of_tenant(selection: &mut Selection, proxy: &Proxy, value: &str) -> Result<(), String> {
     let name = value.parse().map_err(|_| {
         format!("`{value}` is no tenant's name: write organizations/{{id}} or instances/{{name}}")
@@ -47,7 +47,7 @@ pub(super) fn of_tenant(selection: &mut Selection, proxy: &Proxy, value: &str) -
     Ok(())
 }
 
-/// The account of an Instance that is served with its Organization's credential.
+/// The account id of an Instance that uses its Organization's credential.
 fn served_for_itself(tenant: &Tenant) -> Result<Option<crate::domain::id::AccountId>, String> {
     match (&tenant.kind, tenant.organization()) {
         (TenantKind::Instance(instance), Some(_)) => {
@@ -59,7 +59,7 @@ fn served_for_itself(tenant: &Tenant) -> Result<Option<crate::domain::id::Accoun
     }
 }
 
-/// Picks what belongs to an endpoint.
+/// Selects the entries of an endpoint.
 pub(super) fn of_endpoint(selection: &mut Selection, proxy: &Proxy, value: &str) -> Result<(), String> {
     let snapshot = proxy.snapshot();
     let endpoint = snapshot.endpoints.iter().find(|endpoint| *endpoint.name == *value);
@@ -71,7 +71,7 @@ pub(super) fn of_endpoint(selection: &mut Selection, proxy: &Proxy, value: &str)
     Ok(())
 }
 
-/// Picks what is below a path, or has a query that begins so.
+/// Selects the entries whose path and query begin with `value`.
 pub(super) fn below(selection: &mut Selection, value: &str) -> Result<(), String> {
     if !value.starts_with('/') {
         return Err(format!("`{value}` begins no path: write one as `/express/invoices`"));

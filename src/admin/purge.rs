@@ -1,4 +1,4 @@
-//! `DELETE /api/cache`: of a tenant, of an endpoint, below a path, or all.
+//! `DELETE /api/cache`: purges the entries of a tenant, of an endpoint, under a path prefix, or all of them.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{Reply, parameters};
 use crate::cache::purges::Selection;
 use crate::proxy::Proxy;
 
-/// Takes entries from the cache, or with `soft=true` makes them stale, and says how many.
+/// Removes the selected entries, or marks them as stale with `soft=true`, and returns their number.
 pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
     let (selection, soft) = match read(proxy, query.unwrap_or_default()) {
         Ok(read) => read,

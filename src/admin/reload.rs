@@ -1,4 +1,4 @@
-//! `POST /api/reload`: reads the configuration again, and says what changed, or everything that is wrong with it.
+//! `POST /api/reload`: reloads the configuration and returns the changes, or all errors of the file.
 
 use http::StatusCode;
 use serde_json::json;

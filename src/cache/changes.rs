@@ -1,9 +1,9 @@
-//! What changed upstream while answers were on their way: a URL was changed by an unsafe method, or whoever asks is not
-//! to see any more what is there.
+//! URLs that changed while responses for them were in flight: an unsafe method changed the URL, or the
+//! requester lost access to what is stored there.
 //!
-//! An answer notes how many changes there were when it was asked for. Where its URL changed since, it may show what
-//! was before, and is not stored; and nobody who asks after the change waits for it. As for purges, a number decides
-//! and not the time.
+//! A response records the number of changes at the time of its request. If its URL changed since, the
+//! response may show the earlier state: it is not stored, and requests that arrive after the change do not
+//! wait for it. As for purges, the order is decided by a counter and not by time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,28 +22,28 @@ pub(super) struct Changes {
 
 #[derive(Default)]
 struct State {
-    /// The latest change of each URL that is remembered.
+    /// The latest change of each remembered URL.
     latest: HashMap<Url, u64, RandomState>,
-    /// All that are remembered, the oldest first.
+    /// All remembered changes, the oldest first.
     in_order: VecDeque<(u64, Url)>,
-    /// The latest that is not remembered any more.
+    /// The number of the latest change that is no longer remembered.
     forgotten: u64,
 }
 
-/// With which credential, and path and query upstream.
+/// The credential, and the path and query upstream.
 type Url = (CredentialKey, Arc<str>);
 
-/// So many changes are remembered one by one. What was asked for before those that are not may be of a URL that
-/// changed, so it is not stored.
+/// The number of changes that are remembered individually. A response that was requested before a forgotten
+/// change is not stored, because its URL may be the one that changed.
 const REMEMBERED: usize = 1024;
 
 impl Changes {
-    /// How many there were.
+    /// The number of changes so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Notes one.
+    /// Records a change.
     pub(super) fn note(&self, credential: &CredentialKey, path_and_query: &str) {
         let url = (credential.clone(), Arc::from(path_and_query));
         let mut state = self.state();
@@ -61,7 +61,7 @@ impl Changes {
         self.count.store(number, Ordering::SeqCst);
     }
 
-    /// The latest change of a URL, where one is remembered.
+    /// The number of the latest remembered change of a URL.
     pub(super) fn latest(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
         if self.count() == 0 {
             return None;
@@ -69,7 +69,7 @@ impl Changes {
         self.state().latest.get(&(credential.clone(), Arc::from(path_and_query))).copied()
     }
 
-    /// Whether a URL changed, or may have, after there had been `since` changes.
+    /// Whether a URL changed, or may have changed, after change number `since`.
     pub(super) fn took(&self, since: u64, credential: &CredentialKey, path_and_query: &str) -> bool {
         if since == self.count() {
             return false;

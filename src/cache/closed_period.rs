@@ -1,13 +1,13 @@
-//! Periods that are over: an answer about a month that has ended, and has had time to settle, may be kept for
-//! longer than one about a month that still changes.
+//! Closed periods: a response about a period that has ended and settled may be stored for longer than one
+//! about a period that still changes.
 //!
-//! A period is open unless it can be shown to be closed. Its end is the upper bound that the query's `filter` sets for
-//! the configured attribute (`month eq '2024-08'`, `date lt '2024-09-01'`). Without a filter that can be parsed, or
-//! without a bound in it that is a month, a date or a date-time, the period is open; and so is one without records,
-//! because they may simply not have been written yet. Dates have no time zone, so a day begins and ends where it does so
-//! last, at UTC-12.
+//! A period is open unless it can be shown to be closed. Its end is the upper bound that the query's `filter`
+//! sets for the configured attribute (`month eq '2024-08'`, `date lt '2024-09-01'`). A period is open if the
+//! filter can't be parsed, if it has no such bound, or if the bound is not a month, a date or a date-time. A
+//! response without records counts as open too: its records may not have been written yet. Dates have no time
+//! zone, so a day ends when it ends in the last time zone, UTC-12.
 //!
-//! Left out: the period's beginning, years that are not written with four digits, and leap seconds.
+//! Not implemented: the start of a period, years that are not written with four digits, and leap seconds.
 
 use std::time::SystemTime;
 
@@ -24,10 +24,11 @@ use crate::domain::query;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// UTC-12 is 12 hours behind UTC: the last zone in which a day ends.
+/// UTC-12 is 12 hours behind UTC: the last time zone in which a day ends.
 const LAST_TIME_ZONE: i64 = 12 * HOUR;
 
-/// A verdict as the rule has it for a closed period, where our `ttl` decides and the period is closed.
+/// Applies the lifetime of a closed period to a verdict, if the rule's `ttl` decides and the period is
+/// closed.
 #[must_use]
 pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, records: u64, now: Now) -> Verdict {
     let Rule::Ours(rule) = rule else { return verdict };
@@ -42,7 +43,7 @@ pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, records: u64
     verdict
 }
 
-/// Whether the period that a query is about has ended, and has had time to settle.
+/// Whether the period of a query has ended, and its settling time has passed.
 #[must_use]
 pub fn is_closed(closed_period: &ClosedPeriod, query: &str, now: SystemTime) -> bool {
     let mut filters = query::parameters(query).filter(|parameter| parameter.is(FILTER));
@@ -54,8 +55,8 @@ pub fn is_closed(closed_period: &ClosedPeriod, query: &str, now: SystemTime) -> 
     i64::try_from(settled.as_secs()).is_ok_and(|settled| settled >= end)
 }
 
-/// The end, in Unix time, of a period that a month, a date or a date-time bounds. An included month or day ends at its
-/// end, an excluded one at its beginning.
+/// The end of a period in Unix time, from its bound: a month, a date or a date-time. An inclusive month or
+/// day ends at its end, an exclusive one at its start.
 #[must_use]
 pub fn end(text: &str, bound: Bound) -> Option<i64> {
     let whole = |first: Date, last: Date| {
@@ -81,8 +82,8 @@ pub fn end(text: &str, bound: Bound) -> Option<i64> {
     Some(midnight(date)? + time_of_day(rest)?)
 }
 
-/// What follows a date (RFC 3339, section 5.6), in seconds of UTC after its midnight; without an offset, of the
-/// last time zone. A fraction of a second counts as a whole one.
+/// Parses the time after a date (RFC 3339, section 5.6): seconds of UTC since midnight. Without an offset,
+/// the last time zone is assumed. A fraction of a second is rounded up.
 fn time_of_day(mut rest: &[u8]) -> Option<i64> {
     literal(&mut rest, b'T').or_else(|| literal(&mut rest, b't'))?;
     let hour = digits(&mut rest, 2).filter(|hour| *hour < 24)?;
@@ -111,7 +112,7 @@ fn time_of_day(mut rest: &[u8]) -> Option<i64> {
     Some(hour * HOUR + minute * MINUTE + second + later)
 }
 
-/// So many digits, as a number.
+/// Parses exactly `count` digits.
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     let (digits, after) = rest.split_at_checked(count)?;
     *rest = after;
@@ -125,7 +126,7 @@ fn literal(rest: &mut &[u8], expected: u8) -> Option<()> {
     Some(())
 }
 
-/// A day's midnight at UTC, in Unix time.
+/// The midnight (UTC) at the start of a date, in Unix time.
 fn midnight(date: Date) -> Option<i64> {
     Some(TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?.as_second())
 }

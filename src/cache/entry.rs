@@ -1,4 +1,4 @@
-//! An answer as it stands on the shelf, with everything prepared that does not depend on who asks.
+//! A cached response, with all data prepared that does not depend on the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,44 +24,44 @@ use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::weakened;
 
-/// An answer of the API.
+/// A response of the API.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
-    /// The fields as the origin sent them, less those of the connection, and those that every client gets.
+    /// The header fields: the origin's (without hop-by-hop fields), and those for clients.
     pub fields: StoredFields,
-    /// Whether fields for clients have links in them.
+    /// Whether the fields contain one that carries links (`Link`, `Location`, `Content-Location`).
     pub has_links_in_fields: bool,
-    /// The body, decoded.
+    /// The body, without content coding.
     pub body: Bytes,
-    /// Whether it answered a `HEAD`, so that the fields speak of a body that is not here.
+    /// Whether this is the response to a `HEAD`: its fields describe a body that is not stored.
     pub is_head: bool,
-    /// Where links to the API stand in it.
+    /// The positions of links to the API in the body.
     pub links: Vec<Splice>,
-    /// How much there is in all, as it says.
+    /// The total counts that the body states.
     pub counts: Counts,
-    /// What is on it, where it is a page.
+    /// The page data of the body.
     pub page: Page,
-    /// Its records by their hashed ids, until it is stored.
+    /// The hashed ids of its records; taken when the entry is stored.
     pub(super) record_ids: Vec<u64>,
-    /// For how long it may be used, and who decided.
+    /// How long the response may be used, and which rule decided.
     pub verdict: Verdict,
-    /// The request fields that select it.
+    /// The request fields that select this response.
     pub variant: Variant,
-    /// When it was asked for.
+    /// When it was requested.
     pub asked: Instant,
-    /// When it arrived.
+    /// When it was received.
     pub received: Instant,
-    /// How old it was then.
+    /// Its age when it was received (RFC 9111, section 4.2.3).
     initial_age: Duration,
-    /// The pages that it belongs to, where our `ttl` decides.
+    /// The set of pages that it belongs to, if the rule's `ttl` decides its lifetime.
     set: Option<Arc<PageSet>>,
-    /// How often it answered, and those that it took the place of.
+    /// The number of responses served from it, and from the entries that it replaced by validation.
     hits: Hits,
 }
 
-/// A count that is made while it is shared, and goes on from there in a copy.
+/// A shared counter. A clone continues at the current value.
 #[derive(Debug, Default)]
 struct Hits(AtomicU64);
 
@@ -71,37 +71,37 @@ impl Clone for Hits {
     }
 }
 
-/// What an entry is made of.
+/// The parts of an [`Entry`].
 #[derive(Clone)]
 pub struct Ingredients {
-    /// Whether the endpoint's rule is plain, so that nothing is added.
+    /// Whether the endpoint's rule is plain: no entity tag is added then.
     pub plain: bool,
-    /// Whether it answers a `HEAD`.
+    /// Whether this is the response to a `HEAD`.
     pub is_head: bool,
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
-    /// The fields, less those of the connection.
+    /// The header fields, without hop-by-hop fields.
     pub fields: HeaderMap,
-    /// The body, decoded.
+    /// The body, without content coding.
     pub body: Bytes,
-    /// What was found in the body.
+    /// The result of inspecting the body.
     pub inspection: Inspection,
-    /// For how long it may be used, and who decided.
+    /// How long the response may be used, and which rule decided.
     pub verdict: Verdict,
-    /// Whether it goes on the shelf; else it is given out and forgotten.
+    /// Whether the entry is stored; otherwise it is served to the waiting requests and dropped.
     pub kept: bool,
-    /// The request fields that select it.
+    /// The request fields that select this response.
     pub variant: Variant,
-    /// When it arrived.
+    /// When it was received.
     pub received: Now,
-    /// The time from asking to receiving.
+    /// The time from request to response.
     pub delay: Duration,
 }
 
-/// Talkdesk's own name for a request, for a ticket.
+/// The field with Talkdesk's id of a request, for support tickets.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Talkdesk's own name for the request that it answered so.
+/// Talkdesk's id of the request that was answered.
 #[must_use]
 pub fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
     fields.get(UPSTREAM_REQUEST_ID).and_then(readable)
@@ -111,11 +111,11 @@ fn readable(name: &HeaderValue) -> Option<Arc<str>> {
     Some(crate::oauth::grant::printable(name.to_str().ok()?).into())
 }
 
-/// The fields that links stand in.
+/// The fields that carry links.
 pub const LINK_FIELDS: [HeaderName; 3] = [LINK, LOCATION, CONTENT_LOCATION];
 
 impl Entry {
-    /// Makes an entry, and prepares what clients get of it.
+    /// Builds an entry and prepares the fields for clients.
     #[must_use]
     pub fn new(ingredients: Ingredients) -> Self {
         let Ingredients {
@@ -143,7 +143,8 @@ impl Entry {
         }
         let etag = match fields.get(&ETAG) {
             Some(etag) if !links.is_empty() => Some(weakened(etag)),
-            // The first, where there are several: it is the one that conditions are held against.
+            // If the origin sent several tags, clients get the first: preconditions are compared with that
+            // one.
             Some(etag) => (fields.get_all(&ETAG).iter().count() > 1).then(|| etag.clone()),
             None => (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)),
         };
@@ -168,31 +169,31 @@ impl Entry {
         }
     }
 
-    /// The entity tag that clients get: the origin's, weak where the body is given out with other links than the origin's,
-    /// since the bytes then differ from client to client; or one of the proxy's own.
+    /// The entity tag for clients: the origin's, or one that the proxy made. It is weak if links in the body
+    /// are rewritten, because the bytes then differ between clients.
     #[must_use]
     pub fn etag(&self) -> Option<&HeaderValue> {
         self.fields.client(&ETAG)
     }
 
-    /// Talkdesk's own name for the request that it answered.
+    /// Talkdesk's id of the request that was answered.
     #[must_use]
     pub fn upstream_request_id(&self) -> Option<Arc<str>> {
         self.fields.origin(&UPSTREAM_REQUEST_ID).and_then(readable)
     }
 
-    /// Makes it a page of a set, whose life it shares.
+    /// Makes it a page of a set, with the set's lifetime.
     pub(super) fn join(&mut self, set: Arc<PageSet>, lifetime: Duration) {
         self.verdict.freshness.lifetime = lifetime;
         self.set = Some(set);
     }
 
-    /// Goes on where the entry stood that it confirms.
+    /// Continues the hit count of the entry that a 304 confirmed.
     pub fn carry_on(&mut self, confirmed: &Self) {
         self.hits = confirmed.hits.clone();
     }
 
-    /// The same answer, stale from now on.
+    /// A copy that is stale from now on.
     #[must_use]
     pub(super) fn staled(&self, now: Now) -> Self {
         let mut stale = self.clone();
@@ -201,21 +202,21 @@ impl Entry {
         stale
     }
 
-    /// The pages that it belongs to, where our `ttl` decides.
+    /// The set of pages that it belongs to, if the rule's `ttl` decides its lifetime.
     #[must_use]
     pub fn set(&self) -> Option<&Arc<PageSet>> {
         self.set.as_ref()
     }
 
-    /// Whether it is not to be used any more, because its pages do not belong together.
+    /// Whether it must not be used any more because its set was dropped.
     #[must_use]
     pub fn is_dropped(&self) -> bool {
         self.set.as_ref().is_some_and(|set| set.is_dropped())
     }
 
-    /// Whether it is to be chosen where both answer a request, and the other one arrived later: one whose `Vary` speaks
-    /// of the request goes before one that says nothing (RFC 9111, section 4.1), then the one of the later `Date`
-    /// (section 4).
+    /// Whether this entry is selected before `other` if both match a request and `other` arrived later. A
+    /// variant with `Vary` fields precedes one without (RFC 9111, section 4.1); otherwise the later `Date`
+    /// wins (section 4).
     #[must_use]
     pub(super) fn goes_before(&self, other: &Self) -> bool {
         match (self.variant.is_any(), other.variant.is_any()) {
@@ -229,38 +230,38 @@ impl Entry {
         self.fields.origin(&DATE).and_then(date)
     }
 
-    /// Counts an answer that was given from it.
+    /// Counts a response that was served from it.
     pub fn hit(&self) {
         self.hits.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often it answered.
+    /// The number of responses served from it.
     #[must_use]
     pub fn hits(&self) -> u64 {
         self.hits.0.load(Ordering::Relaxed)
     }
 
-    /// How old the answer is (RFC 9111, section 4.2.3).
+    /// The age of the response (RFC 9111, section 4.2.3).
     #[must_use]
     pub fn age(&self, now: Now) -> Duration {
         self.initial_age.saturating_add(now.since(self.received))
     }
 
-    /// The age that freshness is held against. Our `ttl` counts from arrival: what the origin's clock says
-    /// is not known to be right.
+    /// The age that is compared with the freshness lifetime. The rule's `ttl` counts from arrival, because
+    /// the origin's clock may be wrong.
     #[must_use]
     pub fn counted_age(&self, now: Now) -> Duration {
         if self.verdict.from_arrival { now.since(self.received) } else { self.age(now) }
     }
 
-    /// How long it stays fresh yet; negative once it is stale, in whole seconds.
+    /// The remaining freshness in whole seconds; negative once it is stale.
     #[must_use]
     pub fn remaining(&self, now: Now) -> i64 {
         let (lifetime, age) = (self.verdict.freshness.lifetime.as_secs(), self.counted_age(now).as_secs());
         i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age)
     }
 
-    /// Whether it may still be served because a fresh one can't be had.
+    /// Whether it may be served if a fresh response can't be obtained.
     #[must_use]
     pub fn serves_on_error(&self, now: Now) -> bool {
         !self.verdict.freshness.never_stale
@@ -268,8 +269,8 @@ impl Entry {
                 < self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_if_error)
     }
 
-    /// Whether it may still be served while a fresh one is fetched. One of several pages may not: a walk would
-    /// meet old ones and new ones.
+    /// Whether it may be served while it is revalidated. Not if its set has several pages: a client that
+    /// follows the pages would get old and new ones.
     #[must_use]
     pub fn serves_while_revalidating(&self, now: Now) -> bool {
         let limit =
@@ -280,8 +281,8 @@ impl Entry {
             && self.counted_age(now) < limit
     }
 
-    /// For how long it can yet be of use at `instant`; none where that has no limit: its origin can say whether it
-    /// still stands, or leaves it to clients how stale they take it (`max-stale`).
+    /// How much longer it can be used, as of `instant`. None if there is no limit: the origin can validate
+    /// it, or it may be served stale on the client's request (`max-stale`).
     #[must_use]
     pub fn useful_for(&self, instant: Instant) -> Option<Duration> {
         let Freshness { lifetime, stale_while_revalidate, stale_if_error, never_stale, .. } =
@@ -294,13 +295,14 @@ impl Entry {
         Some(lifetime.saturating_add(stale_while_revalidate.max(stale_if_error)).saturating_sub(age))
     }
 
-    /// Whether it has anything to be validated by.
+    /// Whether it has a validator.
     #[must_use]
     pub fn can_be_validated(&self) -> bool {
         [ETAG, LAST_MODIFIED].iter().any(|name| self.fields.origin(name).is_some())
     }
 
-    /// The memory that it takes, its share of its set included, but for its place.
+    /// The memory use in bytes: the entry and its share of its page set, without the bookkeeping of its
+    /// place.
     #[must_use]
     pub fn weight(&self) -> usize {
         let own = size_of::<Self>() + ALLOCATION + self.body.len() + 2 * ALLOCATION;
@@ -311,18 +313,18 @@ impl Entry {
     }
 }
 
-/// What an allocation takes beside what was asked for, a reference count included.
+/// The overhead of one allocation, including a reference count.
 const ALLOCATION: usize = 32;
 
-/// Where the origin has no tag, one is made from the body.
+/// An entity tag made from the body, for a response without one.
 fn own_etag(body: &Bytes, links: &[Splice]) -> HeaderValue {
     let hash = URL_SAFE_NO_PAD.encode(&digest(&SHA256, body).as_ref()[..15]);
     let weak = if links.is_empty() { "" } else { "W/" };
     HeaderValue::try_from(format!("{weak}\"{hash}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// Takes away what describes the origin's bytes, where those are not the ones that are given out: a client that
-/// checked a digest would find it wrong, and a range of the origin's is not the same range here.
+/// Removes the fields that describe the origin's exact bytes (digests, `Accept-Ranges`). They are wrong for a
+/// body that is changed on its way to the client.
 pub fn drop_digests(fields: &mut HeaderMap) {
     for name in DIGESTS {
         fields.remove(name);
@@ -336,8 +338,8 @@ fn is_digest(name: &HeaderName) -> bool {
 }
 
 impl Entry {
-    /// What a client's `If-Modified-Since` is held against: `Last-Modified`, or `Date` where there is none (RFC 9111,
-    /// section 4.3.2).
+    /// The date that a client's `If-Modified-Since` is compared with: `Last-Modified`, or `Date` if there is
+    /// none (RFC 9111, section 4.3.2).
     #[must_use]
     pub fn modified(&self) -> Option<&HeaderValue> {
         self.fields.origin(&LAST_MODIFIED).or_else(|| self.fields.origin(&DATE))

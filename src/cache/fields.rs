@@ -1,9 +1,9 @@
-//! The fields of a stored response: those of the origin, and those that clients get, in one short list.
+//! The header fields of a stored response: those of the origin and those for clients, in one compact list.
 //!
-//! Most are both, so each stands there once: first what is for clients alone, then what is both, then what is the
-//! origin's alone. The names are the same in most responses, so those are kept once for all that have them, and with them
-//! the table that clients get, prepared. The values are slices of one buffer of their own: as hyper reads fields, each
-//! would hold on to the whole head.
+//! Most fields are in both sets, so each is stored once: first the fields for clients only, then the common
+//! ones, then the origin's only. Most responses have the same names, so the names are shared between
+//! responses, together with a prepared header table for clients. The values are slices of one buffer of their
+//! own: a value from hyper would keep the buffer of the whole response head alive.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,40 +13,41 @@ use http::header::{AGE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::prepared_head::{OWN, PreparedHead};
 
-/// The fields of a stored response.
+/// The header fields of a stored response.
 #[derive(Clone, Debug)]
 pub struct StoredFields {
     shape: Arc<Shape>,
-    /// Whether no other response was known to have that shape: then the shape is weighed with this one. Once this one is
-    /// gone the others weigh nothing for it, which is a few kilobytes for each shape that is in use.
+    /// Whether this response created the shape: the shape's memory is counted with this response. Once it is
+    /// evicted, the shape is not counted any more, an error of a few kilobytes per shape in use.
     first_of_shape: bool,
-    /// The values, in the order of the names.
+    /// The values, in the order of the shape's names.
     values: Box<[HeaderValue]>,
 }
 
-/// What responses with the same names have in common.
+/// The data that responses with the same field names share.
 #[derive(Debug)]
 struct Shape {
     names: Box<[HeaderName]>,
-    /// Where the origin's begin.
+    /// The index of the origin's first field.
     of_origin: usize,
-    /// Where those for clients end.
+    /// The index after the last field for clients.
     for_clients: usize,
-    /// The table that clients get. `Age` comes first in it, since it is another in each answer.
+    /// The prepared header table for clients. `Age` is the first field, because it differs in each response.
     head: PreparedHead,
 }
 
-/// So many shapes are remembered, by each thread. An API has a few.
+/// The number of shapes that each thread remembers. An API has a few.
 const MOST_SHAPES: usize = 16;
 
 thread_local! {
-    /// The latest used first.
+    /// The most recently used first.
     static SHAPES: RefCell<Vec<Arc<Shape>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl StoredFields {
-    /// Of the fields of the origin, those of them that clients get (`passes`, by name), and what those get beside them.
-    /// What is not `kept` is given out and forgotten, so its values may hold on to what they came in.
+    /// Builds the list from the origin's fields, the filter for those that clients get (`passes`, by name),
+    /// and the fields that are added for clients. If `kept` is false, the response is not stored, and values
+    /// may share the received buffer.
     #[must_use]
     pub fn new(
         origin: &HeaderMap,
@@ -72,21 +73,21 @@ impl StoredFields {
         Self { shape, first_of_shape, values }
     }
 
-    /// The table that clients get, with this `Age`.
+    /// The fields for a client, with this `Age`.
     #[must_use]
     pub fn for_clients(&self, age: HeaderValue) -> HeaderMap {
         let values = self.values[..self.shape.for_clients].iter().cloned();
         self.shape.head.with(std::iter::once(age).chain(values))
     }
 
-    /// The first field of that name that clients get.
+    /// The first field of this name that clients get.
     #[must_use]
     pub fn client(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let place = self.shape.names[..self.shape.for_clients].iter().position(|known| known == name)?;
         Some(&self.values[place])
     }
 
-    /// What the origin sent.
+    /// The fields that the origin sent.
     #[must_use]
     pub fn of_origin(&self) -> HeaderMap {
         let names = &self.shape.names[self.shape.of_origin..];
@@ -97,7 +98,7 @@ impl StoredFields {
         fields
     }
 
-    /// The first field of that name that the origin sent.
+    /// The first field of this name that the origin sent.
     #[must_use]
     pub fn origin(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let of_origin = self.shape.of_origin;
@@ -105,7 +106,7 @@ impl StoredFields {
         Some(&self.values[of_origin + place])
     }
 
-    /// The memory that they take beside their place; `allocation` is what one takes beside what is asked for.
+    /// The memory use in bytes, without the struct itself. `allocation` is the overhead of one allocation.
     #[must_use]
     pub fn weight(&self, allocation: usize) -> usize {
         let values = SHARED + 2 * allocation + self.values.iter().map(HeaderValue::len).sum::<usize>();
@@ -114,11 +115,11 @@ impl StoredFields {
     }
 }
 
-/// The count of who shares a buffer.
+/// The size of the shared header of a buffer.
 const SHARED: usize = 40;
 
 impl Shape {
-    /// The shape of these fields, and whether it was not known yet.
+    /// Finds or creates the shape of these fields. Returns true with a new one.
     fn of(fields: &[(&HeaderName, &HeaderValue)], of_origin: usize, for_clients: usize) -> (Arc<Self>, bool) {
         let is_theirs = |shape: &Arc<Self>| {
             shape.of_origin == of_origin
@@ -143,7 +144,7 @@ impl Shape {
         Self { names, of_origin, for_clients, head }
     }
 
-    /// A name that the standards do not have is an allocation of its own, with its count.
+    /// The memory use in bytes. Counts each name as an allocation of its own, as non-standard names are.
     fn weight(&self, allocation: usize) -> usize {
         let texts = |name: &HeaderName| name.as_str().len() + SHARED + 2 * allocation;
         size_of::<Self>()
@@ -154,7 +155,7 @@ impl Shape {
     }
 }
 
-/// The values, in one buffer.
+/// Copies the values into one buffer.
 fn detached(fields: &[(&HeaderName, &HeaderValue)]) -> Box<[HeaderValue]> {
     let mut buffer = BytesMut::with_capacity(fields.iter().map(|(_, value)| value.len()).sum());
     for (_, value) in fields {

@@ -1,7 +1,9 @@
-//! May an answer be kept, and for how long: the endpoint's rule, and RFC 9111 for what it leaves open.
+//! Decides whether a response may be stored, and for how long: by the endpoint's rule, and by RFC 9111 for
+//! what the rule leaves open.
 //!
-//! On the five endpoints the origin's caching fields are not known and may forbid caching altogether, so our
-//! rule can take their place, directive by directive. A plain rule is RFC 9111 alone.
+//! The caching fields that the origin sends on the five documented endpoints are not known and may prohibit
+//! caching completely, so a rule of the proxy can override them, directive by directive. A plain rule is RFC
+//! 9111 only.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,38 +16,38 @@ use crate::config::{OriginDirective, OurRule, Overrides, Rule};
 use crate::rfc9111::directives::{Qualified, ResponseDirectives};
 use crate::rfc9111::freshness::{Freshness, NotStored, RequestSaid, Response, freshness, may_store};
 
-/// Why an answer was not kept.
+/// Why a response was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bypass {
-    /// RFC 9111 does not let it be.
+    /// RFC 9111 does not permit it.
     Rfc(NotStored),
     /// The rule's `ttl` is zero.
     TtlZero,
-    /// The rule does not list its status.
+    /// The rule does not list the status.
     StatusNotListed,
-    /// It is larger than `cache.max_entry_bytes`.
+    /// The body is larger than `cache.max_entry_bytes`.
     TooLarge,
-    /// It was asked for before a purge that takes it.
+    /// It was requested before a purge that covers it.
     Purged,
-    /// It was asked for before what is known by now of it or of its sibling pages.
+    /// It was requested before a newer response, a newer sibling page or a change of the URL.
     Superseded,
-    /// It is a success without `_embedded` and without links: no page of a list.
+    /// A success without `_embedded` and without links: not a page of a list.
     NotAPage,
 }
 
-/// For how long an answer may be used, and who decided.
+/// How long a response may be used, and which rule decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// For how long.
+    /// The freshness.
     pub freshness: Freshness,
-    /// Whether our rule had a part in it, so that the origin's `Cache-Control` is not true any more.
+    /// Whether the proxy's rule had a part in it: the origin's `Cache-Control` does not apply any more then.
     pub ours: bool,
-    /// Whether the lifetime counts from arrival (our `ttl`), and not by the origin's clock.
+    /// Whether the lifetime counts from arrival (the rule's `ttl`) instead of from the origin's `Date`.
     pub from_arrival: bool,
 }
 
 impl Verdict {
-    /// Of an answer that is not kept: it is of use to nobody but those who wait for it.
+    /// The verdict on a response that is not stored: only the requests that wait for it may use it.
     pub const NOT_KEPT: Self = Self {
         freshness: Freshness {
             lifetime: Duration::ZERO,
@@ -60,7 +62,7 @@ impl Verdict {
 }
 
 impl Bypass {
-    /// The reason's name, in metrics and `Cache-Status`.
+    /// The reason's name in metrics and `Cache-Status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,19 +85,19 @@ impl Bypass {
     }
 }
 
-/// The request that an answer is to.
+/// The request of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The method that went upstream.
+    /// The method of the upstream request.
     pub method: &'a Method,
-    /// What it says about storing. Only a plain rule heeds it.
+    /// What the request says about storing. Only a plain rule considers it.
     pub said: RequestSaid,
 }
 
-/// Decides about an answer.
+/// Decides about a response.
 ///
 /// # Errors
-/// [`Bypass`] where it may not be kept.
+/// [`Bypass`] if it may not be stored.
 pub fn judge(
     rule: &Rule,
     question: &Question<'_>,
@@ -121,10 +123,10 @@ pub fn judge(
     }
 }
 
-/// The fields of an answer that may not be kept with it (`private="…"`), or not be used again without validation
-/// (`no-cache="…"`), which here comes to the same: they are given to the one whose request brought them, and to nobody
-/// from the cache (sections 5.2.2.4 and 5.2.2.7). `Via` is among them never: what passed through here says so, and in that
-/// field this proxy stands as well.
+/// The fields that must not be stored with a response (`private="…"`), or must not be reused without
+/// validation (`no-cache="…"`). Both are treated alike: only the requester that caused the upstream request
+/// gets these fields, and no response from the cache has them (RFC 9111, sections 5.2.2.4 and 5.2.2.7). `Via`
+/// is never withheld: an intermediary must send it, and it also names this proxy.
 #[must_use]
 pub fn withheld(rule: &Rule, fields: &HeaderMap) -> Vec<HeaderName> {
     let origin = ResponseDirectives::read(fields);
@@ -183,7 +185,7 @@ fn by_our_rule(
     Ok(Verdict { freshness, ours, from_arrival: !origin_decides })
 }
 
-/// What of the origin's statements the rule does not take the place of.
+/// The origin's directives and fields, without those that the rule overrides.
 fn left_to_the_origin<'a>(
     rule: &OurRule,
     mut directives: ResponseDirectives,
@@ -212,7 +214,7 @@ fn left_to_the_origin<'a>(
 }
 
 impl Overrides {
-    /// The directives that give way.
+    /// The origin's directives that the rule overrides.
     #[must_use]
     pub fn directives(&self) -> &[OriginDirective] {
         match self {
@@ -223,7 +225,7 @@ impl Overrides {
 }
 
 impl OriginDirective {
-    /// All of them.
+    /// All directives that can be overridden.
     pub const ALL: [Self; 10] = [
         Self::NoStore,
         Self::NoCache,

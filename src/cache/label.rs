@@ -1,4 +1,4 @@
-//! Where the answer to a permitted request stands, and what that place is called.
+//! The cache key of a permitted request, and its label for purging and for the admin API.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use crate::domain::id::AccountId;
 use crate::domain::query;
 use crate::rfc9111::key::PrimaryKey;
 
-/// Whose answer stands at a place, and to what.
+/// Identifies a place in the cache: whose responses it holds, and for which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceLabel {
-    /// With which credential it was fetched.
+    /// The credential of the upstream request.
     pub credential: CredentialKey,
-    /// For which account alone, where the answer was checked for one.
+    /// The account, if the response was checked for one account only.
     pub account: Option<AccountId>,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// The key of the place, which has path and query in it.
+    /// The primary key of the place; it contains path and query.
     pub at: PrimaryKey,
-    /// What its pages have in common: the key, made without the parameters that choose a page.
+    /// The key of the page set: the primary key without the parameters that select a page.
     pub pages: PrimaryKey,
 }
 
 impl PlaceLabel {
-    /// Path and query upstream.
+    /// The path and query upstream.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
         self.at.path_and_query()
@@ -48,11 +48,11 @@ fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
     )
 }
 
-/// What the place of a permitted request is called, whose primary key is `at`.
+/// The label of the place of a permitted request. `at` is its primary key.
 #[must_use]
 pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
     let of_all_pages = query::without_page(permit.path_and_query());
-    // Most name no page: then the two are one, in memory too.
+    // Most requests select no page: both keys then share one allocation.
     let names_none = *of_all_pages == **permit.path_and_query();
     PlaceLabel {
         credential: permit.credential().key.clone(),

@@ -1,4 +1,4 @@
-//! What the cache has for a request, and what may be done with it (RFC 9111, section 4; RFC 5861).
+//! Decides how a stored response may be used for a request (RFC 9111, section 4; RFC 5861).
 
 use std::sync::Arc;
 
@@ -8,38 +8,38 @@ use crate::config::Rule;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::satisfies;
 
-/// What may be done with what was found.
+/// How a stored response may be used.
 #[derive(Clone, Debug)]
 pub enum Reuse {
-    /// It answers.
+    /// It may be served without validation.
     Fresh(Arc<Entry>),
-    /// It answers, and a fresh one is fetched meanwhile.
+    /// It is stale: serve it, and revalidate it in the background.
     WhileRevalidating(Arc<Entry>),
-    /// It has to be validated first. On an error it may still answer where it says so.
+    /// It must be validated first. On an error it may still be served if its freshness permits.
     Validate(Arc<Entry>, Forward),
-    /// There is nothing to use.
+    /// No stored response can be used.
     Nothing(Forward),
 }
 
-/// Why a request goes upstream: the `fwd` of `Cache-Status` (RFC 9211, section 2.2).
+/// Why a request goes upstream: the `fwd` parameter of `Cache-Status` (RFC 9211, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
     /// Nothing is stored for the URL.
     UriMiss,
-    /// What is stored for the URL does not answer this request.
+    /// The responses stored for the URL do not match the request's `Vary` fields.
     VaryMiss,
-    /// What is stored is stale.
+    /// The stored response is stale.
     Stale,
-    /// The client asks for a fresh one.
+    /// The request's directives do not permit the stored response.
     Request,
-    /// The cache is not used for it.
+    /// The cache is not used for this request.
     Bypass,
-    /// Nothing that is stored answers its method.
+    /// No stored response can answer this method.
     Method,
 }
 
 impl Forward {
-    /// The token that RFC 9211 has for it.
+    /// The token of RFC 9211.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Forward {
     }
 }
 
-/// Judges what was found by the rule and by what the client accepts.
+/// Decides by the endpoint's rule and by the request's directives.
 #[must_use]
 pub fn judge(shelved: Shelved, request: &RequestDirectives, rule: &Rule, now: Now) -> Reuse {
     let entry = match shelved {
@@ -67,7 +67,8 @@ pub fn judge(shelved: Shelved, request: &RequestDirectives, rule: &Rule, now: No
         && fresh
         && now.since(entry.received) < rule.min_refresh
     {
-        // A client's wish for something fresher must not drain everybody's limit.
+        // Within `min_refresh` the client's directives are ignored: otherwise one client's requests for fresh
+        // responses would use up the rate limit that all clients share.
         return Reuse::Fresh(entry);
     }
     if satisfies(request, &entry.verdict.freshness, age) {

@@ -1,13 +1,14 @@
-//! The response cache: moka is the shelf, `rfc9111` the judge.
+//! The response cache: `moka` stores the responses, `rfc9111` decides about them.
 //!
-//! A place on the shelf is a primary key (credential first); at a place stand the variants that `Vary` tells
-//! apart. The shelf is bounded by bytes, and an entry weighs what it really takes: key, fields, body and
-//! bookkeeping. Entries leave when they can be used for nothing any more, when the shelf is full, or when they
-//! are purged.
+//! A [`Place`] is identified by a primary key, which starts with the credential. It holds the variants that
+//! `Vary` distinguishes. The [`Shelf`] is bounded by bytes; an entry is weighed by its real memory use: key,
+//! fields, body and bookkeeping. An entry is removed when it can't be used any more, when the capacity is
+//! exceeded, or by a purge.
 //!
-//! Entries that differ in nothing but `page` are a set ([`page_set`]): they live, and go, together.
+//! Entries that differ only in `page` or `cursor` form a set ([`page_set`]): they expire and are purged
+//! together.
 //!
-//! Deliberately absent: a disk, and sharing with other processes.
+//! Not implemented: storage on disk, and sharing between processes.
 
 mod changes;
 pub mod closed_period;
@@ -42,7 +43,7 @@ use purges::{Purges, Selection};
 pub use entry::Entry;
 pub use label::{PlaceLabel, label, primary_key};
 
-/// The shelf.
+/// The store of cached responses.
 pub struct Shelf {
     places: moka::sync::Cache<PrimaryKey, Arc<Place>, RandomState>,
     sets: PageSets,
@@ -52,32 +53,33 @@ pub struct Shelf {
     metrics: Arc<Metrics>,
 }
 
-/// What had happened when an answer was asked for.
+/// The counters at the time of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// So many purges.
+    /// The number of purges so far.
     pub purges: u64,
-    /// So many changes of URLs.
+    /// The number of changes of URLs so far.
     pub changes: u64,
 }
 
-/// What stands at one key.
+/// The entries of one primary key.
 #[derive(Debug)]
 pub struct Place {
-    /// What it is, for purging and for people.
+    /// What is stored here, for purging and for the admin API.
     pub label: PlaceLabel,
-    /// The answers that stand there, the latest first.
+    /// The variants, the most recent first.
     pub variants: Vec<Arc<Entry>>,
 }
 
-/// What moka keeps per place beside key and value, and our own place and list; `tests/weight.rs` measures it.
+/// The overhead per place of `moka`, [`Place`] and its list, beside key and entries. `tests/weight.rs`
+/// measures it.
 const BOOKKEEPING: usize = 500;
 
-/// A URL that varies more than this is not worth remembering further.
+/// The most variants per place. Keeping more is not useful, so the oldest are dropped.
 const MOST_VARIANTS: usize = 16;
 
 impl Shelf {
-    /// An empty shelf.
+    /// An empty store.
     #[must_use]
     pub fn new(cache: &config::Cache, metrics: Arc<Metrics>) -> Self {
         let counted = Arc::clone(&metrics);
@@ -96,7 +98,8 @@ impl Shelf {
                     RemovalCause::Explicit => "purged",
                 });
             })
-            // A key is long, and is hashed for every hit. The seed is the process's own.
+            // Keys are long and are hashed at every lookup, so the hasher is a fast one. It is seeded per
+            // process.
             .build_with_hasher(RandomState::default());
         Self {
             places,
@@ -108,8 +111,8 @@ impl Shelf {
         }
     }
 
-    /// The answer that a request selects, fresh or not. `selects` says whether a variant answers it: its fields are looked
-    /// at only where what stands there varies.
+    /// Finds the response that a request selects, fresh or stale. `selects` tells whether a variant matches;
+    /// it is not called for a variant without `Vary` fields.
     #[must_use]
     pub fn find(&self, key: &PrimaryKey, selects: impl Fn(&Variant) -> bool) -> Shelved {
         let Some(place) = self.places.get(key) else { return Shelved::Nothing };
@@ -123,32 +126,33 @@ impl Shelf {
             .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry)))
     }
 
-    /// How many purges there were so far: what an answer notes when it is asked for.
+    /// The number of purges so far. A response records it at its request.
     #[must_use]
     pub fn purges(&self) -> u64 {
         self.purges.count()
     }
 
-    /// What an answer notes when it is asked for.
+    /// The counters that a response records at its request.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment { purges: self.purges.count(), changes: self.changes.count() }
     }
 
-    /// The latest change of a URL: whoever asks after it does not wait for what was asked for before.
+    /// The number of the latest change of a URL. A request after it must not wait for an earlier upstream
+    /// request.
     #[must_use]
     pub fn changed(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
         self.changes.latest(credential, path_and_query)
     }
 
-    /// Takes all that stands at a key from the shelf; what was asked for before is not stored there any more.
+    /// Removes all responses at a key. Responses that were requested earlier are not stored there any more.
     pub fn refuse(&self, key: &PrimaryKey, credential: &CredentialKey, path_and_query: &str) {
         self.changes.note(credential, path_and_query);
         self.remove(key);
     }
 
-    /// Takes from the shelf what stands there for these paths, whoever may see it; what was asked for before is not
-    /// stored any more.
+    /// Removes all responses for these paths, whoever may see them. Responses that were requested earlier are
+    /// not stored any more.
     pub fn change(&self, credential: &CredentialKey, paths: &[String]) {
         for path in paths {
             self.changes.note(credential, path);
@@ -158,10 +162,10 @@ impl Shelf {
         });
     }
 
-    /// Keeps an answer that may be kept, asked for at that moment. Where our `ttl` decides, it
+    /// Stores a response that may be stored and was requested at that moment. If the rule's `ttl` decides, it
     /// becomes a page of its set.
     ///
-    /// Gives it back as it is kept; or as it was, with the reason why it is not kept after all.
+    /// Returns the entry as stored; or as it was, with the reason why it is not stored.
     pub fn keep(
         &self,
         key: &PrimaryKey,
@@ -189,7 +193,7 @@ impl Shelf {
         }
         let entry = Arc::new(entry);
         self.put(key, label.clone(), &entry);
-        // Whoever came between did not find it on the shelf.
+        // A purge or change between the check and `put` did not find this entry, so check again.
         let overtaken = overtaken().or_else(|| entry.is_dropped().then_some(Bypass::Superseded));
         if overtaken.is_some() {
             self.remove_entry(key, &entry);
@@ -197,7 +201,7 @@ impl Shelf {
         (entry, overtaken.map_or(Ok(()), Err))
     }
 
-    /// Why an answer that was asked for at that moment is not to be kept any more.
+    /// Why a response that was requested at that moment must not be stored any more.
     fn overtaken(&self, asked_at: Moment, label: &PlaceLabel) -> Option<Bypass> {
         if self.purges.took(asked_at.purges, label) {
             Some(Bypass::Purged)
@@ -208,18 +212,18 @@ impl Shelf {
         }
     }
 
-    /// The answer that the same requests select.
+    /// The stored response that the same requests select.
     fn predecessor(&self, key: &PrimaryKey, entry: &Entry) -> Option<Arc<Entry>> {
         let known = self.variants(key);
         known.into_iter().find(|other| other.variant == entry.variant && !other.is_dropped())
     }
 
-    /// Whether what stands there was asked for later.
+    /// Whether the stored response was requested later.
     fn has_newer(&self, key: &PrimaryKey, entry: &Entry) -> bool {
         self.predecessor(key, entry).is_some_and(|known| known.asked > entry.asked)
     }
 
-    /// Finds the set of a page.
+    /// Finds or begins the set of a page.
     fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry, record_ids: &[u64]) -> Admission {
         let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
@@ -235,25 +239,25 @@ impl Shelf {
         })
     }
 
-    /// Takes the pages of a dropped set from the shelf.
+    /// Removes the pages of a dropped set.
     fn sweep(&self, dropped: &Dropped) {
         for key in &dropped.members {
             self.retain(key, |entry| entry.set().is_none_or(|set| !Arc::ptr_eq(set, &dropped.set)));
         }
     }
 
-    /// Every answer that stands at a key.
+    /// All responses stored at a key.
     #[must_use]
     pub fn variants(&self, key: &PrimaryKey) -> Vec<Arc<Entry>> {
         self.places.get(key).map(|place| place.variants.clone()).unwrap_or_default()
     }
 
-    /// Puts an answer on the shelf, in the place of the one that the same requests select.
+    /// Stores a response in place of the one that the same requests select.
     fn put(&self, key: &PrimaryKey, mut label: PlaceLabel, entry: &Arc<Entry>) {
         self.places.entry_by_ref(key).and_upsert_with(|known| {
             let mut variants = vec![Arc::clone(entry)];
             if let Some(known) = known {
-                // Of two equal keys in memory one is enough, and the place stands at the first.
+                // Reuse the label that is stored already, so that equal keys share one allocation.
                 if known.value().label == label {
                     label = known.value().label.clone();
                 }
@@ -268,12 +272,12 @@ impl Shelf {
         });
     }
 
-    /// Takes all that stands at a key from the shelf.
+    /// Removes all responses at a key.
     pub fn remove(&self, key: &PrimaryKey) {
         self.places.invalidate(key);
     }
 
-    /// Takes an answer from the shelf if it is still this one.
+    /// Removes a response if it is still this one.
     pub fn remove_entry(&self, key: &PrimaryKey, entry: &Arc<Entry>) {
         self.retain(key, |other| !Arc::ptr_eq(other, entry));
     }
@@ -293,14 +297,14 @@ impl Shelf {
         });
     }
 
-    /// Takes all of a credential from the shelf.
+    /// Removes all responses of a credential.
     pub fn forget_credential(&self, credential: &CredentialKey) {
         self.invalidate(|label| label.credential == *credential);
         self.tidy();
     }
 
-    /// Takes from the shelf what was fetched with a credential for Instances alone, of one endpoint. What was asked for
-    /// before is not stored any more.
+    /// Removes the responses of one endpoint that were fetched with a credential for single Instances.
+    /// Responses of the endpoint that were requested earlier are not stored any more.
     pub fn forget_instances(&self, credential: &CredentialKey, endpoint: &Arc<str>) {
         self.purges.note(Selection {
             credential: Some(credential.clone()),
@@ -312,7 +316,7 @@ impl Shelf {
         });
     }
 
-    /// Takes every place from the shelf that `picks` picks.
+    /// Removes every place that `picks` selects.
     fn invalidate(&self, picks: impl Fn(&PlaceLabel) -> bool) {
         for (key, place) in &self.places {
             if picks(&place.label) {
@@ -321,7 +325,7 @@ impl Shelf {
         }
     }
 
-    /// Notes that an answer was not kept, and why.
+    /// Records that a response was not stored, and why.
     pub fn note_not_kept(
         &self,
         key: &PrimaryKey,
@@ -333,18 +337,18 @@ impl Shelf {
         self.not_kept.note(key, label, bypass, now);
     }
 
-    /// The answers that were not kept lately.
+    /// The responses that were not stored recently.
     pub fn not_kept(&self) -> impl Iterator<Item = Arc<NotKept>> {
         self.not_kept.all()
     }
 
-    /// Every place, for people.
+    /// All places, for the admin API.
     pub fn places(&self) -> impl Iterator<Item = Arc<Place>> {
         self.places.iter().map(|(_, place)| place)
     }
 
-    /// Lets go of what has expired, and shows how full the shelf is. To be called every second: moka does
-    /// neither by itself while nobody comes.
+    /// Removes what has expired and updates the metrics. Must be called every second: `moka` does neither by
+    /// itself without traffic.
     pub fn tidy(&self) {
         self.places.run_pending_tasks();
         self.sets.tidy();
@@ -354,21 +358,21 @@ impl Shelf {
         self.metrics.cache_bytes.set(as_gauge(self.places.weighted_size()));
     }
 
-    /// How many places there are, and what they weigh, as of the last tidying.
+    /// The number of places and their total weight, as of the last [`tidy`](Self::tidy).
     #[must_use]
     pub fn fill(&self) -> (u64, u64) {
         (self.places.entry_count(), self.places.weighted_size())
     }
 }
 
-/// What the shelf has for a request.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 pub enum Shelved {
-    /// An answer.
+    /// A matching response.
     Entry(Arc<Entry>),
-    /// Answers to the same URL, but not to this request (`Vary`).
+    /// Responses for the same URL that do not match this request (`Vary`).
     OtherVariants,
-    /// Nothing.
+    /// Nothing is stored.
     Nothing,
 }
 
@@ -379,7 +383,7 @@ fn weight(key: &PrimaryKey, place: &Place) -> u32 {
     u32::try_from(key.length() + label + BOOKKEEPING + variants).unwrap_or(u32::MAX)
 }
 
-/// An entry stays for as long as it could be used: fresh, stale, or to be validated.
+/// Expires a place once none of its entries can be used: neither fresh, nor stale, nor by validation.
 struct KeepAsLongAsUseful;
 
 impl moka::Expiry<PrimaryKey, Arc<Place>> for KeepAsLongAsUseful {
@@ -398,18 +402,18 @@ impl moka::Expiry<PrimaryKey, Arc<Place>> for KeepAsLongAsUseful {
     }
 }
 
-/// For as long as the one of its answers that is of use for longest.
+/// The longest time that one of the entries can be used; none if there is no limit.
 fn useful_for(place: &Place, instant: Instant) -> Option<Duration> {
     let each = place.variants.iter().map(|entry| entry.useful_for(instant));
     each.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other))).flatten()
 }
 
-// A fuzz target plays the same model (`tests/fuzz`).
+// The fuzz target uses the same model (`tests/fuzz`).
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, expect(dead_code, reason = "what only the tests use"))]
 #[path = "shelf_tests.rs"]
 mod tests;
-/// Plays what a fuzzer says on the shelf and on a naive model of it, and panics where they do not agree.
+/// Runs a fuzzer's input on the store and on a simple model of it, and panics if they differ.
 #[cfg(fuzzing)]
 pub fn play_against_the_model(choices: &[u8]) {
     tests::play(choices);

@@ -1,4 +1,5 @@
-//! The answers that were not kept lately, and why, for whoever wonders that something is not cached.
+//! The responses that were not stored recently, with the reasons, so that an operator can see why something
+//! is not cached.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -9,42 +10,42 @@ use super::PlaceLabel;
 use super::judge::Bypass;
 use crate::rfc9111::key::PrimaryKey;
 
-/// An answer that was not kept.
+/// A request whose response was not stored.
 #[derive(Debug)]
 pub struct NotKept {
-    /// What it was an answer to.
+    /// The request.
     pub label: PlaceLabel,
     lately: Mutex<Lately>,
 }
 
-/// How it went with it.
+/// The recent occurrences.
 #[derive(Clone, Copy, Debug)]
 pub struct Lately {
-    /// Why it was not kept, the last time.
+    /// The reason, the last time.
     pub bypass: Bypass,
-    /// When that was.
+    /// The time of the last occurrence.
     pub last: SystemTime,
-    /// How often it happened, for whatever reason.
+    /// The number of occurrences, for any reason.
     pub times: u64,
 }
 
 impl NotKept {
-    /// How it went with it.
+    /// The recent occurrences.
     #[must_use]
     pub fn lately(&self) -> Lately {
         *self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Those of late.
+/// The requests whose responses were not stored recently.
 pub(super) struct NotKeptLately(moka::sync::Cache<PrimaryKey, Arc<NotKept>, RandomState>);
 
-/// So many are remembered. An entry takes a few kilobytes at most, since a request target does.
+/// The number of remembered requests. One takes a few kilobytes at most, as the request target is limited.
 const REMEMBERED: u64 = 1000;
 
 impl Default for NotKeptLately {
     fn default() -> Self {
-        // The latest are of interest, not those that come most often.
+        // LRU: the most recent ones matter, not the most frequent ones.
         let policy = moka::policy::EvictionPolicy::lru();
         let lately = moka::sync::Cache::builder().max_capacity(REMEMBERED).eviction_policy(policy);
         Self(lately.build_with_hasher(RandomState::default()))
@@ -52,7 +53,7 @@ impl Default for NotKeptLately {
 }
 
 impl NotKeptLately {
-    /// `label` is asked for the first time only: what is never kept comes again and again.
+    /// Records an occurrence. `label` is called only for a new request, because most are repeated.
     pub(super) fn note(
         &self,
         key: &PrimaryKey,
@@ -67,7 +68,7 @@ impl NotKeptLately {
         *known = Lately { times: known.times.saturating_add(1), ..lately };
     }
 
-    /// Lets go of what is too much.
+    /// Evicts entries above the capacity.
     pub(super) fn tidy(&self) {
         self.0.run_pending_tasks();
     }

@@ -1,17 +1,17 @@
-//! Pages that belong together: the entries that differ in nothing but the query parameters `page` and `cursor`.
+//! Sets of pages: entries that differ only in the query parameters `page` and `cursor`.
 //!
-//! Whoever walks from page to page must not meet a page from before a change and then one from after it: a
-//! record would be seen twice, or not at all. So the pages of a set share one deadline, from the first that was
-//! fetched; a page that says there are more or fewer records or pages than its siblings do, or that has other
-//! content than before, drops them; and they are purged together. Pages without counts, as of monthly usage, are compared
-//! by record: a page that contains the first or last record of a sibling drops the set, because records have moved
-//! between pages. Jitter is a set's too: it shortens the life of
-//! all of its pages by the same fraction, so that sets that were fetched together do not end together.
+//! A client that follows the pages of a list must not get one page from before a change and the next from
+//! after it: a record would be missing or duplicated. Therefore the pages of a set share one deadline,
+//! counted from the first page that was fetched, and are purged together. A page drops its siblings if it
+//! states other counts of records or pages, or if its own content has changed. Pages without counts (monthly
+//! usage) are compared by record: a page that contains the first or last record of a sibling drops the set,
+//! because records have moved between pages. Jitter applies per set: it shortens the lifetime of all pages by
+//! the same fraction, so that sets that were fetched at one time do not expire at one time.
 //!
-//! An entry holds its set, so whether it was dropped costs a lookup one atomic load, and a set that no entry
-//! holds any more is gone. Nothing here knows the shelf: what has to leave it is given back as keys.
+//! Each entry holds a reference to its set, so a lookup checks for a dropped set with one atomic load, and a
+//! set without entries is freed. This module does not access the store: it returns the keys to remove.
 //!
-//! Deliberately absent: sets where the origin decides how long an answer is fresh.
+//! Not implemented: sets of responses whose lifetime the origin decides.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::inspect::{Count, Counts};
 use crate::rfc9111::key::PrimaryKey;
 
-/// Pages with equal counts.
+/// A set of pages that state equal counts.
 #[derive(Debug)]
 pub struct PageSet {
     counts: Counts,
@@ -34,19 +34,19 @@ pub struct PageSet {
 
 #[derive(Debug)]
 struct State {
-    /// What was asked for before this is older than the set. None: nothing was before it.
+    /// Responses that were requested before this are older than the set. None: nothing preceded the set.
     begun: Option<Instant>,
-    /// Until when its pages are fresh.
+    /// The end of the freshness of its pages.
     deadline: Instant,
-    /// When the latest of its pages was asked for.
+    /// When the latest of its pages was requested.
     latest_asked: Instant,
-    /// The pages, by their keys; some may have left the shelf.
+    /// The keys of its pages; some may have been evicted.
     members: Members,
-    /// The first and the last record of each page, where the pages have no counts.
+    /// The first and last record of each page, if the pages have no counts.
     edges: Vec<Edges>,
 }
 
-/// The first and the last record of a page, by their hashed ids.
+/// The first and last record of a page, as hashed ids.
 #[derive(Debug)]
 struct Edges {
     page: PrimaryKey,
@@ -54,7 +54,7 @@ struct Edges {
     last: u64,
 }
 
-/// Keys of pages. Nearly every set has one page, and is as small as that.
+/// The keys of pages. Optimised for one page, which nearly every set has.
 #[derive(Debug, Default)]
 enum Members {
     #[default]
@@ -88,7 +88,7 @@ impl Members {
         }
     }
 
-    /// Whether there is no other than this one.
+    /// Whether the set has no other page than this one.
     fn are_none_but(&self, page: &PrimaryKey) -> bool {
         match self {
             Self::None => true,
@@ -110,52 +110,52 @@ impl Members {
 #[derive(Default)]
 pub struct PageSets {
     known: Mutex<HashMap<PrimaryKey, Weak<PageSet>>>,
-    /// Keyed anew by each process, so that replicas do not refresh together either.
+    /// Seeded per process, so that replicas do not refresh simultaneously either.
     jitter: RandomState,
 }
 
 /// A page that was fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The key of its set: its own without `page` and `cursor`.
+    /// The key of its set: its own key without `page` and `cursor`.
     pub set: &'a PrimaryKey,
     /// Its own key.
     pub page: &'a PrimaryKey,
-    /// Its counts of records and pages.
+    /// The counts of records and pages that it states.
     pub counts: Counts,
-    /// The hashed ids of its first and its last record.
+    /// The hashed ids of its first and last record.
     pub edges: Option<(u64, u64)>,
-    /// The hashed ids of its records. Empty after a 304: the body is unchanged.
+    /// The hashed ids of its records. Empty after a 304, because the body is unchanged.
     pub record_ids: &'a [u64],
-    /// When it was asked for.
+    /// When it was requested.
     pub asked: Instant,
-    /// When it arrived.
+    /// When it was received.
     pub received: Instant,
-    /// For how long the rule lets it be fresh.
+    /// The freshness lifetime of the rule.
     pub lifetime: Duration,
-    /// Whether it differs from the page that it takes the place of, where there is one.
+    /// Whether its body differs from that of the stored page that it replaces.
     pub changed: bool,
 }
 
-/// What became of a page, and the set that was dropped because of it.
+/// The result of adding a page, and the set that was dropped because of it.
 #[derive(Debug)]
 pub struct Admission {
-    /// Its set, and for how long it is fresh; none: it is older than what is known already.
+    /// The page's set and its freshness lifetime; none if the page is older than what is known already.
     pub joined: Option<(Arc<PageSet>, Duration)>,
-    /// A set whose pages have to leave the shelf.
+    /// A set whose pages must be removed from the store.
     pub dropped: Option<Dropped>,
 }
 
-/// A set that is not to be used any more, and the keys where its pages stand.
+/// A set that must not be used any more, and the keys of its pages.
 #[derive(Debug)]
 pub struct Dropped {
     /// The set.
     pub set: Arc<PageSet>,
-    /// The keys.
+    /// The keys of its pages.
     pub members: HashSet<PrimaryKey>,
 }
 
-/// A life is shortened by this part of it at most.
+/// The divisor of the largest jitter: it shortens a lifetime by up to 1/20.
 const MOST_JITTER: u32 = 20;
 
 impl PageSet {
@@ -176,40 +176,41 @@ impl PageSet {
         set
     }
 
-    /// Whether its pages are not to be used any more.
+    /// Whether its pages must not be used any more.
     #[must_use]
     pub fn is_dropped(&self) -> bool {
         self.dropped.load(Ordering::Acquire)
     }
 
-    /// Whether more than one of its pages was asked for, so that there are walks, which could meet old ones and new
-    /// ones.
+    /// Whether the set had several pages when one was last added: clients may follow its pages, and must not
+    /// get old and new ones.
     #[must_use]
     pub fn has_several(&self) -> bool {
         self.several.load(Ordering::Relaxed)
     }
 
-    /// Drops it: none of its pages is used any more, nor what was asked for before `now`.
+    /// Drops the set: its pages, and responses that were requested before `now`, are not used any more.
     #[must_use]
     pub fn drop_all(self: &Arc<Self>, now: Instant) -> Dropped {
         self.dropped_as_of(&mut self.state(), now)
     }
 
-    /// Ends it: its pages are stale, and what was asked for before `now` does not join it any more.
+    /// Ends the set: its pages are stale from `now` on, and responses that were requested before `now` do not
+    /// join it.
     pub fn end(&self, now: Instant) {
         let mut state = self.state();
         state.deadline = state.deadline.min(now);
         state.begun = state.begun.max(Some(now));
     }
 
-    /// A page has left the shelf.
+    /// Removes a page that was evicted.
     pub fn forget(&self, page: &PrimaryKey) {
         let mut state = self.state();
         state.members.remove(page);
         state.edges.retain(|edges| edges.page != *page);
     }
 
-    /// The memory that it takes for each of its pages.
+    /// The estimated memory use per page in bytes.
     #[must_use]
     pub fn share(&self) -> usize {
         const WHOLE: usize = 220;
@@ -245,7 +246,7 @@ impl PageSet {
 }
 
 impl PageSets {
-    /// Finds the set of a page that was fetched, or begins one.
+    /// Finds the set of a fetched page, or begins one.
     #[must_use]
     pub fn admit(&self, arrival: &Arrival<'_>) -> Admission {
         let lifetime = self.shortened(arrival.set, arrival.lifetime);
@@ -263,7 +264,7 @@ impl PageSets {
         }
     }
 
-    /// Forgets the sets that no entry holds any more.
+    /// Removes the sets without entries.
     pub fn tidy(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, set| set.strong_count() > 0);
@@ -272,7 +273,7 @@ impl PageSets {
         }
     }
 
-    /// The life of a set, less its jitter.
+    /// The lifetime of a set, shortened by its jitter.
     fn shortened(&self, set: &PrimaryKey, lifetime: Duration) -> Duration {
         const STEPS: u32 = 1000;
         let step = u32::try_from(self.jitter.hash_one(set) % u64::from(STEPS + 1)).unwrap_or_default();
@@ -280,7 +281,7 @@ impl PageSets {
     }
 }
 
-/// Where a page belongs.
+/// What to do with a fetched page.
 enum Placing {
     Join(Arc<PageSet>, Duration),
     Begin(Option<Instant>, Option<Dropped>),
@@ -297,7 +298,8 @@ fn placing(old: &Arc<PageSet>, arrival: &Arrival<'_>, lifetime: Duration) -> Pla
     }
     let is_over = arrival.received >= state.deadline;
     if old.counts != arrival.counts {
-        // Of two that were under way at once, nobody knows which one is the newer.
+        // The order of two concurrent requests is not known, so neither response can be trusted as the newer
+        // one.
         let unclear = !is_over && arrival.asked < state.latest_asked;
         let begun = match (is_over, unclear) {
             (true, _) => arrival.asked.min(state.deadline),
@@ -310,7 +312,7 @@ fn placing(old: &Arc<PageSet>, arrival: &Arrival<'_>, lifetime: Duration) -> Pla
     let alone = state.members.are_none_but(arrival.page);
     if is_over || alone {
         if is_over {
-            // What was asked for while the old pages were fresh may be as old as they are.
+            // A response that was requested while the old pages were fresh may be as old as they are.
             state.begun = state.begun.max(Some(arrival.asked.min(state.deadline)));
         } else if arrival.changed {
             state.begun = Some(arrival.asked);
@@ -327,7 +329,7 @@ fn placing(old: &Arc<PageSet>, arrival: &Arrival<'_>, lifetime: Duration) -> Pla
     Placing::Join(Arc::clone(old), state.deadline.saturating_duration_since(arrival.received))
 }
 
-/// Whether a page has a record that another page begins or ends with.
+/// Whether a page contains the first or last record of another page.
 fn overlaps(edges: &[Edges], arrival: &Arrival<'_>) -> bool {
     let mut others = edges.iter().filter(|edges| edges.page != *arrival.page);
     others.any(|other| arrival.record_ids.contains(&other.first) || arrival.record_ids.contains(&other.last))

@@ -1,8 +1,8 @@
-//! Taking entries from the shelf, or making them stale, on an operator's word.
+//! Purging: removing entries, or making them stale, on an operator's request.
 //!
-//! Pages of a set go together: where one is picked, so are its siblings. It is safe while requests run: the purge
-//! is noted before anything is taken, and an answer that was asked for before looks at that note after it has been
-//! put on the shelf.
+//! All pages of a set are purged if one of them is selected. A purge is safe while requests run: it is
+//! recorded before anything is removed, and a response that was requested earlier checks this record after it
+//! has been stored.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::clock::Now;
 use crate::rfc9111::key::PrimaryKey;
 
 impl Shelf {
-    /// Takes what a selection picks from the shelf, and says how many answers that were.
+    /// Removes the selected responses, and returns their number.
     pub fn purge(&self, selection: &Selection, now: Now) -> usize {
         self.purges.note(selection.clone());
         let picked = self.picked(|label| selection.picks(label));
-        // First nothing of it answers any more, then it goes.
+        // Drop the sets first, so that none of their pages is served during the removal.
         for (_, place) in &picked {
             for set in place.variants.iter().filter_map(|entry| entry.set()) {
                 drop(set.drop_all(now.monotonic));
@@ -31,8 +31,8 @@ impl Shelf {
         purged
     }
 
-    /// Makes what a selection picks stale from now on, and says how many answers that were. Each may still be
-    /// validated, and be served stale for as long as if its life had ended now.
+    /// Makes the selected responses stale from now on, and returns their number. They may still be validated,
+    /// and be served stale as if their lifetime had ended now.
     pub fn purge_softly(&self, selection: &Selection, now: Now) -> usize {
         self.purges.note(selection.clone());
         let picked = self.picked(|label| selection.picks(label));
@@ -57,7 +57,7 @@ impl Shelf {
         }
     }
 
-    /// The places that are picked, and those of their siblings.
+    /// The selected places, and those of their sibling pages.
     fn picked(&self, picks: impl Fn(&PlaceLabel) -> bool) -> Vec<(Arc<PrimaryKey>, Arc<Place>)> {
         let sets: HashSet<PrimaryKey> = self
             .places

@@ -1,7 +1,7 @@
-//! What was purged lately, so that an answer that was asked for before does not bring it back.
+//! Recent purges, so that a response that was requested before a purge is not stored after it.
 //!
-//! An answer notes how many purges there were when it was asked for. Where one came since that takes it, it is
-//! not stored. A number decides and not the time: two events can have one time, but not one number.
+//! A response records the number of purges at its request. If a later purge covers it, it is not stored. The
+//! order is decided by a counter and not by time, because two events can have the same time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +11,16 @@ use super::PlaceLabel;
 use crate::domain::credential::CredentialKey;
 use crate::domain::id::AccountId;
 
-/// Which entries a purge takes: those that all of its parts fit.
+/// The entries that a purge covers: those that match all parts.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Fetched with this credential.
     pub credential: Option<CredentialKey>,
-    /// Fetched for this account alone.
+    /// Fetched for this account only.
     pub account: Option<AccountId>,
-    /// Of this endpoint, by its name.
+    /// The endpoint's name.
     pub endpoint: Option<Arc<str>>,
-    /// Path and query upstream begin so.
+    /// The prefix of the path and query upstream; empty: any.
     pub path_prefix: String,
 }
 
@@ -28,22 +28,22 @@ pub struct Selection {
 #[derive(Default)]
 pub(super) struct Purges {
     count: AtomicU64,
-    /// The latest, each with its number.
+    /// The most recent purges, with their numbers.
     recent: Mutex<VecDeque<(u64, Selection)>>,
 }
 
-/// So many purges are remembered one by one. Of what was asked for before them it is not known any more whether it
-/// was purged, so it is not stored.
+/// The number of purges that are remembered individually. A response that was requested before a forgotten
+/// one is not stored, because it may have been purged.
 const REMEMBERED: usize = 64;
 
 impl Selection {
-    /// Whether it takes what stands at a place.
+    /// Whether the selection covers a place.
     #[must_use]
     pub fn picks(&self, label: &PlaceLabel) -> bool {
         self.is_whose(label) && label.path_and_query().starts_with(&self.path_prefix)
     }
 
-    /// Whether it takes what stands at a place, or could take a page of the same set.
+    /// Whether the selection covers a place, or may cover another page of its set.
     fn may_pick_sibling(&self, label: &PlaceLabel) -> bool {
         let path = self.path_prefix.split('?').next().unwrap_or_default();
         let is_whole = path.len() < self.path_prefix.len();
@@ -59,12 +59,12 @@ impl Selection {
 }
 
 impl Purges {
-    /// How many there were.
+    /// The number of purges so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Notes one. Answers that were asked for before are not stored from now on.
+    /// Records a purge. Responses that it covers and that were requested earlier are not stored from now on.
     pub(super) fn note(&self, selection: Selection) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.count() + 1;
@@ -75,7 +75,7 @@ impl Purges {
         self.count.store(number, Ordering::SeqCst);
     }
 
-    /// Whether a purge takes an answer that was asked for when there had been `since`.
+    /// Whether a purge after number `since` covers a place, or may have covered it.
     pub(super) fn took(&self, since: u64, label: &PlaceLabel) -> bool {
         if since == self.count() {
             return false;

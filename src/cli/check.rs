@@ -1,4 +1,4 @@
-//! `check`: reads a configuration as `serve` would, and says everything that is wrong with it.
+//! `check`: reads a configuration as `serve` does and reports all its errors.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::config::{Config, Environment, load as load_config};
 use crate::domain::tenant::{TenantKind, TenantName};
 use crate::oauth::grant::Grant;
 
-/// Checks, and says how that went.
+/// Runs the command.
 pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
     let config = load(&arguments.config)?;
     let file = arguments.config.display().to_string();
@@ -45,9 +45,9 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failed> {
         println!("{summary}");
         return Ok(());
     }
-    // Standard output is the report's, which may be JSON.
+    // Standard output is reserved for the report, which may be JSON.
     eprintln!("{summary}");
-    // The proxy's own parts log what the report tells again, so their log goes nowhere.
+    // No log is started: the parts of the proxy would log what the report already contains.
     online::run(config, arguments.format)
 }
 
@@ -55,7 +55,7 @@ fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Reads a configuration; what is wrong with it is told on standard error.
+/// Reads a configuration; prints its errors to standard error.
 pub(super) fn load(path: &Path) -> Result<Config, Failed> {
     load_config(path, &Environment::of_process()).map_err(|faults| {
         let source = std::fs::read_to_string(path).unwrap_or_default();
@@ -66,7 +66,7 @@ pub(super) fn load(path: &Path) -> Result<Config, Failed> {
     })
 }
 
-/// The credentials whose secret can't be read or used, and why.
+/// The owners of credentials whose secret can't be read or used, with the reason.
 pub(super) fn unavailable_secrets(config: &Config) -> Vec<(TenantName, String)> {
     let unusable = config.credentials.iter().filter_map(|configured| {
         let grant = Grant::new(configured, config.upstream.default_token_lifetime);

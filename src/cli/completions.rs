@@ -1,4 +1,4 @@
-//! `completions`: what a shell completes commands and flags with.
+//! `completions`: prints the completion script for a shell.
 
 use std::io::Write as _;
 
@@ -6,9 +6,9 @@ use clap::CommandFactory as _;
 
 use super::{Arguments, CompletionsArguments, Failed};
 
-/// Prints them.
+/// Runs the command.
 pub(super) fn run(arguments: &CompletionsArguments) -> Result<(), Failed> {
-    // Into memory first: the generator panics where it can't write, as when whoever reads has gone.
+    // Write to memory first: the generator panics on a write error, for example on a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

@@ -1,7 +1,7 @@
-//! `demo`: a simulated Talkdesk with sample tenants, and the proxy before it.
+//! `demo`: runs the proxy in front of a simulated Talkdesk with sample tenants.
 //!
-//! The demo writes a configuration and secrets into a folder of its own and loads them as `serve` would, so what
-//! is tried is the real thing, and the file can be looked at. The folder goes when the demo ends.
+//! The demo writes a configuration and secrets to a temporary directory and loads them as `serve` does, so it
+//! exercises the real code path and the file can be inspected. The directory is removed when the demo ends.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
 
-/// Runs the demo until it is told to stop.
+/// Runs the demo until it is stopped.
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("billing-insights-proxy-demo-").tempdir()?;
     super::block_on(async {
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
     })
 }
 
-/// The configuration of the demo. It is a full example of its own: each tenant shows another rule.
+/// The configuration of the demo. It is a complete example: each tenant shows another rule.
 fn configuration(arguments: &DemoArguments, simulator: &Simulator) -> String {
     SAMPLE
         .replace("{listen}", &arguments.listen.to_string())

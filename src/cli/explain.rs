@@ -1,4 +1,5 @@
-//! `explain`: who may ask for what, with which credential, and why not. It reads the configuration and asks nobody.
+//! `explain`: which tenant may request what, with which credential, and why not. It only reads the configuration
+//! and sends no requests.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use crate::domain::learned::Learned;
 use crate::domain::tenant::TenantName;
 use crate::proxy::explain::{Explanation, explain, not_explained, some_path};
 
-/// Explains one request, or all tenants and endpoints.
+/// Explains one request, or lists all tenants and endpoints.
 pub(super) fn run(arguments: &ExplainArguments) -> Result<(), Failed> {
     let config = check::load(&arguments.config)?;
     let text = match (&arguments.tenant, &arguments.path) {
@@ -77,10 +78,10 @@ fn words(explanation: &Explanation<'_>) -> String {
     words
 }
 
-/// What the matrix says of each tenant and endpoint.
+/// The columns of the list.
 const HEADS: [&str; 5] = ["tenant", "endpoint", "decision", "rule", "credential"];
 
-/// Every tenant of the configuration and every endpoint.
+/// The decisions for every configured tenant and every endpoint.
 fn matrix(config: &Config, format: MatrixFormat) -> String {
     let learned = Learned::default();
     let now = Clock::System.now().monotonic;
@@ -113,7 +114,7 @@ fn matrix(config: &Config, format: MatrixFormat) -> String {
                 .collect();
             format!("{:#}\n", serde_json::json!(rows))
         }
-        // Names of tenants and endpoints have no comma and no quote.
+        // No quoting is needed: names of tenants and endpoints have no comma and no quote.
         MatrixFormat::Csv => std::iter::once(HEADS.join(","))
             .chain(rows.iter().map(|row| row.join(",")))
             .fold(String::new(), |text, line| text + &line + "\r\n"),

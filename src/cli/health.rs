@@ -1,4 +1,4 @@
-//! `health`: asks a proxy that runs on this machine whether it is ready, for images without a shell or curl.
+//! `health`: asks a proxy on this machine whether it is ready, for container images without a shell or curl.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -8,13 +8,13 @@ use anyhow::{Context as _, anyhow};
 use super::{Failed, HealthArguments};
 use crate::client;
 
-/// How long it waits for a connection, and for the answer.
+/// The time limit for connecting, and for each read of the response.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is read of an answer: `/readyz` and `/livez` say little.
+/// The maximum number of bytes read; responses of `/readyz` and `/livez` are short.
 const MOST: u64 = 16 * 1024;
 
-/// Succeeds where the answer is a 200, and prints it.
+/// Prints the response; succeeds if its status is 200.
 pub(super) fn run(arguments: &HealthArguments) -> Result<(), Failed> {
     let address = arguments.address;
     let path = if arguments.live { "/livez" } else { "/readyz" };

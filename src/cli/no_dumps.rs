@@ -1,8 +1,9 @@
-//! A core dump is the process's memory on a disk, tokens and secrets included: there shall be none.
+//! Disables core dumps: a dump writes the memory of the process, tokens and secrets included, to a disk.
 
-/// Turns core dumps off, and with them that other processes of the same user look into this one's memory.
+/// Disables core dumps; on Linux this also prevents other processes of the same user from reading this process's
+/// memory.
 ///
-/// Where the system does not let it, the reason is given, for the log; it is no reason not to serve.
+/// A failure is returned as text for the log; the proxy serves nevertheless.
 pub(super) fn forbid() -> Result<(), String> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -10,7 +11,7 @@ pub(super) fn forbid() -> Result<(), String> {
     not_dumpable().map_err(|error| format!("the process stays dumpable ({error})"))
 }
 
-/// The limit does not hold for a program that the system pipes dumps to (`core_pattern`); this does.
+/// The resource limit does not apply if the kernel pipes dumps to a program (`core_pattern`); this setting does.
 #[cfg(target_os = "linux")]
 fn not_dumpable() -> std::io::Result<()> {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};

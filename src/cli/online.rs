@@ -1,4 +1,4 @@
-//! `check --online`: what works against the real Talkdesk, and what to do where something does not.
+//! `check --online`: tests the configuration against the real Talkdesk and reports remedies for what fails.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::proxy::Proxy;
 use crate::proxy::online::{Caching, Finding, Report, Verdict, prove};
 use crate::proxy::snapshot::Shared;
 
-/// Credentials that are asked at once; each keeps to its own limits.
+/// The number of credentials tested at a time; each keeps its own rate limits.
 const AT_ONCE: usize = 4;
 
-/// Asks, tells what came of it, and fails where something does not work.
+/// Runs the tests, prints the report, and fails if a test fails.
 pub(super) fn run(config: Config, format: ReportFormat) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(check(config, format));

@@ -1,11 +1,11 @@
-//! `schema`: the JSON Schema of the configuration, for editors; and the reference of every key, made from it.
+//! `schema`: prints the JSON Schema of the configuration, for editors, or the Markdown reference made from it.
 
 use std::io::Write as _;
 
 use super::{Failed, SchemaArguments};
 use crate::config::schema;
 
-/// Prints it.
+/// Runs the command.
 pub(super) fn run(arguments: &SchemaArguments) -> Result<(), Failed> {
     let text = if arguments.markdown { schema::markdown() } else { schema::SCHEMA.to_owned() };
     Ok(std::io::stdout().write_all(text.as_bytes())?)

@@ -1,4 +1,4 @@
-//! `serve`: the proxy for a configuration.
+//! `serve`: runs the proxy with a configuration.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::server::{NotTaken, Passed, Workers};
 use crate::service_manager;
 use crate::version::{REVISION, VERSION};
 
-/// Serves until it is told to stop.
+/// Serves until the process is told to stop.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
-    // Before a secret is read.
+    // Before any secret is read.
     let dumps = no_dumps::forbid();
-    // And before there is a second thread.
+    // Before a second thread is started: it removes environment variables.
     let passed = Passed::from_environment().map_err(|error| not_taken(&error))?;
     let config = check::load(&arguments.config)?;
     start_log(&config.log);
@@ -41,7 +41,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
     super::block_on(serve(config, source, passed))
 }
 
-/// What the service manager passes and what is configured do not agree. A restart would not mend that.
+/// The passed sockets do not match the configuration. A restart would not help, so the exit code is that of a
+/// refused configuration.
 fn not_taken(error: &NotTaken) -> Failed {
     for line in error.to_string().lines() {
         eprintln!("error: of the sockets that the service manager passed (LISTEN_FDS), {line}");
@@ -50,7 +51,7 @@ fn not_taken(error: &NotTaken) -> Failed {
 }
 
 async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Failed> {
-    // Before it is said that it serves: until then a signal to hang up would end the process.
+    // Install the signal handlers before readiness is reported: without a handler, SIGHUP ends the process.
     let hang_up = signal(SignalKind::hangup())?;
     let stop = StopSignals::listen()?;
     let listeners = Listeners::open(&config.server, passed).await.map_err(|error| match error {
@@ -89,14 +90,14 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
 
 const NOT_STARTED: &str = "the proxy can't be started";
 
-/// Reads the configuration again whenever the process is told to hang up.
+/// Reloads the configuration on SIGHUP.
 async fn reload_on_signal(mut hang_up: Signal, reloader: Arc<Reloader>) {
     while hang_up.recv().await.is_some() {
         reloader.reload_unasked().await;
     }
 }
 
-/// Runs until SIGTERM or Ctrl-C, then ends well; a second signal ends at once.
+/// Runs until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
 pub(super) async fn run_until_told(app: App, mut stop: StopSignals) {
     stop.next().await;
     tracing::info!("stopping; a second signal stops at once");
@@ -104,16 +105,16 @@ pub(super) async fn run_until_told(app: App, mut stop: StopSignals) {
     app.stop(stop.next()).await;
 }
 
-/// Sends what the program logs to standard error. (The access log goes to standard output.)
+/// Sends the log of the program to standard error. (The access log is written to standard output.)
 pub(super) fn start_log(log: &Log) {
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&log.level);
-    // It would tell that standard error can't be written by writing there, and panic where that fails: whoever reads
-    // the log may have gone, which is no reason to stop serving.
+    // The subscriber reports its own write errors to standard error, and panics if that fails. A closed standard
+    // error must not stop the proxy.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
-    // A second start in one process keeps the first, which happens in tests only.
+    // A second call in one process keeps the first subscriber, which happens only in tests.
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -1,4 +1,4 @@
-//! `simulate`: the simulated Talkdesk alone.
+//! `simulate`: runs the simulated Talkdesk alone.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Failed, SimulateArguments, StopSignals};
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
 
-/// Simulates until it is told to stop.
+/// Simulates until the process is told to stop.
 pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
     let options = Options {
         listen: arguments.listen,

@@ -1,7 +1,7 @@
-//! Addresses: where to listen, whom to ask, who may come. Each is read from its text and normalised, so
-//! that two spellings of one address are equal. An error says what to write instead.
+//! Addresses in the configuration: listeners, upstream URLs, allowed hosts, origins and networks. Each is parsed
+//! from its text and normalised, so that two spellings of one address are equal. Errors say what to write instead.
 //!
-//! No address may carry a user name or password: an address is shown in logs and messages.
+//! No address may contain a user name or password, because addresses appear in logs and messages.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use ipnet::IpNet;
 
 use super::Listen;
 
-/// The place of the account's name in a token URL.
+/// The placeholder for the account name in a token URL.
 pub(super) const ACCOUNT: &str = "{account}";
 
-/// `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
+/// Reads a listening address: `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     const ADVICE: &str = "write an address and port, as `127.0.0.1:8080` or `[::1]:8080`, or `unix:/path`";
     if let Some(path) = text.strip_prefix("unix:") {
@@ -30,7 +30,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     text.parse::<SocketAddr>().map(Listen::Tcp).map_err(|_| ADVICE.to_owned())
 }
 
-/// The origin of an API: scheme, host and port alone.
+/// Reads the origin of an API: scheme, host and port only.
 pub(super) fn api_origin(text: &str) -> Result<Arc<str>, String> {
     const ADVICE: &str = "write scheme and host alone, as `https://api.talkdeskapp.com`";
     let uri = web_uri(text, ADVICE)?;
@@ -41,13 +41,13 @@ pub(super) fn api_origin(text: &str) -> Result<Arc<str>, String> {
     Ok(normalised(&uri).into())
 }
 
-/// A token endpoint, in which `{account}` may stand once for the account's name in the host or path.
+/// Reads the URL of a token endpoint. `{account}` may occur once, in the host or the path.
 pub(super) fn token_url(text: &str) -> Result<Arc<str>, String> {
     const ADVICE: &str = "write a URL as `https://{account}.talkdeskid.com/oauth/token`";
     if text.matches(ACCOUNT).count() > 1 {
         return Err("write `{account}` once".to_owned());
     }
-    // A stand-in that the URL parser takes and that no URL of a token endpoint holds.
+    // A placeholder that is valid in a URL and that no real URL of a token endpoint contains.
     let stand_in = "account-5ea75fe7";
     let uri = web_uri(&text.replace(ACCOUNT, stand_in), ADVICE)?;
     secure(&uri)?;
@@ -55,7 +55,7 @@ pub(super) fn token_url(text: &str) -> Result<Arc<str>, String> {
     Ok(format!("{}{path}", normalised(&uri)).replace(stand_in, ACCOUNT).into())
 }
 
-/// The base of the links that clients get.
+/// Reads the base URL of the links in responses.
 pub(super) fn public_url(text: &str) -> Result<Arc<str>, String> {
     const ADVICE: &str = "write a URL without query, as `http://billing.internal:8080`";
     let uri = web_uri(text, ADVICE)?;
@@ -65,21 +65,21 @@ pub(super) fn public_url(text: &str) -> Result<Arc<str>, String> {
     Ok(format!("{}{}", normalised(&uri), uri.path().trim_end_matches('/')).into())
 }
 
-/// The origin of browser pages, as browsers write it.
+/// Reads the origin of browser pages, in the form of the `Origin` field.
 pub(super) fn web_origin(text: &str) -> Result<String, String> {
     const ADVICE: &str = "write scheme and host alone, as `https://dashboard.internal`";
     let uri = web_uri(text, ADVICE)?;
     if uri.path() != "/" || uri.query().is_some() { Err(ADVICE.to_owned()) } else { Ok(normalised(&uri)) }
 }
 
-/// A forward proxy.
+/// Reads the URL of a forward proxy.
 pub(super) fn forward_proxy(text: &str) -> Result<Uri, String> {
     const ADVICE: &str = "write scheme, host and port, as `http://proxy.internal:3128`";
     let uri = web_uri(text, ADVICE)?;
     if uri.path() != "/" || uri.query().is_some() { Err(ADVICE.to_owned()) } else { Ok(uri) }
 }
 
-/// A name that `Host` may have, in lower case; a port is taken away.
+/// Reads a host name that `Host` may have: in lower case, without the port.
 pub(super) fn host(text: &str) -> Result<String, String> {
     const ADVICE: &str = "write a host name or address, as `billing.internal` or `[::1]`";
     if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
@@ -92,7 +92,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     if text.contains('@') || plain.is_empty() || !fits { Err(ADVICE.to_owned()) } else { Ok(host) }
 }
 
-/// A network, or a single address.
+/// Reads a network or a single address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -100,7 +100,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "write a network, as `10.0.0.0/8` or `fd00::/8`".to_owned())
 }
 
-/// A path, where a relative one is meant beside the configuration.
+/// Reads a path; a relative one is resolved against the directory of the configuration.
 pub(super) fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
     if text.is_empty() || text.contains('\0') {
         return Err("write the path of a file, as `/etc/ssl/private-ca.pem`".to_owned());
@@ -125,7 +125,7 @@ fn web_uri(text: &str, advice: &str) -> Result<Uri, String> {
     if web && named && port_fits { Ok(uri) } else { Err(advice.to_owned()) }
 }
 
-/// Secrets and tokens go over TLS, except on the machine itself.
+/// Secrets and tokens need TLS, except on the loopback interface.
 fn secure(uri: &Uri) -> Result<(), String> {
     let host = uri.host().unwrap_or_default();
     let plain = host.trim_start_matches('[').trim_end_matches(']');
@@ -138,7 +138,7 @@ fn secure(uri: &Uri) -> Result<(), String> {
     }
 }
 
-/// Scheme and host in lower case, and the port where it is not the scheme's own.
+/// Scheme and host in lower case; the port only if it is not the default of the scheme.
 fn normalised(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("https");
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The section `cache`: the store as a whole, and a rule for each endpoint.
+//! The section `cache`: the store, and a rule for each endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Reads the section. `max_response_bytes` is the largest body that is taken from upstream.
+/// Reads the section. `max_response_bytes` is the largest body that is accepted from upstream.
 pub(super) fn read(
     mut section: Object<'_>,
     endpoints: Vec<Arc<Endpoint>>,
@@ -73,7 +73,7 @@ fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, led
     }
 }
 
-/// The rule that holds for an endpoint where the configuration has none: none for an added one.
+/// The default rule of a documented endpoint; added endpoints have none and follow RFC 9111.
 fn default_rule(name: &str) -> Option<OurRule> {
     let position = DOCUMENTED.iter().position(|documented| documented.name == name)?;
     let [ttl, stale_while_revalidate, stale_if_error] = match DOCUMENTED[position].name {
@@ -95,10 +95,10 @@ fn default_rule(name: &str) -> Option<OurRule> {
     })
 }
 
-/// A rule as configured; what it leaves out is the endpoint's own default.
+/// Reads a rule; missing keys have the default of the endpoint.
 fn rule(value: &Value<'_>, default: Option<&OurRule>, ledger: &Ledger) -> Rule {
     if value.is_null() {
-        // Else commenting out the lines of a rule would quietly make it a plain one.
+        // Otherwise a rule whose lines are all commented out would become plain RFC 9111 without notice.
         value.wrong("write `{}` for plain RFC 9111, or take the key out for the default");
         return Rule::Plain;
     }
@@ -135,7 +135,7 @@ fn rule(value: &Value<'_>, default: Option<&OurRule>, ledger: &Ledger) -> Rule {
     Rule::Ours(rule)
 }
 
-/// All of its members have to be there: a guess about when a period is over would be one about money.
+/// Every key is required: a guess about the end of a billing period could show wrong amounts.
 fn closed_period(rule: &mut Object<'_>) -> Option<ClosedPeriod> {
     let mut section = rule.value("closed_period")?.object()?;
     section.removed(

@@ -1,7 +1,6 @@
-//! What can be seen only when entries are held against each other.
+//! Checks that need several entries of the file.
 //!
-//! Left out: the checks of one section alone, which stand where it is read, and who sold an Instance
-//! (`seller`).
+//! Checks within one section are made where the section is read; the seller of an Instance is checked in `seller`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +12,7 @@ use crate::domain::entitlement::Policy;
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{DirectOrganization, Instance, Seller, TenantKind, TenantName, Tenants};
 
-/// The Organizations among themselves.
+/// Checks the Organizations against each other.
 pub(super) fn organizations(entries: &[OrganizationEntry], ledger: &Ledger) {
     for entry in entries {
         let names = [(entry.id.value.as_str(), &entry.id.place)];
@@ -46,7 +45,8 @@ pub(super) fn organizations(entries: &[OrganizationEntry], ledger: &Ledger) {
     unique(entries.iter().filter_map(|entry| entry.talkdesk_id.as_ref()), "talkdesk_id", ledger);
 }
 
-/// The accounts and Instances: no name and no account id twice, but for an Instance that adds to an account.
+/// Checks accounts and Instances: names and account ids must be unique, except that an Instance may extend a
+/// listed account.
 pub(super) fn accounts(organizations: &[OrganizationEntry], instances: &[InstanceEntry], ledger: &Ledger) {
     let listed = || organizations.iter().flat_map(|entry| &entry.accounts);
     unique(listed().map(|account| &account.name), "account name", ledger);
@@ -78,7 +78,7 @@ pub(super) fn accounts(organizations: &[OrganizationEntry], instances: &[Instanc
     }
 }
 
-/// An Instance under a configured Organization; gives the account id that it has.
+/// Checks an Instance of a configured Organization, and returns its account id.
 pub(super) fn under_organization(
     entry: &InstanceEntry,
     organization: &OrganizationEntry,
@@ -119,7 +119,7 @@ pub(super) fn under_organization(
     account_id
 }
 
-/// An Instance that has the name of a listed account must be of the same Organization.
+/// An Instance with the name of a listed account must belong to the Organization that lists it.
 pub(super) fn listed_elsewhere(
     entry: &InstanceEntry,
     own: Option<usize>,
@@ -141,14 +141,14 @@ pub(super) fn listed_elsewhere(
     }
 }
 
-/// A tenant that `server` names is one that the configuration knows, or may learn.
+/// A tenant that `server` names must be configured, or be one that discovery may find.
 pub(super) fn named_tenant(
     name: &Located<TenantName>,
     tenants: &Tenants,
     instances: &[InstanceEntry],
     ledger: &Ledger,
 ) {
-    // An Instance whose seller could not be read is no tenant, but is there.
+    // An Instance whose seller is invalid is not among the tenants, but it is in the file.
     let is_entry = |entry: &InstanceEntry| match &name.value {
         TenantName::Instance(name) => entry.name.value == *name,
         TenantName::Organization(_) => false,
@@ -175,7 +175,7 @@ pub(super) fn named_tenant(
     ledger.error(&name.place, format!("found `{}`, which is not configured; {advice}", name.value));
 }
 
-/// Who will be refused although the file is in order.
+/// Warns of tenants that will be refused although the file is valid.
 pub(super) fn refused(instance: &Instance, entry: &InstanceEntry, policy: &Policy, ledger: &Ledger) {
     let name = &entry.name.value;
     let place = entry.organization.as_ref().map_or(&entry.name.place, |organization| &organization.place);

@@ -1,4 +1,4 @@
-//! The key `credential` of an Organization or Instance. Nothing of it is repeated in a message.
+//! The key `credential` of an Organization or Instance. Messages never repeat its content.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::secret::SecretSource;
 use super::{Algorithm, Authentication, BasicEncoding, value};
 use crate::domain::id::{AccountName, ClientId, Scope};
 
-/// A credential as it stands in the file.
+/// A credential as written in the file.
 pub(super) struct CredentialEntry {
     pub(super) place: Place,
     pub(super) account: Option<AccountName>,
@@ -19,7 +19,7 @@ pub(super) struct CredentialEntry {
 }
 
 impl CredentialEntry {
-    /// The `kid` of its assertions.
+    /// The `kid` of the client's assertions.
     pub(super) fn key_id(&self) -> Option<&str> {
         match &self.authentication {
             Authentication::PrivateKeyJwt { key_id, .. } => key_id.as_deref(),
@@ -28,7 +28,7 @@ impl CredentialEntry {
     }
 }
 
-/// Reads the key's value; none where something in it is missing or wrong, which is noted.
+/// Reads the credential; `None` if a required part is missing or wrong, which is recorded.
 pub(super) fn read(value: Value<'_>, ledger: &Ledger) -> Option<CredentialEntry> {
     let mut section = value.discreet().object()?;
     let place = section.place.clone();
@@ -52,7 +52,7 @@ fn scopes(section: &mut Object<'_>) -> Option<BTreeSet<Scope>> {
     Some(scopes.into_iter().map(|scope| scope.value).collect())
 }
 
-/// How the client proves itself, and by what: exactly one of a secret and a key.
+/// The client authentication: exactly one of a client secret and a private key.
 fn proof(section: &mut Object<'_>, ledger: &Ledger) -> Option<(Authentication, Located<SecretSource>)> {
     let encoding = section.located("basic_encoding", encoding);
     let key_id = section.located("key_id", value::text);

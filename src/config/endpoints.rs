@@ -1,4 +1,4 @@
-//! The closed list of endpoints: the five of the Billing Insights API, and those of `upstream.endpoints`.
+//! The closed list of endpoints: the five of the Billing Insights API, and those in `upstream.endpoints`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::upstream::ACCOUNT_PARAMETER_REMOVED;
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
 
-/// Reads the added endpoints and puts them behind the five.
+/// Reads the added endpoints and appends them to the five.
 pub(super) fn read(
     added: Option<&Value<'_>>,
     narrowing: &Narrowing,
@@ -78,7 +78,8 @@ fn endpoint(
     if let Some(Located { value: path, place }) = &path {
         check_path(path, place, others, ledger);
     }
-    // Without a path the file is refused; the endpoint goes on, or its cache rule would be an unknown key.
+    // A missing path is an error, but the endpoint is kept: otherwise its cache rule would also be reported as an
+    // unknown key.
     let path = path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value);
     let position = others.len();
     Endpoint { position, name: name.into(), path, methods, scope, content, forward_request_fields }
@@ -102,7 +103,7 @@ fn path_pattern(text: &str) -> Result<PathPattern, String> {
     }
 }
 
-/// An added path must leave every other path what it is.
+/// Checks that an added path overlaps no other path.
 fn check_path(path: &PathPattern, place: &Place, others: &[Arc<Endpoint>], ledger: &Ledger) {
     let shown = path.display();
     let own = match path {
@@ -143,7 +144,7 @@ fn check_path(path: &PathPattern, place: &Place, others: &[Arc<Endpoint>], ledge
     }
 }
 
-/// Nothing may lie under one of the five: what Talkdesk puts there has rules of its own.
+/// No path may be added below one of the five: paths that Talkdesk adds there follow rules of their own.
 fn is_under(ours: &str, theirs: &str, other: &Endpoint) -> bool {
     let documented = other.position < DOCUMENTED.len();
     documented && ours.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('/'))
@@ -163,8 +164,8 @@ fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
     methods
 }
 
-/// A method that the endpoint is to answer. `OPTIONS` is answered by the proxy itself, and the other two would open a
-/// tunnel and show a token.
+/// Reads a method of an endpoint. The proxy answers `OPTIONS` itself; `CONNECT` would open a tunnel, and `TRACE`
+/// would show a token.
 fn method(text: &str, allow_unsafe: bool) -> Result<Method, String> {
     match text {
         "GET" => Ok(Method::GET),

@@ -1,5 +1,5 @@
-//! What a configuration takes from outside its file: environment variables, and with them the directory of
-//! systemd's credentials. Given as a function, so that a test sets no variable of its process.
+//! The environment variables of a configuration, including the credentials directory of systemd. The lookup is a
+//! function, so that tests need not change the environment of the process.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
-/// The environment variables as a configuration sees them.
+/// The environment variables that a configuration can refer to.
 pub struct Environment {
     lookup: Box<Lookup>,
 }
@@ -19,13 +19,13 @@ impl Environment {
         Self::new(|name| std::env::var_os(name))
     }
 
-    /// No variables at all.
+    /// No variables.
     #[must_use]
     pub fn empty() -> Self {
         Self::new(|_| None)
     }
 
-    /// The variables that a function knows.
+    /// Variables from a lookup function.
     #[must_use]
     pub fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
         Self { lookup: Box::new(lookup) }
@@ -37,7 +37,7 @@ impl Environment {
         (self.lookup)(name)
     }
 
-    /// The directory of systemd's credentials (`systemd.exec`, `LoadCredential=`).
+    /// The directory of systemd credentials (`systemd.exec(5)`, `LoadCredential=`).
     #[must_use]
     pub fn credentials_directory(&self) -> Option<PathBuf> {
         self.variable("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)

@@ -1,39 +1,39 @@
-//! What is wrong with a configuration, and how that is told.
+//! Faults of a configuration, and how they are shown.
 //!
-//! A [`Fault`] says where, what was found and what to write instead. Its message never holds a secret, and
-//! neither does what is shown of the file: only values that can't be one are ever quoted.
+//! A [`Fault`] has a place in the file, what was found, and what to write instead. Neither its message nor the
+//! excerpt of the file contains a secret: only values that can't be one are quoted.
 //!
-//! Left out: finding faults, which is the work of the readers beside this module.
+//! Not here: finding the faults, which the readers of the sections do.
 
 use std::fmt;
 
-/// One thing that is wrong with a configuration, or that should be known about it.
+/// An error or a warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The line, from 1; 0 where the fault is the whole file's.
+    /// The line, from 1; 0 for a fault of the whole file.
     pub line: u64,
-    /// The column in characters, from 1; 0 where the fault is the whole file's.
+    /// The column in characters, from 1; 0 for a fault of the whole file.
     pub column: u64,
-    /// The key's path: `organizations[0].credential.client_id`; empty where the fault is the whole file's.
+    /// The path of the key, such as `organizations[0].credential.client_id`; empty for a fault of the whole file.
     pub path: String,
     /// What was found, and what to write instead.
     pub message: String,
-    /// Whether the configuration can be served all the same.
+    /// Whether the configuration can be served nevertheless.
     pub severity: Severity,
-    /// Whether the line may be shown: set only where it is known what stands in it.
+    /// Whether the line may be shown; set only if its content is known not to be a secret.
     pub(super) quotable: bool,
 }
 
-/// Whether a configuration can be served with a fault in it.
+/// The severity of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It is refused.
+    /// The configuration is refused.
     Error,
-    /// It is served, and the fault is shown.
+    /// The configuration is served, and the fault is shown.
     Warning,
 }
 
-/// All that is wrong with a configuration, in the order of its lines.
+/// The faults of a configuration, in the order of lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults {
     file_name: String,
@@ -54,7 +54,7 @@ impl Fault {
         }
     }
 
-    /// The fault as one line, beginning with the place in the file.
+    /// The fault as one line that begins with its place in the file.
     #[must_use]
     pub fn render(&self, file_name: &str) -> String {
         let place = match self.line {
@@ -69,10 +69,10 @@ impl Fault {
         format!("{file_name}{place}: {severity}{}{separator}{}", self.path, self.message)
     }
 
-    /// The line of the source with a caret under the fault; none for a line that could hold a secret.
+    /// The line of the source with a caret under the fault; `None` if the line may hold a secret.
     fn excerpt(&self, source: &str) -> Option<String> {
         let index = usize::try_from(self.line).ok()?.checked_sub(1)?;
-        // A comment is not shown: it could hold anything.
+        // Comments are not shown, because they may hold anything.
         let line = source.lines().nth(index).map(|line| line.split(" #").next().unwrap_or(line).trim_end());
         let line = line.filter(|line| self.quotable && self.stands_alone(line))?;
         let width = self.line.to_string().len();
@@ -80,8 +80,8 @@ impl Fault {
         Some(format!("{:width$} |\n{} | {line}\n{:width$} | {:>caret$}", "", self.line, "", "^"))
     }
 
-    /// Whether nothing is in the line but this fault's own key and value. A line that begins with another
-    /// key, holds a second one or speaks of a secret anywhere, may hold one.
+    /// Whether the line has nothing but the key and value of this fault. A line that begins with another key, has
+    /// a second one, or contains a word such as `secret` may hold a secret.
     fn stands_alone(&self, line: &str) -> bool {
         let key = self.path.rsplit('.').next().unwrap_or_default();
         let own = line.trim_start_matches([' ', '-']).strip_prefix(key);
@@ -98,25 +98,25 @@ impl fmt::Display for Fault {
 }
 
 impl Faults {
-    /// The faults of a file, put in the order of its lines.
+    /// The faults of a file, sorted by line and column.
     #[must_use]
     pub fn new(file_name: &str, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| (fault.line, fault.column));
         Self { file_name: file_name.to_owned(), faults }
     }
 
-    /// The faults, in the order of the lines.
+    /// The faults, in the order of lines.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.faults.iter()
     }
 
-    /// The faults themselves.
+    /// The faults, in the order of lines.
     #[must_use]
     pub fn into_vec(self) -> Vec<Fault> {
         self.faults
     }
 
-    /// All faults, each with its line of the source where that can't hold a secret.
+    /// All faults, each with its source line if that can't hold a secret.
     #[must_use]
     pub fn render_with_source(&self, source: &str) -> String {
         let mut text = String::new();

@@ -1,10 +1,10 @@
-//! Request fields that never go upstream, whatever an endpoint lets through.
+//! Request fields that are never sent upstream, whatever an endpoint forwards.
 //!
-//! They are credentials, which are the proxy's part; fields that speak of one connection; the proxy's own
-//! conditional and negotiating fields; and those by which a client could pass for somebody else.
+//! These are credentials, which the proxy adds itself; hop-by-hop fields; conditional and content negotiation
+//! fields, which the proxy sets itself; and fields with which a client could impersonate another.
 //!
-//! `Cache-Control` and `Pragma` are not among them: a proxy passes directives on (RFC 9111, section 5.2). None of the
-//! five endpoints lists them, so there a client's `no-cache` stays here.
+//! `Cache-Control` and `Pragma` are not included: a proxy forwards cache directives (RFC 9111, section 5.2). The
+//! five documented endpoints do not list them, so a client's `no-cache` is not forwarded there.
 
 use http::HeaderName;
 
@@ -53,10 +53,10 @@ const FORBIDDEN: [&str; 40] = [
 
 const FORBIDDEN_PREFIXES: [&str; 5] = ["if-", "proxy-", "sec-", "x-forwarded", "x-original-"];
 
-/// Whether a request field must not go upstream.
+/// Whether a request field must not be sent upstream.
 #[must_use]
 pub fn is_forbidden(name: &HeaderName) -> bool {
-    // What is behind may read `_` as `-`, as CGI does, and some servers `.` as well.
+    // A server behind may read `_` as `-`, as CGI does, and some servers `.` as well.
     let name = &*name.as_str().replace(['_', '.'], "-");
     FORBIDDEN.contains(&name) || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

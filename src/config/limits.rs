@@ -1,4 +1,4 @@
-//! The section `limits`: how fast, and how much at once.
+//! The section `limits`: request rates and concurrency.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The keys `server.listeners` and `server.unix_socket`: further data listeners, each for some tenants only, and
-//! who may open the file of a Unix socket.
+//! The keys `server.listeners` and `server.unix_socket`: additional data listeners, each for some tenants only,
+//! and the permissions of Unix sockets.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,27 +9,28 @@ use super::tenant_entry::InstanceEntry;
 use super::{Listen, Server, address, check, value};
 use crate::domain::tenant::{TenantName, Tenants};
 
-/// A data listener at which some tenants only may be named.
+/// A data listener that serves only the listed tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataListener {
-    /// Where clients ask.
+    /// The listening address.
     pub listen: Listen,
-    /// Who may be named there. Nobody else exists there: an Instance under a listed Organization is not implied.
+    /// The tenants that requests may name. Other tenants do not exist on this listener; an Instance is not
+    /// included with its Organization.
     pub tenants: HashSet<TenantName>,
-    /// Whom a request is for that names nobody.
+    /// The tenant of requests that name none.
     pub default_tenant: Option<TenantName>,
 }
 
-/// Who may open the files of Unix sockets.
+/// The permissions of the files of Unix sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnixSocket {
     /// The file's permission bits.
     pub mode: u32,
-    /// The id of the group that the file belongs to; none: that of the process.
+    /// The id of the group that owns the file; `None` for the group of the process.
     pub group: Option<u32>,
 }
 
-/// A listener as it stands in the file.
+/// A listener as written in the file.
 pub(super) struct ListenerEntry {
     pub(super) listen: Located<Listen>,
     tenants: Vec<Located<TenantName>>,
@@ -43,7 +44,7 @@ impl Default for UnixSocket {
 }
 
 impl Server {
-    /// Every address to listen at, with its key in the configuration.
+    /// All listening addresses, each with its key in the configuration.
     pub fn addresses(&self) -> impl Iterator<Item = (String, &Listen)> {
         let own = [("server.listen", Some(&self.listen)), ("server.admin", Some(&self.admin))];
         let own = own.into_iter().chain([("server.metrics", self.metrics.as_ref())]);
@@ -54,7 +55,7 @@ impl Server {
         )
     }
 
-    /// What is to be said of each listener that other machines can reach.
+    /// A warning for each listener that other machines can reach.
     #[must_use]
     pub fn exposed(&self) -> Vec<String> {
         let exposed = self.addresses().filter(|(_, listen)| !listen.is_of_this_machine());
@@ -69,7 +70,7 @@ impl Server {
 }
 
 impl Listen {
-    /// Whether nothing but this machine can connect to it.
+    /// Whether only this machine can connect to the address.
     #[must_use]
     pub fn is_of_this_machine(&self) -> bool {
         match self {
@@ -80,7 +81,7 @@ impl Listen {
 }
 
 impl ListenerEntry {
-    /// The listener, without the places.
+    /// The listener without the places.
     pub(super) fn listener(&self) -> DataListener {
         DataListener {
             listen: self.listen.value.clone(),
@@ -89,7 +90,7 @@ impl ListenerEntry {
         }
     }
 
-    /// Holds the names against the tenants that there are.
+    /// Checks that the named tenants exist.
     pub(super) fn check(&self, tenants: &Tenants, instances: &[InstanceEntry], ledger: &Ledger) {
         for name in &self.tenants {
             check::named_tenant(name, tenants, instances, ledger);
@@ -97,7 +98,7 @@ impl ListenerEntry {
     }
 }
 
-/// Reads the list of listeners; what can't be read is left out, and noted.
+/// Reads the list of listeners; invalid ones are recorded and left out.
 pub(super) fn read(section: &mut Object<'_>, ledger: &Ledger) -> Vec<ListenerEntry> {
     let items = section.value("listeners").and_then(|list| list.items()).unwrap_or_default();
     items.iter().filter_map(|item| listener(item, ledger)).collect()
@@ -133,7 +134,7 @@ fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
     Some(ListenerEntry { listen: listen?, tenants, default_tenant })
 }
 
-/// Reads who may open the files of Unix sockets.
+/// Reads the permissions of Unix sockets.
 pub(super) fn read_unix_socket(mut section: Object<'_>) -> UnixSocket {
     let socket = UnixSocket {
         mode: section.parsed("mode", mode).unwrap_or(UnixSocket::default().mode),
@@ -160,7 +161,7 @@ fn group(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "write the name of a group that is in /etc/group, or the number of any".to_owned())
 }
 
-/// The id of a group in the text of group(5).
+/// The id of a group in the text of `/etc/group` (see `group(5)`).
 fn group_in(groups: &str, name: &str) -> Option<u32> {
     groups.lines().find_map(|line| {
         let mut parts = line.split(':');

@@ -1,4 +1,4 @@
-//! From a file to a configuration, or to everything that is wrong with it.
+//! Loads a file: the result is a configuration, or all faults of the file.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,18 +12,18 @@ use super::{
     tenants, upstream,
 };
 
-/// Larger than any configuration; a file of this size was meant for something else.
+/// The maximum size of a file in bytes; a larger one is not a configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reads a configuration from its file.
 ///
 /// # Errors
-/// [`Faults`] with every fault of the file, or the one why it can't be read.
+/// [`Faults`] with every fault of the file, or with the reason why it can't be read.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Faults> {
     let file_name = path.display().to_string();
     let source = read(path).map_err(|message| Faults::new(&file_name, vec![Fault::of_file(message)]))?;
     let directory = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Whoever reads that a file is missing is told where it was looked for.
+    // Messages about a missing file then show its full path.
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     parse(&source, &file_name, &directory, environment)
 }
@@ -41,7 +41,7 @@ fn read(path: &Path) -> Result<String, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("the file can't be read ({error})"))?;
     String::from_utf8(bytes).or_else(|error| {
-        // A character that the limit cut in two is no fault of its own.
+        // A character that is cut by the size limit is not an encoding error.
         if error.as_bytes().len() as u64 > MAX_BYTES {
             return Ok(String::from_utf8_lossy(error.as_bytes()).into_owned());
         }
@@ -51,10 +51,10 @@ fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-/// Reads a configuration from its text. Relative names are meant in `directory`.
+/// Reads a configuration from its text. Relative paths are resolved against `directory`.
 ///
 /// # Errors
-/// [`Faults`] with every fault of the text; a syntax error is the only one.
+/// [`Faults`] with every fault of the text; a syntax error is reported alone.
 pub fn parse(
     source: &str,
     file_name: &str,
@@ -77,7 +77,8 @@ pub fn parse(
     }
 }
 
-/// The whole configuration, to be used only if the ledger has no error. None where the top is no mapping.
+/// Builds the configuration. The result is valid only if the ledger has no error; `None` if the top level is not a
+/// mapping.
 fn assemble(
     root: &Value<'_>,
     directory: &Path,

@@ -1,15 +1,15 @@
 //! The configuration: one YAML file, checked as a whole.
 //!
-//! Reading has two steps. The files of the sections (`server`, `upstream`, ...) walk the tree of `node` with
-//! the `reader` and turn every value into a type, noting each fault with line, column and the path of its
-//! key instead of stopping at the first. `check` and `tenants` then hold the values against each other. What
-//! comes out is a [`Config`]: nothing downstream checks any of it again.
+//! Reading has two steps. The modules of the sections (`server`, `upstream`, ...) walk the tree of `node` with the
+//! `reader` and convert each value to its type. They record each fault with line, column and key path, and
+//! continue after it. Then `check` and `tenants` check the values against each other. The result is a [`Config`],
+//! which no later code needs to check again.
 //!
-//! Secrets are read here too, because a tenant's missing secret is that tenant's trouble and not the
-//! file's: such a credential is there without one, and says why.
+//! Secrets are read here as well. A missing secret affects only its tenant and is not a fault of the file: the
+//! credential then holds the reason instead of the secret.
 //!
-//! Deliberately absent: includes, templates, environment variables inside values (secrets have `env:`), and
-//! any second format.
+//! Deliberately absent: includes, templates, environment variables inside values (secrets have `env:`), and other
+//! file formats.
 
 mod address;
 mod cache;
@@ -57,37 +57,37 @@ pub use listeners::{DataListener, UnixSocket};
 pub use load::{load, parse};
 pub use secret::SecretPlace;
 
-/// A configuration that can be served.
+/// A valid configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The listeners, and who may speak to them.
+    /// Listeners, and who may connect to them.
     pub server: Server,
     /// The API behind the proxy.
     pub upstream: Upstream,
-    /// The operator's part in the entitlement.
+    /// The part of the entitlement rules that the operator configures.
     pub policy: Policy,
-    /// How long entries of a rejected credential may still be served.
+    /// How long cache entries may be served after their credential was rejected.
     pub rejected_grace: Duration,
-    /// The closed list of endpoints with the cache rule of each, in the order of `Endpoint::position`.
+    /// The endpoints with their cache rules, in the order of `Endpoint::position`.
     pub endpoints: Vec<ConfiguredEndpoint>,
-    /// Everybody whose data can be asked for.
+    /// The tenants.
     pub tenants: Tenants,
     /// The OAuth clients, one per owner.
     pub credentials: Vec<ConfiguredCredential>,
-    /// How fast, and how much at once.
+    /// Limits of request rates and concurrency.
     pub limits: Limits,
-    /// The response cache as a whole.
+    /// Settings of the response cache.
     pub cache: Cache,
-    /// What is written about requests.
+    /// Settings of the logs.
     pub log: Log,
-    /// What is counted per tenant.
+    /// Settings of the metrics per tenant.
     pub metrics: Metrics,
-    /// What is no fault but should be known: shown by `check` and logged at start.
+    /// Warnings: `check` shows them, and they are logged at startup.
     pub warnings: Vec<Fault>,
 }
 
 impl Config {
-    /// Whether anything is asked over TLS: not so where a simulated Talkdesk stands in.
+    /// Whether any upstream URL is HTTPS. A simulated Talkdesk may use plain HTTP.
     #[must_use]
     pub fn needs_tls(&self) -> bool {
         let urls = self.credentials.iter().flat_map(|configured| {
@@ -98,133 +98,133 @@ impl Config {
     }
 }
 
-/// The listeners, and who may speak to them.
+/// Listeners, and who may connect to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Where clients ask for billing data.
+    /// The address of the data plane.
     pub listen: Listen,
-    /// Where the operator looks and purges.
+    /// The address of the admin plane.
     pub admin: Listen,
-    /// A third listener with metrics and health alone.
+    /// The address of an additional listener for metrics and health only.
     pub metrics: Option<Listen>,
-    /// More data listeners, each for some tenants only.
+    /// Additional data listeners, each for some tenants only.
     pub listeners: Vec<DataListener>,
-    /// Who may open the files of those that are Unix sockets.
+    /// The permissions of the files of Unix sockets.
     pub unix_socket: UnixSocket,
-    /// The status that replaces the 403 of a denial.
+    /// The status of denials, instead of 403.
     pub denial_status: StatusCode,
-    /// The base of rewritten links, without a slash at the end; unset: the client's scheme and Host.
+    /// The base URL of rewritten links, without a trailing slash; `None` for the client's scheme and `Host`.
     pub public_url: Option<Arc<str>>,
-    /// Names that `Host` may have, lower-case and without ports.
+    /// The allowed values of `Host`, in lower case and without port.
     pub allowed_hosts: Vec<String>,
-    /// Origins whose browser pages may ask, beside the listener's own.
+    /// Origins whose browser pages may send requests, besides the listener's own.
     pub allowed_origins: Vec<String>,
-    /// Who may connect to a TCP listener; empty: everybody that can reach it.
+    /// Networks that may connect to a TCP listener; empty for all.
     pub allowed_peers: Vec<ipnet::IpNet>,
-    /// Whom a request is for that names nobody.
+    /// The tenant of requests that name none.
     pub default_tenant: Option<TenantName>,
-    /// How long accepting goes on after SIGTERM.
+    /// How long new connections are accepted after SIGTERM.
     pub drain_delay: Duration,
-    /// How long requests in flight then have.
+    /// How long requests in flight may take after that.
     pub drain_timeout: Duration,
-    /// Connections open at once, over all listeners.
+    /// The maximum number of open connections, over all data listeners.
     pub max_connections: usize,
-    /// Requests in flight at once on the data listener.
+    /// The maximum number of requests in flight, over all data listeners.
     pub max_requests_in_flight: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
-    /// Whether the configuration is read again when its file or a secret changes.
+    /// Whether a change of the file or of a secret file triggers a reload.
     pub watch: bool,
 }
 
-/// An address to listen at.
+/// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `127.0.0.1:8080`; port 0 picks a free one.
+    /// Such as `127.0.0.1:8080`; port 0 lets the system choose a free port.
     Tcp(SocketAddr),
-    /// `unix:/run/billing-insights-proxy/proxy.sock`.
+    /// Such as `unix:/run/billing-insights-proxy/proxy.sock`.
     Unix(PathBuf),
 }
 
 /// The API behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// How long a connection may take to be made, TLS included.
+    /// The time limit for a connection setup, TLS included.
     pub connect_timeout: Duration,
-    /// How long a whole request may take: waiting, token, retry and body.
+    /// The time limit for a whole request: waiting, token, retries and body.
     pub request_timeout: Duration,
-    /// How long a client waits for upstream where a stale entry is in hand.
+    /// How long a client waits for upstream before it gets a stale entry.
     pub stale_wait: Duration,
-    /// The largest body that is taken from upstream, after decompression.
+    /// The largest response body accepted from upstream, after decompression, in bytes.
     pub max_response_bytes: u64,
-    /// The largest body that is taken from a client, for methods that have one.
+    /// The largest request body accepted from a client, for methods that have one, in bytes.
     pub max_request_bytes: u64,
-    /// Certificate authorities beside the system's.
+    /// A file with certificate authorities in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The forward proxy; none: `HTTPS_PROXY` and `NO_PROXY` decide.
+    /// The forward proxy; `None` to use `HTTPS_PROXY` and `NO_PROXY`.
     pub proxy: Option<Uri>,
-    /// The life of a token whose answer does not say.
+    /// The lifetime of a token whose response has no `expires_in`.
     pub default_token_lifetime: Duration,
 }
 
-/// An endpoint and what may be kept of it.
+/// An endpoint and its cache rule.
 #[derive(Clone, Debug)]
 pub struct ConfiguredEndpoint {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Its cache rule.
+    /// The cache rule.
     pub rule: Rule,
 }
 
-/// What may be kept of an endpoint's answers.
+/// The cache rule of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// RFC 9111 as written, none of our additions.
+    /// RFC 9111 without additions.
     Plain,
-    /// Our rule, which may take the place of the origin's.
+    /// A configured rule, which may override the origin's directives.
     Ours(OurRule),
 }
 
 /// A cache rule with additions to RFC 9111.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OurRule {
-    /// For how long an answer is fresh; zero: it is not stored. Unset: the origin decides.
+    /// The freshness lifetime; zero: responses are not stored; `None`: the origin decides.
     pub ttl: Option<Duration>,
-    /// How long after that it may be served while a fresh one is fetched (RFC 5861).
+    /// How long a stale response may be served while it is revalidated (RFC 5861, section 3).
     pub stale_while_revalidate: Duration,
-    /// How long after that it may be served where a fresh one can't be had (RFC 5861).
+    /// How long a stale response may be served if upstream fails (RFC 5861, section 4).
     pub stale_if_error: Duration,
-    /// Which of the origin's directives the rule takes the place of.
+    /// The origin's directives that the rule overrides.
     pub overrides: Overrides,
-    /// A client's `no-cache` does not reach an entry younger than this.
+    /// The minimum age at which a client's `no-cache` takes effect on an entry.
     pub min_refresh: Duration,
-    /// The statuses that may be stored.
+    /// The status codes that may be stored.
     pub statuses: Vec<StatusCode>,
-    /// For how long an answer about a period that is over is fresh, in the place of `ttl`.
+    /// The rule for periods that are over; its `ttl` replaces the one above.
     pub closed_period: Option<ClosedPeriod>,
 }
 
-/// What is said of periods that are over.
+/// The cache rule for periods that are over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedPeriod {
-    /// The attribute whose upper bound in the query's `filter` ends the period.
+    /// The attribute whose upper bound in the query's `filter` is the end of the period.
     pub attribute: Arc<str>,
     /// How long after its end a period may still change.
     pub settle: Duration,
-    /// For how long an answer is fresh then.
+    /// The freshness lifetime after that.
     pub ttl: Duration,
 }
 
-/// Which of the origin's directives our rule takes the place of.
+/// The origin's directives that a rule overrides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Overrides {
-    /// Every one of [`OriginDirective`].
+    /// All of [`OriginDirective`].
     All,
-    /// These.
+    /// Only these.
     Listed(Vec<OriginDirective>),
 }
 
-/// A statement of the origin about caching that a rule can override.
+/// A cache directive or field of the origin that a rule can override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginDirective {
     /// `no-store`
@@ -249,21 +249,21 @@ pub enum OriginDirective {
     VaryAny,
 }
 
-/// An OAuth client with what it proves itself by.
+/// An OAuth client and its means of authentication.
 #[derive(Debug)]
 pub struct ConfiguredCredential {
     /// The client.
     pub credential: Arc<Credential>,
-    /// How it proves itself at the token endpoint.
+    /// How the client authenticates at the token endpoint.
     pub authentication: Authentication,
-    /// Its secret or private key; or why there is none.
+    /// The client secret or private key, or the reason why it is not available.
     pub secret: Result<secret::Secret, secret::SecretUnavailable>,
-    /// Where that was read.
+    /// The place it was read from.
     pub place: SecretPlace,
 }
 
 impl ConfiguredCredential {
-    /// Whether it proves itself by the same secret as another, in the same way.
+    /// Whether both use the same authentication method with the same secret.
     #[must_use]
     pub fn proves_itself_as(&self, other: &Self) -> bool {
         let same_secret = match (&self.secret, &other.secret) {
@@ -275,122 +275,122 @@ impl ConfiguredCredential {
     }
 }
 
-/// How a client proves itself at the token endpoint.
+/// The client authentication method at the token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// RFC 6749, section 2.3.1.
+    /// HTTP Basic authentication with the client secret (RFC 6749, section 2.3.1).
     ClientSecretBasic {
-        /// Whether id and secret are form-encoded first.
+        /// The encoding of client id and secret.
         encoding: BasicEncoding,
     },
-    /// RFC 7523.
+    /// A signed JWT assertion (RFC 7523).
     PrivateKeyJwt {
-        /// The `kid` of the assertion's header.
+        /// The `kid` in the header of the assertion.
         key_id: Option<Arc<str>>,
-        /// How the assertion is signed.
+        /// The signature algorithm of the assertion.
         algorithm: Algorithm,
     },
 }
 
-/// What is done to a client's id and secret before they become a Basic credential.
+/// The encoding of client id and secret in HTTP Basic authentication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BasicEncoding {
-    /// Nothing, as Talkdesk documents it.
+    /// No encoding, as Talkdesk documents it.
     #[default]
     Plain,
-    /// They are form-encoded, as RFC 6749 has it.
+    /// Form encoding, as RFC 6749, section 2.3.1 requires.
     Rfc6749,
 }
 
-/// How an assertion is signed.
+/// The signature algorithm of an assertion (RFC 7518, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256.
+    /// `ES256`: ECDSA on P-256 with SHA-256.
     Es256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
 }
 
-/// How fast, and how much at once.
+/// Limits of request rates and concurrency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Towards the API, per credential.
+    /// Requests to the API, per credential.
     pub upstream: UpstreamLimit,
-    /// Per client, for what would go upstream; off unless configured.
+    /// Requests that need upstream, per client; `None` for no limit.
     pub client: Option<ClientLimit>,
-    /// Towards the token endpoint, per credential.
+    /// Requests to the token endpoint, per credential.
     pub token: Rate,
 }
 
-/// The limit of one credential towards the API.
+/// The limit of requests to the API with one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamLimit {
-    /// Requests over time.
+    /// The request rate.
     pub rate: Rate,
-    /// Requests at once.
+    /// The maximum number of concurrent requests.
     pub concurrency: usize,
-    /// How long a request waits for its turn.
+    /// The longest time that a request waits in the queue.
     pub max_wait: Duration,
-    /// The longest pause that upstream can ask for.
+    /// The longest pause that upstream can request.
     pub max_pause: Duration,
 }
 
 /// The limit of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientLimit {
-    /// Requests over time.
+    /// The request rate.
     pub rate: Rate,
-    /// The request field that tells clients apart, where it is sent.
+    /// A request field that identifies the client, if it is sent.
     pub key_field: Option<HeaderName>,
 }
 
-/// So many requests in so much time, and so many at once.
+/// A request rate with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The time between two requests in the long run; more than zero.
+    /// The average time between two requests; more than zero.
     pub interval: Duration,
-    /// Requests that may come at once; at least 1.
+    /// How many requests may be sent without delay; at least 1.
     pub burst: std::num::NonZeroU32,
 }
 
-/// The response cache as a whole.
+/// Settings of the response cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// The memory that entries may take, bookkeeping counted.
+    /// The memory limit for all entries, including overhead, in bytes.
     pub max_bytes: u64,
-    /// The largest body that is stored.
+    /// The largest body that is stored, in bytes.
     pub max_entry_bytes: u64,
-    /// Whether requests for one thing share one request upstream.
+    /// Whether concurrent requests for the same resource share one upstream request (request collapsing).
     pub collapse: bool,
 }
 
-/// What is written about requests.
+/// Settings of the logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// JSON or text.
+    /// The format of the log lines.
     pub format: LogFormat,
-    /// The least important level that is written, or a filter as `tracing` has it.
+    /// The minimum level, or a filter in the syntax of `tracing`.
     pub level: String,
-    /// A line per request.
+    /// Whether the access log is on.
     pub access: bool,
-    /// The file of the audit log; none: there is none.
+    /// The file of the audit log; `None` to disable it.
     pub audit: Option<PathBuf>,
 }
 
-/// The form of a log line.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// What is counted per tenant.
+/// Settings of the metrics per tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// Whether series carry tenants at all.
+    /// Whether series have tenant labels.
     pub tenants: bool,
-    /// The most tenants with series of their own; the rest are counted as `other`.
+    /// The maximum number of tenants with their own series; all others are counted as `other`.
     pub max_tenants: usize,
 }

@@ -1,8 +1,8 @@
-//! The YAML file as a tree that remembers where everything stands.
+//! The YAML file as a tree of values with their positions.
 //!
-//! The one place that knows the YAML library. Duplicate keys are kept, for the reader to point at; the text
-//! of numbers is kept as written, because an id of digits is not a number. Limits on depth, nodes and
-//! aliases hold here. Left out: what any of it means.
+//! Only this module uses the YAML library. Duplicate keys are kept so that the reader can report them. Numbers
+//! keep their text, because an id of digits is not a number. Limits on depth, nodes and aliases are enforced here.
+//! Not here: the meaning of keys and values.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::fault::{Fault, Severity};
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) content: Content,
@@ -19,7 +19,7 @@ pub(super) struct Node {
     pub(super) column: u64,
 }
 
-/// A value, with the text of its scalars as written.
+/// A value; scalars keep the text as written.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Null,
@@ -30,13 +30,13 @@ pub(super) enum Content {
     Map(Vec<(Node, Node)>),
 }
 
-/// Deeper than any configuration of ours, and shallow enough for every stack.
+/// More than a configuration needs, and little enough for the stack of any thread.
 const MAX_DEPTH: usize = 24;
 const MAX_NODES: usize = 200_000;
 const MAX_ALIASES: usize = 100;
 const MAX_REPLAYED: usize = 10_000;
 
-/// Reads a file's only document.
+/// Reads a file with one document.
 pub(super) fn read(source: &str) -> Result<Node, Fault> {
     let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(source, options()).map_err(|error| {
         let location = error.location();
@@ -73,7 +73,7 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// What a syntax error says. Whatever the library quotes is taken out: it could be part of a secret.
+/// The message of a syntax error. Text that the library quotes is removed, because it may be part of a secret.
 fn describe(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     #[expect(clippy::wildcard_enum_match_arm, reason = "dozens of errors, of which the rest are alike")]
@@ -103,9 +103,9 @@ fn describe(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// The first line of a message, without what stands between quotes in it, but for single characters.
+/// The first line of a message; quoted text longer than two characters is replaced.
 fn without_quotations(message: &str) -> String {
-    // An apostrophe would be taken for the beginning of a quotation.
+    // An apostrophe would count as a quotation mark.
     let first_line = message.lines().next().unwrap_or_default().replace("n't", " not");
     let parts = first_line.split(['`', '"', '\'']).enumerate().map(|(index, part)| {
         let is_quoted = index % 2 == 1;

@@ -1,4 +1,4 @@
-//! The sections `log` and `metrics`: what is written about requests, and what is counted.
+//! The sections `log` and `metrics`.
 
 use std::path::Path;
 
@@ -47,9 +47,9 @@ fn audit(text: &str) -> Result<&str, String> {
 fn level(text: &str) -> Result<String, String> {
     const ADVICE: &str =
         "write `error`, `warn`, `info`, `debug` or `trace`, or a filter as `info,hyper=debug`";
-    // The filter's own parser panics on some texts beyond ASCII; spans and fields are not for this file.
+    // The filter parser panics on some non-ASCII text. Filters on spans and fields are not supported.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:=,-".contains(&byte));
-    // A lone word that is no level would be taken for the name of a module, and silence all others.
+    // A single word that is not a level would be parsed as the name of a module and would silence all others.
     let lone_word = !text.contains(['=', ',']);
     let is_level = text.parse::<LevelFilter>().is_ok();
     if text.is_empty() || !is_plain || (lone_word && !is_level) || EnvFilter::builder().parse(text).is_err() {

@@ -1,4 +1,4 @@
-//! The section `entitlement`: the operator's part in the rules.
+//! The section `entitlement`: the part of the entitlement rules that the operator configures.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::domain::entitlement::Policy;
 
 const QUARTER_HOUR: Duration = Duration::from_mins(15);
 
-/// The policy, and how long entries of a rejected credential may still be served.
+/// Reads the section: the policy, and how long entries of a rejected credential may be served.
 pub(super) fn read(
     mut section: Object<'_>,
     narrowing: &Narrowing,

@@ -1,10 +1,10 @@
-//! Reading a tree key by key, noting every fault and going on.
+//! Reads the YAML tree key by key, and records all faults instead of stopping at the first.
 //!
-//! An [`Object`] hands out the values of its keys and remembers which were asked for; what is left over at
-//! [`Object::finish`] is an unknown key. Inside a discreet object (credentials) nothing of the file is
-//! repeated in a message, not even a key, because it could be a secret in the wrong place.
+//! An [`Object`] returns the values of its keys and remembers which were read; [`Object::finish`] reports the
+//! others as unknown keys. Messages about a discreet object (a credential) never repeat text of the file, not even
+//! keys, because a secret could be in the wrong place.
 //!
-//! Left out: what any key means.
+//! Not here: the meaning of the keys.
 
 use std::cell::RefCell;
 
@@ -12,16 +12,16 @@ use super::fault::{Fault, Severity};
 use super::node::{Content, Node};
 use super::spelling;
 
-/// Longer values are cut in messages.
+/// The longest quotation in a message, in characters.
 const LONGEST_QUOTATION: usize = 60;
 
-/// The faults that were noted so far.
+/// The faults recorded so far.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     faults: RefCell<Vec<Fault>>,
 }
 
-/// Where a value stands: in the file, and in the tree.
+/// The position of a value in the file and its key path.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) line: u64,
@@ -30,14 +30,14 @@ pub(super) struct Place {
     discreet: bool,
 }
 
-/// What was read of a value, and where it stands.
+/// A parsed value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) place: Place,
 }
 
-/// A value that is still to be read.
+/// A value that is not parsed yet.
 #[derive(Clone)]
 pub(super) struct Value<'a> {
     node: &'a Node,
@@ -54,12 +54,12 @@ pub(super) struct Object<'a> {
 }
 
 impl Ledger {
-    /// Notes what makes the file be refused.
+    /// Records an error: the file will be refused.
     pub(super) fn error(&self, place: &Place, message: impl Into<String>) {
         self.note(place, message.into(), Severity::Error, !place.discreet);
     }
 
-    /// Notes what should be known.
+    /// Records a warning.
     pub(super) fn warning(&self, place: &Place, message: impl Into<String>) {
         self.note(place, message.into(), Severity::Warning, !place.discreet);
     }
@@ -76,7 +76,7 @@ impl Ledger {
         });
     }
 
-    /// The errors, and the warnings.
+    /// The errors and the warnings.
     pub(super) fn close(self) -> (Vec<Fault>, Vec<Fault>) {
         self.faults.into_inner().into_iter().partition(|fault| fault.severity == Severity::Error)
     }
@@ -87,13 +87,13 @@ impl Place {
         Self { line: node.line, column: node.column, path, discreet }
     }
 
-    /// The place of a key that is missing beside this one.
+    /// The place of a missing key next to this one.
     pub(super) fn missing_beside(&self, key: &str) -> Self {
         let parent = self.path.rsplit_once('.').map_or("", |(parent, _)| parent);
         Self { path: joined(parent, key), ..self.clone() }
     }
 
-    /// The place of a key that is missing here.
+    /// The place of a missing key in this mapping.
     pub(super) fn missing(&self, key: &str) -> Self {
         Self { path: joined(&self.path, key), ..self.clone() }
     }
@@ -105,7 +105,7 @@ fn joined(path: &str, key: &str) -> String {
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-/// A value as messages repeat it: on one line, and not at any length.
+/// A value for a message: on one line, shortened, in backticks.
 pub(super) fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST_QUOTATION).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST_QUOTATION {
@@ -114,29 +114,29 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Whether a text may be a URL with a password or key in it.
+/// Whether the text may be a URL with a password or key.
 fn could_carry_secret(text: &str) -> bool {
     text.contains(['@', '?', '\n'])
 }
 
 impl<'a> Value<'a> {
-    /// The file's top value.
+    /// The root of the file.
     pub(super) fn root(node: &'a Node, ledger: &'a Ledger) -> Self {
         Self { node, place: Place::of(node, String::new(), false), ledger }
     }
 
-    /// The value, from here on not to be repeated in messages.
+    /// Marks the value as one that messages must not repeat.
     pub(super) fn discreet(mut self) -> Self {
         self.place.discreet = true;
         self
     }
 
-    /// Whether the key is there without a value.
+    /// Whether the value is empty (null).
     pub(super) fn is_null(&self) -> bool {
         matches!(self.node.content, Content::Null)
     }
 
-    /// Whether the key is there without a value, or with an empty list.
+    /// Whether the value is null or an empty list.
     pub(super) fn is_empty(&self) -> bool {
         match &self.node.content {
             Content::Null => true,
@@ -169,7 +169,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Notes that something else has to stand here.
+    /// Records that the value is wrong; `advice` says what to write.
     pub(super) fn wrong(&self, advice: &str) {
         let quotable = match &self.node.content {
             Content::Text(text) => !self.place.discreet && !could_carry_secret(text),
@@ -180,14 +180,14 @@ impl<'a> Value<'a> {
         self.ledger.note(&self.place, message, Severity::Error, quotable);
     }
 
-    /// The value as a text that `parse` takes; its error says what to write.
+    /// Parses the value as text; the error of `parse` says what to write.
     pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = match &self.node.content {
             Content::Text(text) | Content::Number(text) => text,
             Content::Boolean(true) => "true",
             Content::Boolean(false) => "false",
             Content::Null | Content::List(_) | Content::Map(_) => {
-                // An empty text makes the parser say what should be here.
+                // The error for an empty text says what is expected here.
                 let advice = parse("").err().unwrap_or_else(|| "write a text".to_owned());
                 self.wrong(&advice);
                 return None;
@@ -196,12 +196,12 @@ impl<'a> Value<'a> {
         parse(text).map_err(|advice| self.wrong(&advice)).ok()
     }
 
-    /// The value as [`Value::parsed`] reads it, with its place.
+    /// Like [`Value::parsed`], with the place of the value.
     pub(super) fn located<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<Located<T>> {
         Some(Located { value: self.parsed(parse)?, place: self.place.clone() })
     }
 
-    /// The value as true or false.
+    /// The value as a boolean.
     pub(super) fn boolean(&self) -> Option<bool> {
         if let Content::Boolean(value) = self.node.content {
             return Some(value);
@@ -224,7 +224,7 @@ impl<'a> Value<'a> {
         Some(values.collect())
     }
 
-    /// The value as a mapping; nothing at all is an empty one, as when all keys of a section are comments.
+    /// The value as a mapping. Null is an empty mapping: all keys of a section may be commented out.
     pub(super) fn object(&self) -> Option<Object<'a>> {
         let entries: &[(Node, Node)] = match &self.node.content {
             Content::Map(entries) => entries,
@@ -263,12 +263,12 @@ impl<'a> Object<'a> {
         self.entries.push((name, key, value));
     }
 
-    /// The names of the keys that are there, with their values.
+    /// The keys with their values.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
         self.entries.iter().map(|(name, _, value)| (*name, value))
     }
 
-    /// Where the value of a key stands, if the key is there.
+    /// The place of a key's value, if the key exists.
     pub(super) fn place_of(&self, key: &str) -> Option<Place> {
         self.entries.iter().find(|(name, ..)| *name == key).map(|(_, _, value)| value.place.clone())
     }
@@ -278,12 +278,12 @@ impl<'a> Object<'a> {
         self.known.push(key);
         let (_, _, value) = self.entries.iter().find(|(name, ..)| *name == key)?;
         let mut value = value.clone();
-        // A key that is ours can be named even where nothing else may be repeated.
+        // The name of a known key may be shown even in a discreet object.
         value.place.path = joined(&self.place.path, key);
         Some(value)
     }
 
-    /// The value of a key as [`Value::parsed`] reads it.
+    /// Parses the value of a key, see [`Value::parsed`].
     pub(super) fn parsed<T>(
         &mut self,
         key: &'a str,
@@ -292,7 +292,7 @@ impl<'a> Object<'a> {
         self.value(key)?.parsed(parse)
     }
 
-    /// The value of a key with its place.
+    /// Parses the value of a key, with its place.
     pub(super) fn located<T>(
         &mut self,
         key: &'a str,
@@ -301,7 +301,7 @@ impl<'a> Object<'a> {
         self.value(key)?.located(parse)
     }
 
-    /// The value of a key that must be there; `advice` is what to write where it is not.
+    /// Parses the value of a required key; `advice` says what to write if it is missing.
     pub(super) fn required<T>(
         &mut self,
         key: &'a str,
@@ -315,17 +315,17 @@ impl<'a> Object<'a> {
         value?.located(parse)
     }
 
-    /// Notes that a key is missing.
+    /// Records that a key is missing.
     pub(super) fn missing(&self, key: &str, advice: &str) {
         self.ledger.error(&self.place.missing(key), format!("found no `{key}`; {advice}"));
     }
 
-    /// The value of a key as true or false.
+    /// The value of a key as a boolean.
     pub(super) fn boolean(&mut self, key: &'a str) -> Option<bool> {
         self.value(key)?.boolean()
     }
 
-    /// The items of a key's list, each as [`Value::located`] reads it; what can't be read is left out.
+    /// The items of a list, each parsed like [`Value::located`]; invalid items are recorded and left out.
     pub(super) fn list<T>(
         &mut self,
         key: &'a str,
@@ -335,7 +335,7 @@ impl<'a> Object<'a> {
         Some(items.iter().filter_map(|item| item.located(&parse)).collect())
     }
 
-    /// The mapping of a key; an empty one where the key is absent or can't be read.
+    /// The mapping of a key; an empty one if the key is missing or invalid.
     pub(super) fn section(&mut self, key: &'a str) -> Object<'a> {
         let object = self.value(key).and_then(|value| value.object());
         object.unwrap_or_else(|| Object {
@@ -346,7 +346,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Notes that a key is no longer known, where it is there.
+    /// Records a key that earlier versions had, if it exists.
     pub(super) fn removed(&mut self, key: &str, instead: &str) {
         let Some(index) = self.entries.iter().position(|(name, ..)| *name == key) else { return };
         let (_, node, value) = self.entries.remove(index);
@@ -355,7 +355,7 @@ impl<'a> Object<'a> {
         self.ledger.note(&place, message, Severity::Error, false);
     }
 
-    /// Notes every key that nobody asked for.
+    /// Records every key that was not read as unknown.
     pub(super) fn finish(self) {
         for (name, key, value) in &self.entries {
             if self.known.contains(name) {

@@ -1,18 +1,18 @@
-//! The JSON Schema of the configuration (draft 2020-12), and the reference of every key that is made from it.
+//! The JSON Schema of the configuration (draft 2020-12), and the Markdown reference that is made from it.
 //!
-//! The schema is a file of its own and not derived from the reader, which notes every fault with its place and a remedy
-//! and is therefore no `Deserialize`. What keeps the two together are the tests (`tests/schema.rs`): the keys of every
-//! mapping are the same in both, so are the defaults, what one takes the other takes, and what the reader refuses for its
-//! type the schema refuses.
+//! The schema is a separate file. It can't be derived from the reader, which is not a `Deserialize` implementation
+//! because it records each fault with its place and a remedy. `tests/schema.rs` keeps both consistent: they have
+//! the same keys in every mapping and the same defaults, the schema accepts what the reader accepts, and it
+//! rejects what the reader rejects because of its type.
 //!
-//! Left out of the schema is what one value can't tell: whether a tenant that is named exists, whether a group does,
-//! whether two addresses meet. `check` tells that.
+//! The schema leaves out what can't be decided from one value: whether a named tenant or a group exists, or
+//! whether two addresses collide. `check` reports these.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// The schema as it is printed.
+/// The JSON Schema as printed by `schema`.
 pub const SCHEMA: &str = include_str!("schema.json");
 
 const HEAD: &str = "# Every key of the configuration
@@ -36,7 +36,7 @@ The schema knows each value by itself. What needs two of them to be seen togethe
 there, is told by `billing-insights-proxy check`, which has the last word.
 ";
 
-/// The reference as Markdown.
+/// The reference of all keys in Markdown.
 #[must_use]
 pub fn markdown() -> String {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap_or_default();
@@ -48,7 +48,7 @@ pub fn markdown() -> String {
     page.text
 }
 
-/// A page that is being written.
+/// The page under construction.
 struct Page<'a> {
     schema: &'a Value,
     text: String,
@@ -63,7 +63,7 @@ fn words<'a>(node: &'a Value, key: &str) -> &'a str {
 }
 
 impl<'a> Page<'a> {
-    /// What a node refers to; itself where it refers to nothing.
+    /// The target of a node's `$ref`; the node itself if it has none.
     fn resolved(&self, node: &'a Value) -> &'a Value {
         node["$ref"]
             .as_str()
@@ -71,7 +71,7 @@ impl<'a> Page<'a> {
             .unwrap_or(node)
     }
 
-    /// How values of each kind are written.
+    /// The table of the kinds of values.
     fn kinds(&mut self) {
         self.text.push_str("\n## How values are written\n\n| kind | what to write |\n|---|---|\n");
         for (_, kind) in members(self.schema, "$defs") {
@@ -82,7 +82,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// A mapping, and after it each one that is in it.
+    /// The section of a mapping, followed by the sections of its nested mappings.
     fn mapping(&mut self, path: &str, node: &'a Value) {
         let description = words(node, "description");
         let (path, node) = match node["items"].as_object() {
@@ -116,7 +116,7 @@ impl<'a> Page<'a> {
             );
         }
         for (key, value) in keys {
-            // Its five rules have the same keys, which are told once.
+            // The rules of the five endpoints have the same keys, which are described once.
             if path == "cache.endpoints" && key != "{name}" {
                 continue;
             }
@@ -124,7 +124,7 @@ impl<'a> Page<'a> {
             let shape = self.resolved(inner);
             let is_told = words(shape, "title").is_empty();
             if is_told && (shape["properties"].is_object() || shape["additionalProperties"].is_object()) {
-                // The credential of an Instance has the keys of an Organization's.
+                // The credential of an Instance has the same keys as an Organization's.
                 if path != "instances[]" || key != "credential" {
                     self.mapping(&format!("{path}.{key}"), value);
                 }
@@ -172,7 +172,7 @@ fn in_table(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A value as it is written in YAML on one line.
+/// A value in YAML flow style.
 fn flow(value: &Value) -> String {
     match value {
         Value::String(text) if text.starts_with(['[', '0']) => format!("\"{text}\""),

@@ -1,8 +1,8 @@
-//! Secrets and private keys: where they come from, and the wrapping that keeps them out of logs.
+//! Secrets and private keys: their sources, and a type that keeps them out of logs.
 //!
-//! A secret that can't be had is its tenant's trouble and no fault of the file, so it is a value here:
-//! [`SecretUnavailable`]. Left out: what a private key's text means, and any other source than files and
-//! environment variables.
+//! A secret that is not available affects only its tenant and is not a fault of the file, so it is represented as
+//! a value: [`SecretUnavailable`]. Not here: parsing private keys. Files and environment variables are the only
+//! sources.
 
 use std::fmt;
 use std::fs::File;
@@ -15,51 +15,52 @@ use zeroize::Zeroizing;
 
 use super::environment::Environment;
 
-/// More than any key takes.
+/// The maximum size of a secret or key, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Where a secret comes from.
+/// The configured source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A file; a relative name is looked up in `$CREDENTIALS_DIRECTORY`, else beside the configuration.
+    /// A file; a relative path is looked up in `$CREDENTIALS_DIRECTORY` first, then in the directory of the
+    /// configuration.
     File(PathBuf),
     /// An environment variable.
     Environment(String),
 }
 
-/// Where a secret was read.
+/// The place a secret was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretPlace {
-    /// A file, which is read again at a reload.
+    /// A file, which is read again on reload.
     File(PathBuf),
-    /// A file of systemd's, which stays what it was when the service was started.
+    /// A systemd credential, which does not change while the service runs.
     CredentialsDirectory(PathBuf),
-    /// The environment, which stays what it was when the process was started.
+    /// An environment variable, which does not change while the process runs.
     Environment,
 }
 
-/// A secret. It is shown by nothing, and its memory is overwritten when it is dropped.
+/// A secret. `Debug` does not show it, and its memory is overwritten on drop.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
-/// A secret can't be had; says where it was looked for and why it is not there, and nothing of its content.
+/// A secret is not available. Has the source and the reason, but nothing of the content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source_description}: {reason}")]
 pub struct SecretUnavailable {
-    /// Where it was looked for: `file /run/secrets/acme-client-secret`.
+    /// The source, such as `file /run/secrets/acme-client-secret`.
     pub source_description: Arc<str>,
-    /// Why it is not there, and what to do.
+    /// The reason, and what to do.
     pub reason: Arc<str>,
 }
 
 impl Secret {
-    /// A secret of this text.
+    /// A secret with this text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(SecretString::from(text))
     }
 
-    /// The secret itself, for the one place that sends or signs with it.
+    /// The text of the secret, for the code that sends it or signs with it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -73,10 +74,10 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretSource {
-    /// Reads the secret as it is now.
+    /// Reads the current secret.
     ///
     /// # Errors
-    /// [`SecretUnavailable`] where it is missing, empty, too large or not text.
+    /// [`SecretUnavailable`] if it is missing, empty, too large or not text.
     pub fn read(&self, directory: &Path, environment: &Environment) -> Result<Secret, SecretUnavailable> {
         let read = match self {
             Self::File(path) => read_file(&located(path, directory, environment)),
@@ -94,7 +95,7 @@ impl SecretSource {
         })
     }
 
-    /// Where the secret is read.
+    /// The place the secret is read from.
     #[must_use]
     pub fn place(&self, directory: &Path, environment: &Environment) -> SecretPlace {
         match self.file(directory, environment) {
@@ -108,7 +109,7 @@ impl SecretSource {
         }
     }
 
-    /// The file that is read, where it is one.
+    /// The path of the file, if the source is one.
     #[must_use]
     pub fn file(&self, directory: &Path, environment: &Environment) -> Option<PathBuf> {
         match self {
@@ -134,12 +135,12 @@ fn located(path: &Path, directory: &Path, environment: &Environment) -> PathBuf 
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    // Looked at before it is opened: opening a pipe would wait for its writer.
+    // Check before opening: opening a pipe would block until it has a writer.
     let metadata = std::fs::metadata(path).map_err(|error| reason_of(&error))?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    // Of full size from the start, so that growing leaves no copy behind.
+    // Allocate the full size: growing the buffer would leave copies of the secret in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 2));
     let limit = u64::try_from(MAX_BYTES + 2).unwrap_or(u64::MAX);
     let file = File::open(path).map_err(|error| reason_of(&error))?;

@@ -1,7 +1,8 @@
-//! Who sold an Instance, from the text of its `organization`.
+//! The seller of an Instance, from its key `organization`.
 //!
-//! Any text is a reseller's name, so a slip in the name of a configured Organization would quietly turn a
-//! partner's Instance into a reseller's. Whatever nearly is a known name is therefore a fault.
+//! Any text is valid as the name of a reseller, so a typing error in the name of a configured Organization would
+//! turn an Instance of a partner into one of a reseller. A text that is similar to a known name is therefore an
+//! error.
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use super::spelling;
 use super::tenant_entry::OrganizationEntry;
 use crate::domain::tenant::DirectOrganization;
 
-/// Who sold an Instance.
+/// The seller of an Instance.
 pub(super) enum ResolvedSeller {
-    /// The configured Organization at this place in the list.
+    /// A configured Organization, by its index in the list.
     Configured(usize),
     /// Talkdesk itself.
     Direct(DirectOrganization),
-    /// Somebody who is not configured here.
+    /// A reseller that is not configured.
     Reseller(Arc<str>),
 }
 
-/// The seller that a text names; none where it only nearly names one, which is noted.
+/// Determines the seller; `None` if the text is only similar to a known name, which is recorded.
 pub(super) fn resolve(
     organization: &Located<String>,
     organizations: &[OrganizationEntry],

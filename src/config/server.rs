@@ -1,4 +1,4 @@
-//! The section `server`: the listeners, and who may speak to them.
+//! The section `server`: the listeners, and who may connect to them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::reader::{Ledger, Located, Object, Place};
 use super::{Listen, Server, address, value};
 use crate::domain::tenant::TenantName;
 
-/// The section, with the places of what is checked against other sections.
+/// The section, with the places of values that are checked against other sections.
 pub(super) struct ServerSection {
     pub(super) server: Server,
     pub(super) default_tenant: Option<Located<TenantName>>,
@@ -74,7 +74,7 @@ fn denial_status(text: &str) -> Result<StatusCode, String> {
     }
 }
 
-/// Other machines may reach a listener only if that is said.
+/// Addresses that other machines can reach need `allow_non_loopback`.
 fn check_reach<'a>(
     listeners: impl Iterator<Item = &'a Located<Listen>>,
     allow_non_loopback: bool,
@@ -97,7 +97,7 @@ fn check_reach<'a>(
     }
 }
 
-/// No two listeners at one address, the defaults counted.
+/// All addresses must be different, defaults included.
 fn check_distinct(server: &Server, listeners: &[ListenerEntry], ledger: &Ledger, section: &Object<'_>) {
     let own = [
         ("listen", Some(&server.listen)),

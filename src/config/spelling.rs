@@ -1,6 +1,6 @@
-//! How near two texts are, for messages that name what was probably meant.
+//! Similarity of names, to suggest a correction in messages.
 
-/// The candidate that was probably meant: equal but for case and separators, or a letter or two away.
+/// The most similar candidate: equal except for case and separators, or at most two edits away.
 pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -9,7 +9,7 @@ pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// Whether a text is the other but for case, spaces and separators.
+/// Whether two texts are equal except for case, spaces and separators.
 pub(super) fn same_letters(one: &str, other: &str) -> bool {
     squashed(one) == squashed(other)
 }
@@ -21,7 +21,7 @@ fn near(text: &str, candidate: &str) -> Option<usize> {
     if same_letters(text, candidate) {
         return Some(0);
     }
-    // In a short word two letters are half of it.
+    // Two edits would be half of a short word.
     let allowed = match candidate.chars().count() {
         0..=2 => 0,
         3..=4 => 1,
@@ -35,7 +35,7 @@ fn squashed(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make one text the other.
+/// The edit distance with insertions, deletions, replacements and swaps of adjacent characters.
 fn edit_distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut before: Vec<usize> = Vec::new();

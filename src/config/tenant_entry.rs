@@ -1,6 +1,6 @@
-//! The lists `organizations` and `instances` as they stand in the file, each entry for itself.
+//! The entries of the lists `organizations` and `instances`, each read on its own.
 //!
-//! Left out: everything that needs two entries to be seen together (`check`, `tenants`).
+//! Not here: checks that need several entries (`check`, `tenants`).
 
 use super::credential::{self, CredentialEntry};
 use super::reader::{Ledger, Located, Object, Place, Value};
@@ -16,14 +16,14 @@ pub(super) struct OrganizationEntry {
     pub(super) talkdesk_id: Option<Located<String>>,
     pub(super) enabled: bool,
     pub(super) region: Option<Located<Region>>,
-    /// Whether it brings a credential, a readable one or not.
+    /// Whether the key `credential` exists, even if its value is invalid.
     pub(super) brings_credential: bool,
     pub(super) credential: Option<CredentialEntry>,
     pub(super) accounts: Vec<AccountEntry>,
     pub(super) discover_accounts: bool,
 }
 
-/// An account in the list of an Organization.
+/// An account listed by an Organization.
 pub(super) struct AccountEntry {
     pub(super) id: Located<AccountId>,
     pub(super) name: Located<AccountName>,
@@ -37,7 +37,7 @@ pub(super) struct InstanceEntry {
     pub(super) organization: Option<Located<String>>,
     pub(super) enabled: bool,
     pub(super) region: Option<Located<Region>>,
-    /// Where its credential stands, a readable one or not.
+    /// The place of the key `credential`, even if its value is invalid.
     pub(super) credential_place: Option<Place>,
     pub(super) credential: Option<CredentialEntry>,
 }
@@ -52,7 +52,7 @@ pub(super) fn instances(value: Option<&Value<'_>>, ledger: &Ledger) -> Vec<Insta
     objects(value).into_iter().filter_map(|entry| instance(entry, ledger)).collect()
 }
 
-/// The mappings of a list; a key without a value is an empty list.
+/// The mappings in a list; a key without a value is an empty list.
 fn objects<'a>(value: Option<&Value<'a>>) -> Vec<Object<'a>> {
     let items = value.filter(|value| !value.is_null()).and_then(Value::items).unwrap_or_default();
     items.iter().filter_map(Value::object).collect()

@@ -1,4 +1,4 @@
-//! From the entries of the file to tenants and credentials as the domain knows them.
+//! Builds the tenants and credentials of the domain from the entries of the file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::domain::id::{AccountName, ClientId};
 use crate::domain::region::Region;
 use crate::domain::tenant::{Instance, Organization, Seller, Tenant, TenantKind, TenantName, Tenants};
 
-/// What tenants are built with.
+/// The inputs for building tenants, besides the entries.
 pub(super) struct Surroundings<'a> {
     pub(super) addresses: &'a Addresses,
     pub(super) policy: &'a Policy,
@@ -26,13 +26,13 @@ pub(super) struct Surroundings<'a> {
     pub(super) ledger: &'a Ledger,
 }
 
-/// Who can be asked for, and the clients to ask with.
+/// The tenants and their OAuth clients.
 pub(super) struct Built {
     pub(super) tenants: Tenants,
     pub(super) credentials: Vec<ConfiguredCredential>,
 }
 
-/// Builds all tenants: the Organizations, then the accounts that they list, then the Instances.
+/// Builds all tenants: the Organizations, their listed accounts, then the Instances.
 pub(super) fn build(
     organizations: &[OrganizationEntry],
     instances: &[InstanceEntry],
@@ -71,7 +71,7 @@ pub(super) fn build(
     for (entry, resolved) in instances.iter().zip(&sellers) {
         let Some(resolved) = resolved else { continue };
         let tenant = instance(entry, resolved, organizations, &built, &mut clients);
-        // An entry that adds to a listed account stands in its place.
+        // An entry for a listed account replaces it.
         match places.get(&entry.name.value) {
             Some(index) => tenants[*index] = tenant,
             None => tenants.push(tenant),
@@ -91,7 +91,8 @@ fn organization<'a>(
         entry.credential.as_ref().and_then(|credential| clients.add(credential, owner, region, None));
     let mut accounts: std::collections::HashSet<_> =
         entry.accounts.iter().map(|account| account.id.value).collect();
-    // Where a list closes the Organization, an Instance of its own entry must not stand outside.
+    // If the Organization lists its accounts, the list is closed. Instances with their own entry must be part of
+    // it.
     if !accounts.is_empty() {
         accounts.extend(instances.filter_map(|instance| instance.account_id.as_ref()).map(|id| id.value));
     }
@@ -151,7 +152,7 @@ fn instance(
     Tenant::new(name, entry.enabled, TenantKind::Instance(instance))
 }
 
-/// The clients so far, with the line of each for the message about a second one.
+/// The clients built so far, each with the line of its entry for messages about duplicates.
 struct Clients<'a> {
     surroundings: &'a Surroundings<'a>,
     credentials: Vec<ConfiguredCredential>,
@@ -159,7 +160,7 @@ struct Clients<'a> {
 }
 
 impl Clients<'_> {
-    /// A credential of the owner. `default_account` fills the token URL where the entry names no account.
+    /// Adds a credential of the owner. `default_account` is the account in the token URL if the entry names none.
     fn add(
         &mut self,
         entry: &CredentialEntry,
@@ -212,7 +213,7 @@ impl Clients<'_> {
     }
 }
 
-/// Warns of a secret that others on this machine can read.
+/// Warns if other users of this machine can read the secret.
 #[cfg(unix)]
 fn warn_of_readable_file(entry: &CredentialEntry, surroundings: &Surroundings<'_>) {
     use std::os::unix::fs::PermissionsExt;
@@ -220,7 +221,7 @@ fn warn_of_readable_file(entry: &CredentialEntry, surroundings: &Surroundings<'_
     let Some(file) = entry.source.value.file(surroundings.directory, surroundings.environment) else {
         return;
     };
-    // What systemd hands over is guarded by its directory.
+    // systemd protects the directory of credentials.
     if surroundings.environment.credentials_directory().is_some_and(|directory| file.starts_with(directory)) {
         return;
     }

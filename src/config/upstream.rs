@@ -1,4 +1,4 @@
-//! The section `upstream`: the API behind the proxy, as far as it is the same for all tenants.
+//! The section `upstream`: the settings of the API that are common to all tenants.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
 use crate::domain::region::Region;
 
-/// What is said of the key that the first version had.
+/// The message for a key that the first version had.
 pub(super) const ACCOUNT_PARAMETER_REMOVED: &str = "the API has no parameter for an account, it narrows by `filter`; \
     take this out, or write `account_filter: \"account_id eq '{account_id}'\"` with the attribute's name in it";
 
-/// The section, with what goes elsewhere in the configuration.
+/// The section; parts of it belong to other sections of the configuration.
 pub(super) struct UpstreamSection<'a> {
     pub(super) upstream: Upstream,
     pub(super) addresses: Addresses,
@@ -26,7 +26,7 @@ pub(super) struct UpstreamSection<'a> {
     pub(super) endpoints: Option<Value<'a>>,
 }
 
-/// Where tenants' requests go, by region.
+/// The URLs of the API and the token endpoint, by region.
 pub(super) struct Addresses {
     pub(super) region: Region,
     pub(super) api_url: Option<Arc<str>>,
@@ -34,13 +34,13 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// The API's origin for a tenant of that region: what is configured is the own region's.
+    /// The API's origin in a region; a configured URL applies to the configured region only.
     pub(super) fn api_origin(&self, region: Region) -> Arc<str> {
         let configured = self.api_url.as_ref().filter(|_| region == self.region);
         configured.cloned().unwrap_or_else(|| region.api_url().into())
     }
 
-    /// The token endpoint for a tenant of that region, with `{account}` still in it.
+    /// The token endpoint in a region, still with `{account}`.
     pub(super) fn token_url(&self, region: Region) -> Arc<str> {
         let configured = self.token_url.as_ref().filter(|_| region == self.region);
         configured.cloned().unwrap_or_else(|| region.token_url().into())

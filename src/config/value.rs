@@ -1,6 +1,7 @@
-//! The small values of the configuration, each read from its text. An error says what to write instead.
+//! Simple values of the configuration: durations, sizes, rates, counts, names. Each is parsed from its text.
+//! Errors say what to write instead.
 //!
-//! Left out: addresses, which have a file of their own.
+//! Not here: addresses (see `address`).
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use jiff::{Span, SpanRelativeTo};
 
 use crate::domain::filter::{AccountFilter, AccountFilterError};
 
-/// Longer is a slip of the keyboard, and would run over the clock's end somewhere downstream.
+/// The longest duration. A longer one is a typing error and could overflow the clock.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
-/// More requests than this per second, minute or hour is no limit.
+/// The highest rate per second, minute or hour; more would not be a limit.
 const HIGHEST_RATE: u32 = 1_000_000;
 
-/// A duration: `10s`, `5m`, `1h`, `7d`, `500ms`; `0` needs no unit.
+/// Reads a duration: `10s`, `5m`, `1h`, `7d`, `500ms`; `0` needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const ADVICE: &str = "write a duration with its unit, as `500ms`, `10s`, `5m`, `1h` or `7d`";
     if text == "0" {
@@ -27,7 +28,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if duration > LONGEST { Err("write at most `366d`".to_owned()) } else { Ok(duration) }
 }
 
-/// A duration that is more than nothing.
+/// Reads a duration greater than zero.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("write a duration of more than zero, as `10s`".to_owned()),
@@ -35,7 +36,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A size: `64MiB`.
+/// Reads a size in bytes, such as `64MiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     const ADVICE: &str = "write a size of more than zero with its unit, as `512KiB`, `64MiB` or `1GiB`";
     match text.parse::<bytesize::ByteSize>() {
@@ -44,7 +45,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The time between two requests of a rate: `10/s`, `600/m`, `3600/h`.
+/// Reads a rate (`10/s`, `600/m`, `3600/h`) as the time between two requests.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let parts = text.split_once('/').and_then(|(count, unit)| {
         let unit = match unit.trim() {
@@ -63,21 +64,21 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A whole number of at least 1 that any of our counters can hold.
+/// Reads a whole number from 1 to 1,000,000.
 pub(super) fn count(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
-        // A million connections or requests at once is beyond every machine, and within every semaphore.
+        // More connections or requests than any machine handles, and within the range of a semaphore.
         Ok(count @ 1..=1_000_000) => Ok(count),
         _ => Err("write a whole number from 1 to 1000000".to_owned()),
     }
 }
 
-/// [`count`], for what is counted in memory.
+/// Like [`count`], as `usize`.
 pub(super) fn size_count(text: &str) -> Result<usize, String> {
     usize::try_from(count(text)?).map_err(|_| "write a smaller number".to_owned())
 }
 
-/// A text of at least one character, on one line.
+/// Reads a text of at least one character, on one line.
 pub(super) fn text(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.chars().any(char::is_control) || text.len() > 1024 {
         return Err("write a text of at least one character, on one line".to_owned());
@@ -85,12 +86,12 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// The name of a request field.
+/// Reads the name of a request field.
 pub(super) fn field_name(text: &str) -> Result<HeaderName, String> {
     text.parse().map_err(|_| "write the name of a request field, as `X-Report-Format`".to_owned())
 }
 
-/// The name of a query parameter or of a member of a record.
+/// Reads the name of a query parameter or of a member of a record.
 pub(super) fn parameter(text: &str) -> Result<String, String> {
     let fits = !text.is_empty()
         && text.len() <= 128
@@ -98,12 +99,12 @@ pub(super) fn parameter(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("write the bare name, as `account_id`".to_owned()) }
 }
 
-/// A filter that narrows to an account.
+/// Reads a filter expression for an account.
 pub(super) fn account_filter(text: &str) -> Result<AccountFilter, String> {
     text.parse().map_err(|error: AccountFilterError| error.to_string())
 }
 
-/// What the domain parses itself.
+/// Reads a type of the domain with its own parser.
 pub(super) fn domain<T: std::str::FromStr<Err = crate::domain::id::InvalidId>>(
     text: &str,
 ) -> Result<T, String> {

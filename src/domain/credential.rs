@@ -1,5 +1,4 @@
-//! An OAuth client as the domain sees it: who owns it and what it can be told apart by. Its secret lives
-//! elsewhere (`config::secret`), and no rule here needs it.
+//! OAuth clients in the domain: owner and identity. The secret is kept in `config::secret`; no rule needs it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,25 +11,25 @@ use super::tenant::TenantName;
 /// One OAuth client with its token URL; owned by exactly one Organization or Instance.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// Whose it is.
+    /// The owner.
     pub owner: TenantName,
     /// The client's identifier.
     pub client_id: ClientId,
-    /// Where its tokens come from.
+    /// The token endpoint.
     pub token_url: Arc<str>,
-    /// The origin of the API at which its tokens work: scheme, host and port, without a slash at the end.
+    /// The origin of the API that accepts its tokens: scheme, host and port, without a trailing slash.
     pub api_origin: Arc<str>,
-    /// The scopes that are asked for. None: no `scope` is sent, and Talkdesk grants all that the client has.
+    /// The scopes to request. None: no `scope` is sent, and Talkdesk grants all scopes of the client.
     pub scopes: Option<BTreeSet<Scope>>,
-    /// Everything that makes a token of this credential, in one value.
+    /// Identifies the credential by all that its tokens depend on.
     pub key: CredentialKey,
 }
 
-/// Identifies a credential across a reload: two credentials with one key would fetch equal tokens and see
-/// equal data, so they may share both; any other two never do.
+/// Identifies a credential across reloads. Credentials with equal keys would get equal tokens and see equal
+/// data, so they may share both. Credentials with different keys never do.
 ///
-/// It is a digest (SHA-256) of them, since every key of a cached answer begins with it. Every part is preceded by its
-/// length, so no two different inputs run together into equal bytes.
+/// The key is a SHA-256 digest, to be short: it is the start of every cache key. Each input is preceded by
+/// its length, so different inputs never produce equal bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct CredentialKey(Arc<[u8]>);
 
@@ -61,7 +60,7 @@ impl CredentialKey {
         Self(digest(&SHA256, &bytes).as_ref().into())
     }
 
-    /// The bytes, for keys that begin with a credential.
+    /// The bytes, as the start of cache keys.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

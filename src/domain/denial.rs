@@ -1,16 +1,17 @@
-//! Why a request is refused before anything is sent. `entitlement` decides it, `proxy` says it in words.
+//! The reasons to refuse a request before anything is sent. `entitlement` decides, `proxy` makes the error
+//! message.
 
 use std::sync::Arc;
 
 use super::id::OrganizationId;
 use super::learned::LearnedDenial;
 
-/// Why a request is refused. In the order in which the rules are asked.
+/// Why a request is refused, in the order in which the rules are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// The configuration has switched the tenant, or its Organization, off.
+    /// The configuration disables the tenant or its Organization.
     TenantDisabled {
-        /// The Organization that is switched off, where it is not the tenant itself.
+        /// The disabled Organization, if it is not the tenant itself.
         organization: Option<OrganizationId>,
     },
     /// The Instance was sold by a reseller that is not configured here.
@@ -18,46 +19,46 @@ pub enum Denial {
         /// The reseller's Organization.
         organization: Arc<str>,
     },
-    /// There is no OAuth client for it.
+    /// No OAuth client is configured for the request.
     NoOauthClient {
-        /// The Organization whose client is missing, where it is not the tenant's own.
+        /// The Organization without a client, if it is not the tenant itself.
         organization: Option<OrganizationId>,
     },
-    /// The plan does not come with API access.
+    /// The plan does not include API access.
     PlanNotEligible {
-        /// The plan, where the configuration says.
+        /// The plan, if it is configured.
         plan: Option<Arc<str>>,
     },
     /// The credential lacks the endpoint's scope.
     ScopeMissing {
         /// The scope.
         scope: Arc<str>,
-        /// Whether Talkdesk said so (with the token), or the configuration.
+        /// Whether Talkdesk said so (with the token); otherwise the configuration.
         learned: bool,
     },
-    /// Only an Organization may ask for this.
+    /// An Instance on its Organization's credential may not make this request.
     OrganizationOnly,
-    /// An Instance on its Organization's credential used a parameter that could widen its view.
+    /// An Instance on its Organization's credential used a parameter that could widen its access.
     ParameterNotAllowed {
         /// The parameter's decoded name.
         parameter: String,
     },
     /// An Instance on its Organization's credential sent a `filter` that can't be parsed.
     FilterNotUnderstood {
-        /// What is wrong with it.
+        /// The parse error.
         reason: String,
     },
-    /// The filter compares with an account that the tenant may not name.
+    /// The filter compares with an account that the tenant must not access.
     AccountNotInOrganization {
-        /// The account as the filter names it.
+        /// The account, as written in the filter.
         account: String,
     },
-    /// Talkdesk answered 403 to this very request a moment ago.
+    /// Talkdesk answered 403 to an identical request recently.
     DeniedByTalkdesk(Arc<LearnedDenial>),
 }
 
 impl Denial {
-    /// Whether it rests on the configuration alone, so that it stands for as long as that does.
+    /// Whether it depends on the configuration only, so that it may be cached until the next reload.
     #[must_use]
     pub const fn lasts(&self) -> bool {
         match self {
@@ -68,7 +69,7 @@ impl Denial {
             | Self::OrganizationOnly
             | Self::FilterNotUnderstood { .. } => true,
             Self::ScopeMissing { learned, .. } => !*learned,
-            // A link may come to carry the parameter; the list of accounts may have grown too old, or be read again.
+            // A link may allow the parameter later; the list of accounts may expire or be read again.
             Self::ParameterNotAllowed { .. }
             | Self::AccountNotInOrganization { .. }
             | Self::DeniedByTalkdesk(_) => false,

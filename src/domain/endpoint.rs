@@ -1,7 +1,7 @@
-//! The closed list of endpoints: the five of the Billing Insights API, and what the operator adds.
+//! The closed list of endpoints: the five of the Billing Insights API, and those that the operator adds.
 //!
-//! A request leads to one of these or nowhere. Matching is by bytes, on the raw path: nothing is decoded,
-//! folded or normalised first, so there is no second spelling of an endpoint.
+//! Every request goes to one of these endpoints or is refused. Paths are compared as raw bytes, without
+//! decoding, case folding or normalisation, so each endpoint has exactly one spelling.
 
 use std::sync::Arc;
 
@@ -13,66 +13,66 @@ use super::id::{AccountId, Scope};
 /// One endpoint of the upstream API.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its place in the closed list, for tables that have a row per endpoint.
+    /// Its index in the closed list, for tables with a row per endpoint.
     pub position: usize,
     /// The name in configuration, metrics and logs: `invoices`.
     pub name: Arc<str>,
-    /// Which paths lead to it.
+    /// The paths of the endpoint.
     pub path: PathPattern,
-    /// The methods it answers; `HEAD` is listed where it is allowed.
+    /// The allowed methods; `HEAD` must be listed explicitly.
     pub methods: Vec<Method>,
-    /// The scope that a token needs for it; none for an added endpoint without one.
+    /// The scope that a token needs; none for an added endpoint without one.
     pub scope: Option<Scope>,
-    /// What its records are, which decides how an Instance is kept to itself.
+    /// The kind of content, which decides how an Instance's access is restricted.
     pub content: Content,
-    /// Request fields that go upstream beside the four that always may.
+    /// The request fields that are forwarded, beside the four that always are.
     pub forward_request_fields: ForwardedFields,
 }
 
-/// Which paths lead to an endpoint.
+/// The paths of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
     /// Exactly this path.
     Exact(Arc<str>),
-    /// Every path that begins with this, which ends in `/`: written `/reports/*` in the configuration.
+    /// Every longer path with this prefix, which ends in `/`. Written `/reports/*` in the configuration.
     Prefix(Arc<str>),
 }
 
-/// What an endpoint answers with.
+/// The kind of an endpoint's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The accounts under an Organization: for Organizations and direct Instances only.
+    /// The accounts of an Organization: for Organizations and direct Instances only.
     Accounts,
-    /// A catalogue that is the same for everybody: served as it is.
+    /// A catalogue that is the same for all tenants: served unchanged.
     Catalogue,
     /// Records of accounts, each carrying its account's id.
     Records(Narrowing),
     /// Unknown: an added endpoint without account filter and field. For Organizations and direct Instances
-    /// only, because nothing could keep an Instance to its own.
+    /// only, because an Instance's access could not be restricted to its own data.
     Opaque,
 }
 
-/// How the records of an endpoint are narrowed to an account, and how that is checked.
+/// How the records of an endpoint are restricted to an account, and how that is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Narrowing {
-    /// What the query parameter `filter` says to narrow to an account.
+    /// The `filter` condition that selects an account.
     pub filter: AccountFilter,
-    /// The member of each record that carries the account's id.
+    /// The record member with the account's id.
     pub field: Arc<str>,
 }
 
-/// Every record of an answer must carry this account's id: an Instance on its Organization's credential
-/// sees only itself, whatever upstream makes of the filter.
+/// The account that every record of a response must belong to: an Instance on its Organization's credential
+/// sees only its own data, even if upstream ignores the filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AccountScope {
-    /// The member of a record that carries the id.
+    /// The record member with the account's id.
     pub field: Arc<str>,
-    /// The id that it must have.
+    /// The required id.
     pub account: AccountId,
 }
 
 impl Narrowing {
-    /// Whether an attribute of a filter stands for the account. Case is ignored: Talkdesk may ignore it too.
+    /// Whether a filter attribute means the account. Case is ignored, because Talkdesk may ignore it too.
     #[must_use]
     pub fn names_account(&self, attribute: &str) -> bool {
         self.field.eq_ignore_ascii_case(attribute) || self.filter.names_account(attribute)
@@ -80,23 +80,23 @@ impl Narrowing {
 }
 
 impl Default for Narrowing {
-    /// `account_id eq '...'`, and records that carry `account_id`.
+    /// `account_id eq '...'`, and records with the member `account_id`.
     fn default() -> Self {
         Self { filter: AccountFilter::default(), field: "account_id".into() }
     }
 }
 
-/// The request fields that an endpoint lets through.
+/// The request fields that are forwarded to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardedFields {
-    /// These, beside the ones that always may.
+    /// These, beside the ones that always are.
     Listed(Vec<http::HeaderName>),
-    /// All but the forbidden (hop-by-hop, credentials, the proxy's own).
+    /// All except the forbidden ones (hop-by-hop, credentials, the proxy's own).
     All,
 }
 
 impl Endpoint {
-    /// Whether it is one of the five of the Billing Insights API.
+    /// Whether it is one of the five documented endpoints of the Billing Insights API.
     #[must_use]
     pub const fn is_documented(&self) -> bool {
         self.position < DOCUMENTED.len()
@@ -104,7 +104,7 @@ impl Endpoint {
 }
 
 impl PathPattern {
-    /// Whether the raw path is one of these.
+    /// Whether a raw path matches.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         match self {
@@ -113,7 +113,7 @@ impl PathPattern {
         }
     }
 
-    /// The pattern as the configuration writes it.
+    /// The pattern in the syntax of the configuration.
     #[must_use]
     pub fn display(&self) -> String {
         match self {
@@ -123,14 +123,14 @@ impl PathPattern {
     }
 }
 
-/// One of the five endpoints as Talkdesk documents it.
+/// One of the five endpoints, as Talkdesk documents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Documented {
-    /// Our name for it.
+    /// The proxy's name for it.
     pub name: &'static str,
     /// Its path.
     pub path: &'static str,
-    /// The scope that its page names.
+    /// The scope, as documented.
     pub scope: &'static str,
 }
 
@@ -148,10 +148,10 @@ pub const DOCUMENTED: [Documented; 5] = [
 ];
 
 impl Documented {
-    /// The endpoint with the configured account filter and field.
+    /// The endpoint, with the configured account filter and field.
     ///
     /// # Panics
-    /// Never: the scopes above are well-formed, which a test holds.
+    /// Never: the scopes above are well-formed, which a test checks.
     #[must_use]
     pub fn endpoint(&self, narrowing: &Narrowing) -> Endpoint {
         let position = DOCUMENTED.iter().position(|documented| documented == self);

@@ -1,13 +1,14 @@
-//! Who may ask for what, and with which credential: the rules, in their order.
+//! Entitlement: which tenant may make which request, and with which credential.
 //!
-//! [`authorize`] is the only maker of a [`Permit`], and nothing can be sent upstream, or be read from the
-//! cache, without one. So "refused before anything goes upstream" holds because the program would not
-//! compile otherwise.
+//! [`authorize`] is the only function that makes a [`Permit`]. Sending a request upstream and reading from
+//! the cache both require a permit, so the type system guarantees that a refused request is not sent.
 //!
 //! The rules follow Talkdesk's "Billing Insights API: Entitlement": a partner's Organization has one client
-//! for every Instance under it; a customer sold directly has a client per Instance; a customer sold by a
-//! reseller may never use one of its own. What is unknown decides **closed** where it is about whose data is
-//! seen (accounts, records), and **open** where it is convenience (scopes nobody told us).
+//! for all its Instances; a customer of Talkdesk itself has a client per Instance; a customer of a reseller
+//! must not use its own client. Missing information **denies** the request where another tenant's data could
+//! become visible (an Instance whose account id is unknown, an endpoint whose records are unknown). It
+//! **allows** the request where Talkdesk can still refuse it (unknown scopes, an Organization's list of
+//! accounts that is missing or too old).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +26,7 @@ pub use super::policy::{FILTER, INSTANCE_QUERY_PARAMETERS, Policy};
 use super::query::{self, Parameter};
 use super::tenant::{Instance, Organization, Seller, Tenant, TenantKind};
 
-/// The proof that a tenant may make a request, with all that is needed to send it.
+/// Proof that a tenant may make a request, with all that is needed to send it.
 #[derive(Clone, Debug)]
 pub struct Permit {
     tenant: Arc<Tenant>,
@@ -38,12 +39,12 @@ pub struct Permit {
     reread_accounts: Option<Arc<Organization>>,
 }
 
-/// What is asked for: a request, reduced to what the rules look at.
+/// The properties of a request that the rules check.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The endpoint that the path led to.
+    /// The endpoint of the path.
     pub endpoint: &'a Arc<Endpoint>,
-    /// The method; one that the endpoint answers.
+    /// The method; one that the endpoint allows.
     pub method: &'a Method,
     /// The path upstream.
     pub path: &'a str,
@@ -98,14 +99,14 @@ fn tenant_is_enabled(tenant: &Tenant) -> Result<(), Denial> {
     }
 }
 
-/// How far the chosen credential reaches beyond the tenant.
+/// Which data the chosen credential can access.
 #[derive(Clone, Copy)]
 enum Reach<'a> {
     /// An Organization on its own credential.
     Organization(&'a Arc<Organization>),
     /// An Instance on its own credential.
     Direct(Option<AccountId>),
-    /// An Instance on its Organization's credential, which could see more than it may.
+    /// An Instance on its Organization's credential, which could access other accounts too.
     Narrowed(AccountId),
     /// An Instance on its Organization's credential whose account id is unknown.
     Unknown,
@@ -147,8 +148,8 @@ fn plan_is_eligible(instance: &Instance, policy: &Policy) -> Result<(), Denial> 
     if eligible { Ok(()) } else { Err(Denial::PlanNotEligible { plan: instance.plan.clone() }) }
 }
 
-/// Asks again for the scope, once there is a token: the first token of a credential is also the first to tell
-/// what it may do, and a request that it can't make is not sent.
+/// Checks the scope again once there is a token: the first token of a credential is the first information
+/// about its scopes. A request without the scope is not sent.
 ///
 /// # Errors
 /// [`Denial::ScopeMissing`]
@@ -207,7 +208,7 @@ fn narrow(
     }
 }
 
-/// Adds the condition for its account to an Instance's query, and gives the scope that the answer is checked against.
+/// Adds the account condition to an Instance's query, and returns the scope for checking the response.
 fn narrow_to_instance(
     ask: &Ask<'_>,
     credential: &Credential,
@@ -215,7 +216,7 @@ fn narrow_to_instance(
     policy: &Policy,
     learned: &Learned,
 ) -> Result<Narrowed, Denial> {
-    // Other methods name what they change in a body, which nothing restricts to the account.
+    // Other methods name what they change in a body, which can't be restricted to the account.
     if !matches!(*ask.method, Method::GET | Method::HEAD) {
         return Err(Denial::OrganizationOnly);
     }
@@ -240,7 +241,8 @@ fn narrow_to_instance(
     let theirs = client_filter(&filters)?;
     let used = [ComparisonKind::Equality, ComparisonKind::Other];
     refuse_other_accounts(theirs.as_slice(), narrowing_of(ask, policy), account, &used)?;
-    // Without the account's condition: links in answers carry it, and following one has to give the same request.
+    // Remove the account condition that the filter may already contain: links in responses carry it, and
+    // following a link must give the same request.
     let ours = narrowing.map(|narrowing| narrowing.filter.for_account(account));
     let theirs =
         theirs.and_then(|theirs| ours.as_ref().map_or(Some(theirs.clone()), |ours| theirs.without(ours)));
@@ -258,7 +260,7 @@ fn narrow_to_instance(
     })
 }
 
-/// The one filter of an Instance; none where it is blank.
+/// The filter of an Instance's request; none if it is blank. Several filters are refused.
 fn client_filter(filters: &[Parameter<'_>]) -> Result<Option<Expression>, Denial> {
     let not_understood = |reason: String| Denial::FilterNotUnderstood { reason };
     let parameter = match filters {
@@ -273,7 +275,7 @@ fn client_filter(filters: &[Parameter<'_>]) -> Result<Option<Expression>, Denial
     filter::parse(text).map(Some).map_err(|error| not_understood(error.to_string()))
 }
 
-/// Refuses filters that compare the account with another one.
+/// Refuses filters that compare the account attribute with another account.
 fn refuse_other_accounts(
     filters: &[Expression],
     narrowing: &Narrowing,
@@ -291,8 +293,8 @@ fn refuse_other_accounts(
     other.map_or(Ok(()), |account| Err(Denial::AccountNotInOrganization { account }))
 }
 
-/// Whether the accounts that the query names are under the Organization. The answer says whether its list
-/// of accounts should be read again.
+/// Checks that the accounts in the query's filters belong to the Organization. Returns whether its list of
+/// accounts must be read again.
 fn accounts_are_in(
     organization: &Organization,
     ask: &Ask<'_>,
@@ -319,7 +321,7 @@ fn accounts_are_in(
         let outside = if organization.discover_accounts {
             match learned.accounts(&organization.id) {
                 Some(list) if id.is_some_and(|id| list.accounts.contains_key(&id)) => false,
-                // It may be one of the accounts that were listed without an id.
+                // The account may be one that was listed without an id.
                 Some(list) if list.without_id > 0 => false,
                 Some(list) if now.saturating_duration_since(list.read_at) < policy.accounts_max_age => true,
                 _ => {
@@ -344,8 +346,8 @@ fn narrowing_of<'a>(ask: &Ask<'a>, policy: &'a Policy) -> &'a Narrowing {
     }
 }
 
-/// The filters of a query that can be parsed. One that can't is sent unchanged for Organizations and direct Instances,
-/// and refused by `narrow_to_instance`.
+/// The filters of a query that can be parsed. Others are sent unchanged for Organizations and direct
+/// Instances, and refused by `narrow_to_instance`.
 fn filters(ask: &Ask<'_>) -> Vec<Expression> {
     query::parameters(ask.query.unwrap_or_default())
         .filter(|parameter| parameter.is(FILTER))
@@ -358,55 +360,56 @@ fn canonical(ask: &Ask<'_>) -> Arc<str> {
 }
 
 impl Permit {
-    /// For whom.
+    /// The tenant that makes the request.
     #[must_use]
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
     }
 
-    /// With which credential.
+    /// The credential to use.
     #[must_use]
     pub fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }
 
-    /// To which endpoint.
+    /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    /// With which method the client asked.
+    /// The method of the client's request.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The path and query as they go upstream.
+    /// The path and query upstream.
     #[must_use]
     pub fn path_and_query(&self) -> &Arc<str> {
         &self.path_and_query
     }
 
-    /// What every record of the answer must satisfy.
+    /// The condition that every record of the response must satisfy.
     #[must_use]
     pub fn account_scope(&self) -> Option<&AccountScope> {
         self.account_scope.as_ref()
     }
 
-    /// The path as it goes upstream.
+    /// The path upstream.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path_and_query.split('?').next().unwrap_or_default()
     }
 
-    /// The filter that the client of an Instance on its Organization's credential sent, without the account's condition.
+    /// The filter from the client of an Instance on its Organization's credential, without the account
+    /// condition.
     #[must_use]
     pub fn client_filter(&self) -> Option<&Expression> {
         self.client_filter.as_deref()
     }
 
-    /// The probe for this request: its path and its client's filter, for an account that does not exist.
+    /// The probe for this request: same path and client filter, for an account that does not exist.
     #[must_use]
     pub fn probe(&self, narrowing: &Narrowing) -> Self {
         let nonexistent = narrowing.filter.for_account(AccountId::NONEXISTENT);
@@ -426,16 +429,16 @@ impl Permit {
         }
     }
 
-    /// The Organization whose list of accounts was too old to decide by.
+    /// The Organization whose list of accounts was missing or too old to decide with.
     #[must_use]
     pub fn reread_accounts(&self) -> Option<&Arc<Organization>> {
         self.reread_accounts.as_ref()
     }
 
-    /// The request as a denial of it is remembered.
+    /// The key for remembering a denial of this request.
     #[must_use]
     pub fn as_denied_request(&self) -> DeniedRequest {
-        // A HEAD is fetched as a GET, so a denial of one is a denial of both.
+        // `HEAD` is sent as `GET`, so a denial of one applies to both.
         let method = if self.method == Method::HEAD { &Method::GET } else { &self.method };
         DeniedRequest {
             credential: self.credential.key.clone(),

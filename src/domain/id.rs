@@ -1,13 +1,13 @@
-//! The names and ids that the domain speaks of, each parsed once where it enters.
+//! Names and ids of the domain. Each is validated when it is parsed.
 //!
-//! A value of one of these types is well-formed; nothing downstream checks it again. They are cheap to
-//! clone (shared text) because they travel in every log line and metric handle.
+//! A value of these types is well-formed, so other code does not check it again. Text is shared, because log
+//! lines and metrics clone it often.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Why a text is not one of the ids below. The message says what would be.
+/// A text is not a valid id. The message states the valid form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidId(pub &'static str);
@@ -19,7 +19,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The text as it was given.
+            /// The text as given.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -56,15 +56,15 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// The name by which clients of the proxy call an Organization: the `acme` of `organizations/acme`.
-    /// It is ours, not Talkdesk's.
+    /// The proxy's name for an Organization: the `acme` of `organizations/acme`. It is not Talkdesk's name.
     OrganizationId,
     |text| is_name(text, 64),
     "must be 1 to 64 lower-case letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
 );
 
 text_id!(
-    /// The name of an Instance: the subdomain of a Talkdesk account, as in `josephpinetrees.mytalkdesk.com`.
+    /// The name of an Instance: the subdomain of a Talkdesk account, for example `josephpinetrees` in
+    /// `josephpinetrees.mytalkdesk.com`.
     AccountName,
     |text| is_name(text, 63),
     "must be a Talkdesk account name: 1 to 63 lower-case letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
@@ -78,7 +78,7 @@ text_id!(
 );
 
 text_id!(
-    /// One scope token (RFC 6749, section 3.3), as `express-accounts:read`.
+    /// One scope token (RFC 6749, section 3.3), for example `express-accounts:read`.
     Scope,
     |text| !text.is_empty()
         && text.len() <= 256
@@ -86,8 +86,7 @@ text_id!(
     "must be one scope without spaces, quotes or backslashes (RFC 6749, section 3.3)"
 );
 
-/// A name in a path segment must survive URLs, field values and file names without any encoding, so
-/// that there is exactly one way to write it.
+/// Names must not need encoding in URLs, field values or file names, so that each has exactly one spelling.
 fn is_name(text: &str, longest: usize) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= longest
@@ -97,16 +96,16 @@ fn is_name(text: &str, longest: usize) -> bool {
         })
 }
 
-/// Talkdesk's id of an account: 24 hexadecimal digits. Compared as a number, so the case of its digits
-/// never makes two accounts of one.
+/// Talkdesk's id of an account: 24 hexadecimal digits. It is compared as a number, so the case of the digits
+/// does not matter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId([u8; 12]);
 
 impl AccountId {
-    /// An id that no account has: 24 zeros. A probe asks for it to see whether a filter narrows.
+    /// An id that no account has: 24 zeros. A probe uses it to test whether a filter is effective.
     pub const NONEXISTENT: Self = Self([0; 12]);
 
-    /// Reads the id from bytes that may not be UTF-8, as they stand in a body or a query.
+    /// Parses the id from bytes of a body or a query, which may not be UTF-8.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
         let text: &[u8; 24] = text.try_into().ok()?;
@@ -123,7 +122,8 @@ impl AccountId {
     }
 }
 
-/// The value of a hexadecimal digit; 16 and more where it is none. Without a branch, so that many are read at once.
+/// The value of a hexadecimal digit; 16 or more if it is not one. Written so that it compiles without
+/// branches and can be vectorised.
 const fn hex_digit(digit: u8) -> u8 {
     let decimal = digit.wrapping_sub(b'0');
     let letter = (digit | 0x20).wrapping_sub(b'a');

@@ -1,9 +1,9 @@
-//! What Talkdesk has told while the proxy runs: the scopes of tokens, the accounts of Organizations, the requests that it
-//! denied, and the parameters of links in answers to Instances.
+//! Facts learned from Talkdesk at runtime: the scopes of tokens, the accounts of Organizations, denied
+//! requests, and the parameters of links in responses to Instances.
 //!
-//! Reading is a pointer load: every request reads, and something is learned a few times in an hour. So each
-//! table is an immutable map that is replaced whole. Nothing here decides; `entitlement` does, and it holds
-//! what was learned against the time.
+//! Every request reads these tables, and they change a few times per hour. Each table is therefore an
+//! immutable map behind an atomic pointer, and is replaced as a whole. The caller passes the time. This
+//! module makes no decision: `entitlement` does.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::id::{AccountId, AccountName, OrganizationId};
 use super::query::Parameter;
 use super::tenant::{Organization, Tenant, TenantName};
 
-/// Everything learned; shared by all requests.
+/// All learned facts; shared by all requests.
 #[derive(Default)]
 pub struct Learned {
     scopes: ArcSwap<HashMap<CredentialKey, Arc<LearnedScopes>, RandomState>>,
     accounts: ArcSwap<Accounts>,
     denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
-    /// The latest parameters of links, and those before them.
+    /// The current and the previous generation of link parameters.
     link_parameters: ArcSwap<[HashSet<LinkParameter>; 2]>,
     lessons: AtomicU64,
 }
@@ -34,24 +34,25 @@ pub struct Learned {
 pub struct LearnedScopes {
     /// The scopes, decoded.
     pub scopes: BTreeSet<String>,
-    /// The end of the token that taught them; they deny nothing after it.
+    /// The expiry of the token that had them. They deny nothing after it.
     pub valid_until: Instant,
 }
 
-/// The accounts under an Organization, as `/express/accounts` listed them.
+/// The accounts of an Organization, as listed by `/express/accounts`.
 #[derive(Debug)]
 pub struct AccountList {
-    /// The ids, with the names of those whose name can be an Instance's.
+    /// The ids, with the name where it is a valid Instance name.
     pub accounts: HashMap<AccountId, Option<AccountName>>,
-    /// How many were listed without an id that could be read.
+    /// The number of accounts without a readable id.
     pub without_id: usize,
-    /// How many were listed without a name that an Instance can have.
+    /// The number of accounts without a valid Instance name.
     pub without_name: usize,
-    /// When Talkdesk said so. A list that was not read to its end is never kept.
+    /// When the list was read. Only complete lists are kept.
     pub read_at: Instant,
 }
 
-/// A query parameter that a link of Talkdesk's own carried in an answer to an Instance, which may follow it.
+/// A query parameter of a link that Talkdesk sent in a response to an Instance. The Instance may use it to
+/// follow the link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct LinkParameter {
     credential: CredentialKey,
@@ -60,23 +61,23 @@ struct LinkParameter {
     parameter: Parameter<'static>,
 }
 
-/// A request as Talkdesk saw it: whose credential, which method, which URL.
+/// A request as Talkdesk sees it: credential, method and URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeniedRequest {
-    /// With which credential.
+    /// The credential.
     pub credential: CredentialKey,
     /// Method and path with query.
     pub request: Box<str>,
 }
 
-/// Talkdesk answered 403 to a request.
+/// A 403 of Talkdesk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedDenial {
-    /// Talkdesk's `code` and `message`, cleaned of anything that must not be shown.
+    /// Talkdesk's `code` and `message`, made printable and checked for secrets.
     pub reason: Box<str>,
-    /// Talkdesk's own request id.
+    /// Talkdesk's id of the request.
     pub upstream_request_id: Option<Box<str>>,
-    /// Until when the answer is taken for the present one.
+    /// Until when identical requests are refused with it.
     pub until: Instant,
 }
 
@@ -88,23 +89,24 @@ struct Accounts {
 
 enum LearnedTenant {
     One(Arc<Tenant>),
-    /// Two Organizations claim one account name: whose it is, is unknown, so it is nobody's.
+    /// Several accounts have this name. Which one is meant is unknown, so the name is not usable.
     Disputed,
 }
 
-/// Denials kept at most. A client that asks for ever new foreign accounts must not make the table grow.
+/// The most denials that are kept. A client that requests many foreign accounts must not grow the table
+/// without limit.
 const MOST_DENIALS: usize = 1_024;
 
-/// Parameters of links are forgotten so many later.
+/// The most link parameters per generation. A full generation replaces the previous one.
 const MOST_LINK_PARAMETERS: usize = 1_024;
 
-/// The longest of them, in bytes: what does not fit into a request need not be known.
+/// The longest link parameter that is remembered, in bytes. A longer one does not fit into a request.
 const LONGEST_LINK_PARAMETER: usize = 4 * 1024;
 
 impl Learned {
-    /// How often anything was learned or forgotten so far. What was decided by what is known stands for as long as this
-    /// is what it was before deciding: it changes after the tables do, so that nobody who has seen the new number has
-    /// gone by the old tables.
+    /// A version number of the tables, except link parameters. A cached decision is valid while this number
+    /// is the one read before deciding. It is incremented after the tables change, so a decision under the
+    /// new number never used the old tables.
     #[must_use]
     pub fn lessons(&self) -> u64 {
         self.lessons.load(Ordering::Acquire)
@@ -114,13 +116,13 @@ impl Learned {
         self.lessons.fetch_add(1, Ordering::Release);
     }
 
-    /// The scopes of the credential's token, while that token is valid. None means unknown.
+    /// The scopes of the credential's token, while that token is valid. None: unknown.
     #[must_use]
     pub fn scopes(&self, credential: &CredentialKey, now: Instant) -> Option<Arc<LearnedScopes>> {
         self.scopes.load().get(credential).filter(|learned| now < learned.valid_until).cloned()
     }
 
-    /// Remembers what a new token may do. An absent or empty list teaches nothing.
+    /// Remembers the scopes of a new token. An empty set means that they are unknown.
     pub fn learn_scopes(&self, credential: &CredentialKey, scopes: &BTreeSet<String>, valid_until: Instant) {
         self.scopes.rcu(|known| {
             let mut known = HashMap::clone(known);
@@ -141,7 +143,7 @@ impl Learned {
         self.accounts.load().lists.get(organization).cloned()
     }
 
-    /// The tenant of a learned account.
+    /// The tenant of a learned account; none if several accounts have the name.
     #[must_use]
     pub fn instance(&self, name: &AccountName) -> Option<Arc<Tenant>> {
         match self.accounts.load().tenants.get(name)? {
@@ -161,13 +163,13 @@ impl Learned {
         tenants.collect()
     }
 
-    /// Replaces the list of an Organization by one that was read to its end.
+    /// Replaces the list of an Organization with a complete one.
     pub fn learn_accounts(&self, organization: &Arc<Organization>, list: AccountList) {
         let list = Arc::new(list);
         self.accounts.rcu(|known| {
             let mut lists = known.lists.clone();
             lists.insert(organization.id.clone(), Arc::clone(&list));
-            // The tenants of other Organizations stay the very same ones.
+            // Keep the tenants of other Organizations.
             let mut tenants = HashMap::with_capacity(known.tenants.len() + list.accounts.len());
             for tenant in known.tenants.values() {
                 if let LearnedTenant::One(tenant) = tenant
@@ -183,8 +185,8 @@ impl Learned {
         self.count();
     }
 
-    /// Goes by another configuration: lists of Organizations that are not among these are forgotten, and the tenants of
-    /// the others are theirs as they are now.
+    /// Applies a new configuration: removes the lists of Organizations that are not in it, and rebuilds the
+    /// tenants of the others.
     pub fn keep_accounts_of(&self, organizations: &[Arc<Organization>]) {
         self.accounts.rcu(|known| {
             let kept = organizations.iter().filter_map(|organization| {
@@ -202,7 +204,7 @@ impl Learned {
         self.count();
     }
 
-    /// Whether a link of Talkdesk's own carried this parameter, with this value, in an answer to that account.
+    /// Whether a link in a response to this account had this parameter with this value.
     #[must_use]
     pub fn is_link_parameter(
         &self,
@@ -219,7 +221,7 @@ impl Learned {
         known.iter().any(|generation| generation.contains(&wanted))
     }
 
-    /// Remembers a parameter of a link in an answer to an account.
+    /// Remembers a parameter of a link in a response to an account.
     pub fn learn_link_parameter(
         &self,
         credential: &CredentialKey,
@@ -243,13 +245,14 @@ impl Learned {
         });
     }
 
-    /// Talkdesk's denial of this very request, while it is remembered.
+    /// The remembered denial of an identical request.
     #[must_use]
     pub fn denial(&self, request: &DeniedRequest, now: Instant) -> Option<Arc<LearnedDenial>> {
         self.denials.load().get(request).filter(|denial| now < denial.until).cloned()
     }
 
-    /// Whether any denial is remembered: the common case is none, and then no key need be made.
+    /// Whether any denial is remembered. Usually none is, and then the caller need not build a
+    /// [`DeniedRequest`].
     #[must_use]
     pub fn has_denials(&self) -> bool {
         !self.denials.load().is_empty()
@@ -272,7 +275,7 @@ impl Learned {
         self.count();
     }
 
-    /// Forgets the denials that pick `forget`: after a purge, a reload, or a new token.
+    /// Forgets the denials that `forget` selects: after a purge, a reload, or a new token.
     pub fn forget_denials(&self, forget: impl Fn(&DeniedRequest) -> bool) {
         if self.has_denials() {
             self.denials.rcu(|known| {
@@ -315,7 +318,7 @@ fn add_tenants(
     }
 }
 
-/// How often each name is listed, by whomever.
+/// How often each name is listed, in all lists.
 fn claims(lists: &HashMap<OrganizationId, Arc<AccountList>>) -> HashMap<&AccountName, usize> {
     let mut claims = HashMap::new();
     for name in lists.values().flat_map(|list| list.accounts.values()).flatten() {
@@ -384,7 +387,7 @@ mod tests {
         let lists = organizations.iter().enumerate().map(|(number, one)| {
             let accounts = (0..100).map(|account| {
                 let id = format!("{:024x}", number * 100 + account);
-                // One name is everybody's.
+                // One name is in every list.
                 let name = if account == 0 { "all".to_owned() } else { format!("n{number}-{account}") };
                 (id.parse().expect("id"), name.parse().ok())
             });

@@ -1,7 +1,7 @@
-//! What is true without a network: who the tenants are, what the endpoints are, and who may ask for what.
+//! The domain: tenants, endpoints, and the rules of who may request what.
 //!
-//! Pure data and functions. No serialization, no runtime, no sockets, no clock: time and what was
-//! learned from Talkdesk come in as arguments, so that every rule can be tested as a table.
+//! Data and pure functions only: no serialization, runtime, sockets or clock. Time and facts learned from
+//! Talkdesk are arguments, so every rule can be tested with a table.
 
 pub mod credential;
 mod denial;

@@ -1,4 +1,4 @@
-//! The operator's part in the entitlement.
+//! The operator's settings for the entitlement rules.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use super::endpoint::Narrowing;
 
-/// The operator's part in the rules.
+/// The operator's settings for the entitlement rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Plans of Instances on their own credential that may use the API; empty: any.
+    /// The plans whose Instances may use the API with their own credential; empty: any.
     pub eligible_plans: HashSet<Arc<str>>,
-    /// The query parameters that an Instance on its Organization's credential may use; [`INSTANCE_QUERY_PARAMETERS`]
-    /// are among them.
+    /// The query parameters that an Instance on its Organization's credential may use, including
+    /// [`INSTANCE_QUERY_PARAMETERS`].
     pub instance_query_parameters: HashSet<Arc<str>>,
-    /// The default narrowing; added endpoints have their own.
+    /// The default narrowing. Added endpoints have their own.
     pub narrowing: Narrowing,
-    /// How long a learned list of accounts may deny.
+    /// How long a learned list of accounts may be used to deny requests.
     pub accounts_max_age: Duration,
-    /// How long Talkdesk's own denial of a request is taken for the present one; zero: not at all.
+    /// How long a 403 of Talkdesk is remembered for identical requests; zero: not at all.
     pub remember_denials: Duration,
 }
 
-/// The query parameter that narrows a list.
+/// The query parameter that filters a list.
 pub const FILTER: &str = "filter";
 
-/// What an Instance on its Organization's credential may always ask with.
+/// The query parameters that an Instance on its Organization's credential may always use.
 pub const INSTANCE_QUERY_PARAMETERS: [&str; 5] = [FILTER, "order_by", "page", "per_page", "cursor"];

@@ -1,21 +1,21 @@
-//! The query of a request: its parameters, and the one form in which it goes upstream and into cache keys.
+//! Query strings: their parameters, and the canonical form that is sent upstream and used in cache keys.
 //!
-//! Parameters are read as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), so `%20` and `+`, or `'` and
-//! `%27`, are the same. They are written sorted by name, with everything encoded but the unreserved characters of
-//! RFC 3986 (section 2.3), and a space as `%20`. Bytes that are not UTF-8 stay what they are.
+//! Parameters are parsed as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), so `%20` and `+`,
+//! or `'` and `%27`, are equal. They are written sorted by name. All characters except the unreserved ones
+//! (RFC 3986, section 2.3) are percent-encoded; a space is `%20`. Bytes that are not UTF-8 are preserved.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
-/// All but `ALPHA / DIGIT / "-" / "." / "_" / "~"`.
+/// All characters except `ALPHA / DIGIT / "-" / "." / "_" / "~"`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The parameters that select a page, not the list.
+/// The parameters that select a page of a list.
 const PAGE_PARAMETERS: [&str; 2] = ["page", "cursor"];
 
-/// One parameter, decoded.
+/// A decoded parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Parameter<'a> {
     name: Cow<'a, [u8]>,
@@ -33,31 +33,31 @@ impl<'a> Parameter<'a> {
         Self { name: Cow::Borrowed(name.as_bytes()), value }
     }
 
-    /// The name; with replacement characters where it is not UTF-8.
+    /// The name, with replacement characters if it is not UTF-8.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)
     }
 
-    /// The value; with replacement characters where it is not UTF-8.
+    /// The value, with replacement characters if it is not UTF-8.
     #[must_use]
     pub fn value(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.value)
     }
 
-    /// The value; none where it is not UTF-8.
+    /// The value; none if it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.value).ok()
     }
 
-    /// How many bytes name and value have.
+    /// The length of name and value in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.name.len() + self.value.len()
     }
 
-    /// The same parameter, which borrows nothing.
+    /// A copy of the parameter that owns its data.
     #[must_use]
     pub fn to_owned(&self) -> Parameter<'static> {
         let owned = |part: &Cow<'_, [u8]>| Cow::Owned(part.clone().into_owned());
@@ -75,7 +75,7 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// The parameters of a query, in order. Empty ones, as between `&&`, are left out.
+/// The parameters of a query, in order, without empty ones (as between `&&`).
 pub fn parameters(raw: &str) -> impl Iterator<Item = Parameter<'_>> {
     raw.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -91,7 +91,8 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     percent_decode(text.as_bytes()).into()
 }
 
-/// Writes parameters in the canonical form. Those of one name keep their order, since it can mean something.
+/// Writes parameters in canonical form. Parameters with equal names keep their order, which may be
+/// significant.
 #[must_use]
 pub fn written(mut parameters: Vec<Parameter<'_>>) -> String {
     parameters.sort_by(|one, other| one.name.cmp(&other.name));
@@ -113,13 +114,13 @@ pub fn canonical(raw: &str) -> String {
     written(parameters(raw).collect())
 }
 
-/// A path with a query, where there is one.
+/// A path, with the query if it is not empty.
 #[must_use]
 pub fn joined(path: &str, query: &str) -> Arc<str> {
     if query.is_empty() { path.into() } else { format!("{path}?{query}").into() }
 }
 
-/// A canonical path and query without the parameters that select a page: the pages of one list have it in common.
+/// A canonical path and query without the parameters that select a page. It is equal for all pages of a list.
 #[must_use]
 pub fn without_page(path_and_query: &str) -> Cow<'_, str> {
     let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };

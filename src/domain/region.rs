@@ -1,12 +1,12 @@
-//! Talkdesk's regions, and the two addresses that each has.
+//! Talkdesk's regions, with the API origin and token endpoint of each.
 //!
-//! A token of a region works only at that region's API (Talkdesk's documentation, "How to guarantee
-//! your app works in all regions").
+//! A region's tokens are valid only for that region's API (Talkdesk's documentation, "How to guarantee your
+//! app works in all regions").
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a Talkdesk account lives.
+/// The region of a Talkdesk account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Region {
     /// United States.
@@ -35,7 +35,7 @@ impl Region {
         }
     }
 
-    /// The token endpoint; `{account}` stands for the name of the account that owns the client.
+    /// The token endpoint. `{account}` is replaced by the name of the account that owns the client.
     #[must_use]
     pub const fn token_url(self) -> &'static str {
         match self {

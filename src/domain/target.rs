@@ -1,25 +1,25 @@
-//! Reading a request's path: whose prefix it has, and which endpoint it leads to.
+//! Request paths: the tenant prefix, and the endpoint.
 //!
-//! The path is taken raw. Anything that could be read in two ways (an encoded or doubled slash, dot segments,
-//! backslashes, path parameters) is refused instead of being normalised, so the path that the entitlement
-//! sees is the path that goes upstream (CWE-22, CWE-444).
+//! Paths are not normalised. A path that could be interpreted in two ways (an encoded or doubled slash, dot
+//! segments, backslashes, path parameters) is refused, so the path that the entitlement rules check is the
+//! path that is sent upstream (CWE-22, CWE-444).
 
 use std::sync::Arc;
 
 use super::endpoint::{Endpoint, PathPattern};
 
-/// Where a path leads.
+/// The parts of a path.
 #[derive(Debug)]
 pub struct Target<'a> {
-    /// `organizations/acme`, where the path begins with a tenant.
+    /// The tenant prefix, for example `organizations/acme`.
     pub prefix: Option<&'a str>,
-    /// The endpoint, where there is one.
+    /// The endpoint, if the path has one.
     pub endpoint: Option<&'a Arc<Endpoint>>,
-    /// The rest of the path, which is also the path upstream.
+    /// The rest of the path: the path upstream.
     pub path: &'a str,
 }
 
-/// The path could be read in two ways; the text says which part of it.
+/// The path could be interpreted in two ways. The text names the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Ambiguous(pub &'static str);
@@ -36,7 +36,7 @@ pub fn read<'a>(raw: &'a str, endpoints: &'a [Arc<Endpoint>]) -> Result<Target<'
     Ok(Target { prefix, endpoint, path })
 }
 
-/// The path that was probably meant, for a message: slashes that are too many taken away.
+/// A suggestion for the error message: the path without superfluous slashes, if that has an endpoint.
 #[must_use]
 pub fn probably_meant(raw: &str, endpoints: &[Arc<Endpoint>]) -> Option<String> {
     let mut single = String::with_capacity(raw.len());
@@ -67,7 +67,7 @@ fn refuse_ambiguous(raw: &str, below_prefix: bool) -> Result<(), Ambiguous> {
     if !raw.starts_with('/') {
         return Err(Ambiguous("the path must begin with `/`"));
     }
-    // Whatever else is wrong with it, two slashes are said first: what was meant can be told then.
+    // Check for `//` before all else: the error can then suggest the correct path.
     if raw.as_bytes().windows(2).any(|pair| pair == b"//") {
         return Err(Ambiguous("the path has an empty segment (`//`)"));
     }
@@ -87,7 +87,7 @@ fn refuse_ambiguous(raw: &str, below_prefix: bool) -> Result<(), Ambiguous> {
     Ok(())
 }
 
-/// Whether there is nothing in a path that would have to be looked at twice: what nearly every request has.
+/// Whether the path needs no further checks. This is the fast path for nearly all requests.
 fn is_plain(raw: &[u8]) -> bool {
     let mut before = b' ';
     let plain = raw.iter().all(|byte| {
@@ -102,7 +102,7 @@ fn is_plain(raw: &[u8]) -> bool {
     plain && raw.first() == Some(&b'/')
 }
 
-/// Below an added prefix a path may be encoded, but not so that decoding it would change its structure.
+/// Below an added prefix a path may be percent-encoded, but decoding must not change its structure.
 fn refuse_structural_escape(escape: &[u8]) -> Result<(), Ambiguous> {
     let [b'%', high, low, ..] = escape else {
         return Err(Ambiguous("the path has an incomplete percent-encoding"));

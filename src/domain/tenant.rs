@@ -1,7 +1,7 @@
-//! Tenants: who a request is for, and how a request names one.
+//! Tenants, and how a request names one.
 //!
-//! A tenant is an Organization (a partner's) or an Instance (one Talkdesk account). It is an entry of the
-//! configuration, or an account that an Organization lists or that was learned from Talkdesk.
+//! A tenant is an Organization (of a partner) or an Instance (one Talkdesk account). It is configured, or it
+//! is an account that a configured Organization lists, or it was learned from Talkdesk.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,24 +17,24 @@ use super::id::{AccountId, AccountName, OrganizationId};
 /// The name of a tenant, written `organizations/acme` or `instances/globex`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TenantName {
-    /// An Organization, by the proxy's own name for it.
+    /// An Organization, by the proxy's name for it.
     Organization(OrganizationId),
     /// An Instance, by its Talkdesk account name.
     Instance(AccountName),
 }
 
-/// Somebody whose data can be asked for.
+/// An Organization or Instance whose data can be requested.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tenant {
-    /// The name that requests use.
+    /// The name in requests.
     pub name: TenantName,
-    /// The name as text, made once because every answer carries it.
+    /// The name as text; prepared because every response contains it.
     pub label: Arc<str>,
-    /// The same as the value of a field.
+    /// The name as a field value.
     pub field: HeaderValue,
-    /// Whether the configuration lets it be served.
+    /// Whether the configuration enables it.
     pub enabled: bool,
-    /// What it is, which decides what it may do.
+    /// Its kind, which decides what it may do.
     pub kind: TenantKind,
 }
 
@@ -50,45 +50,45 @@ pub enum TenantKind {
 /// A partner's Organization: the parent of Instances, with one OAuth client for all of them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Organization {
-    /// Our name for it.
+    /// The proxy's name for it.
     pub id: OrganizationId,
     /// Talkdesk's name for it.
     pub name: Arc<str>,
-    /// Whether the configuration lets it, and every Instance under it, be served.
+    /// Whether the configuration enables it and the Instances under it.
     pub enabled: bool,
-    /// Its OAuth client, where it has one.
+    /// Its OAuth client, if it has one.
     pub credential: Option<Arc<Credential>>,
-    /// The accounts that the configuration lists under it.
+    /// The accounts that are configured under it.
     pub accounts: HashSet<AccountId>,
-    /// Whether more are learned from Talkdesk. Where not, and some are listed, the list is closed.
+    /// Whether more accounts are learned from Talkdesk. If not, and some are configured, the list is closed.
     pub discover_accounts: bool,
 }
 
 /// One Talkdesk account.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Talkdesk's id of it; always there for an Instance under a configured Organization.
+    /// Talkdesk's id of the account; always known for an Instance under a configured Organization.
     pub account_id: Option<AccountId>,
-    /// The plan it is on, where the configuration says.
+    /// The plan, if it is configured.
     pub plan: Option<Arc<str>>,
-    /// Who sold it, which decides with what it may ask.
+    /// Who sold it, which decides which credential it uses.
     pub seller: Seller,
-    /// The OAuth client of its own, where it has one.
+    /// Its own OAuth client, if it has one.
     pub credential: Option<Arc<Credential>>,
 }
 
 /// The Organization that an Instance belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seller {
-    /// One that is configured here: a partner's.
+    /// A configured Organization: a partner.
     Configured(Arc<Organization>),
-    /// `Talkdesk` or `Talkdesk Internal`: sold directly.
+    /// `Talkdesk` or `Talkdesk Internal`: sold by Talkdesk directly.
     Talkdesk(DirectOrganization),
-    /// Anything else: a reseller that is not configured here.
+    /// Any other: a reseller that is not configured here.
     Reseller(Arc<str>),
 }
 
-/// The two Organizations of customers that Talkdesk sells to itself.
+/// The two Organizations of Talkdesk's direct customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectOrganization {
     /// `Talkdesk`.
@@ -104,36 +104,36 @@ pub struct Tenants {
     in_order: Vec<Arc<Tenant>>,
 }
 
-/// A request does not say, or does not say clearly, who it is for.
+/// Why a request names no tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unnamed {
-    /// No prefix, no field, no default.
+    /// There is no prefix, no field and no default.
     Missing,
-    /// Two names that disagree, or a field that is there twice.
+    /// Two different names, or a repeated field.
     Conflict(&'static str),
-    /// A name that nobody here has.
+    /// No tenant has this name.
     Unknown(String),
 }
 
-/// What a request says about who it is for, as it stood in the request.
+/// The parts of a request that may name a tenant, unparsed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Naming<'a> {
-    /// The path's prefix without its slashes: `organizations/acme`.
+    /// The path's prefix without slashes at its ends: `organizations/acme`.
     pub prefix: Option<&'a str>,
     /// The first `X-Tenant` field.
     pub field: Option<&'a [u8]>,
-    /// Whether there is a second one.
+    /// Whether there is more than one.
     pub field_repeated: bool,
     /// The listener's default.
     pub default: Option<&'a TenantName>,
 }
 
 impl Naming<'_> {
-    /// The one name that the request means.
+    /// The tenant name of the request.
     ///
     /// # Errors
-    /// [`Unnamed`] where there is none, or more than one. A name is compared as it is written: nothing is
-    /// decoded, so an encoding of a name is an unknown one.
+    /// [`Unnamed`] if there is no name, or more than one. Names are compared without decoding, so an encoded
+    /// name is unknown.
     pub fn resolve(&self) -> Result<TenantName, Unnamed> {
         if self.field_repeated {
             return Err(Unnamed::Conflict("X-Tenant is there more than once"));
@@ -151,7 +151,8 @@ impl Naming<'_> {
 }
 
 impl Tenants {
-    /// The tenants in the order of the configuration; of two with one name the first stays.
+    /// Builds the table in the order of the configuration. Of several tenants with equal names the first one
+    /// is kept.
     #[must_use]
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
         let mut all = Self::default();
@@ -165,29 +166,29 @@ impl Tenants {
         all
     }
 
-    /// The tenant of that name.
+    /// The tenant with this name.
     #[must_use]
     pub fn find(&self, name: &TenantName) -> Option<&Arc<Tenant>> {
         self.by_name.get(name)
     }
 
-    /// All of them, in the order of the configuration.
+    /// All tenants, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.in_order.iter()
     }
 }
 
 impl Tenant {
-    /// A tenant, with its label made from its name.
+    /// A tenant, with its label and field value made from its name.
     #[must_use]
     pub fn new(name: TenantName, enabled: bool, kind: TenantKind) -> Self {
         let label: Arc<str> = name.to_string().into();
-        // The characters of a name are harmless ones.
+        // Never fails: a valid name is a valid field value.
         let field = HeaderValue::from_str(&label).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self { name, label, field, enabled, kind }
     }
 
-    /// The Organization it is or belongs to, where that is configured here.
+    /// The Organization that it is or belongs to, if that is configured here.
     #[must_use]
     pub fn organization(&self) -> Option<&Arc<Organization>> {
         match &self.kind {
@@ -201,7 +202,7 @@ impl Tenant {
 }
 
 impl Organization {
-    /// An Instance under this Organization that the configuration does not name itself.
+    /// An Instance under this Organization without a configuration entry of its own.
     #[must_use]
     pub fn instance(self: &Arc<Self>, name: AccountName, account_id: AccountId) -> Tenant {
         let instance = Instance {

@@ -1,7 +1,8 @@
-//! The limit of one client, for what would go upstream. Hits, and waiting for another's request, are free.
+//! Rate limit per client, for requests that go upstream. Cache hits, and waiting for another client's
+//! request, are not counted.
 //!
-//! State per client is bounded: keys whose quota has filled up again are dropped, and where there are too many
-//! others, a new client shares one quota with all that came too late.
+//! The state is bounded: clients whose quota is fully replenished are dropped, and while there are
+//! `MOST_CLIENTS` or more clients with state, all clients share one quota ([`ClientKey::Unknown`]).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,20 +16,21 @@ use super::quota;
 use crate::clock::Clock;
 use crate::config::ClientLimit;
 
-/// What tells clients apart.
+/// The identity of a client for rate limiting.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKey {
-    /// The configured field's value, cut to a length.
+    /// The value of the configured field, truncated to 128 bytes.
     Field(Box<[u8]>),
-    /// The user of a process at the other end of a Unix socket.
+    /// The user id of the peer process on a Unix socket.
     User(u32),
-    /// An address; of an IPv6 one the first 64 bits, since a host has that many.
+    /// The client's address. Of an IPv6 address only the first 64 bits: one host has all the addresses below
+    /// them.
     Address(IpAddr),
-    /// Nothing is known of it.
+    /// A client that can't be identified. Also the shared key once there are too many clients.
     Unknown,
 }
 
-/// The limits of all clients.
+/// The rate limits of all clients.
 pub struct ClientLimiter {
     limiter:
         RateLimiter<ClientKey, DefaultKeyedStateStore<ClientKey>, Clock, NoOpMiddleware<std::time::Instant>>,
@@ -36,14 +38,14 @@ pub struct ClientLimiter {
     checks: AtomicU64,
 }
 
-/// Clients with a quota of their own, at most.
+/// The most clients that have their own quota.
 const MOST_CLIENTS: usize = 10_000;
 
-/// How often the state is looked through, in checks.
+/// The number of checks between two removals of clients with a full quota.
 const CHECKS_BETWEEN_SWEEPS: u64 = 1_024;
 
 impl ClientKey {
-    /// The key of an address.
+    /// The key of an address; a mapped IPv4 address counts as IPv4.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
@@ -70,10 +72,10 @@ impl ClientLimiter {
         Self { limiter, clock, checks: AtomicU64::new(0) }
     }
 
-    /// Whether the client may send one more request upstream.
+    /// Takes one request from the client's quota.
     ///
     /// # Errors
-    /// How long until it may.
+    /// How long until the client may send the next request.
     pub fn check(&self, client: &ClientKey) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_BETWEEN_SWEEPS == CHECKS_BETWEEN_SWEEPS - 1 {
             self.limiter.retain_recent();
@@ -84,7 +86,7 @@ impl ClientLimiter {
         self.limiter.check_key(client).map_err(|not_until| not_until.wait_time_from(now))
     }
 
-    /// Clients with state.
+    /// The number of clients with state.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.limiter.len()

@@ -1,12 +1,12 @@
-//! The gate of one credential towards the API: a rate with a burst, so many requests at once, a fair queue, and
-//! the pause that Talkdesk asks for.
+//! The gate of one credential towards the API: rate limit with burst, concurrency limit, fair queue, and the
+//! pause that Talkdesk requests (429, or 503 with `Retry-After`).
 //!
-//! The queue is round-robin over clients and first-in-first-out within one, so a client that asks for a
-//! thousand things does not keep another from its one. Background refreshes go last. A wait ends when the
-//! one who waits leaves.
+//! The queue is round-robin over clients and first-in-first-out within a client, so one client with a
+//! thousand requests does not delay another client's single request. Background refreshes go last. A waiter
+//! that is dropped leaves the queue.
 //!
-//! `governor` counts, and a task lets requests through in turn; it lives only while somebody waits.
-//! (`governor`'s own waiting is first-come by luck, and does not know clients.)
+//! `governor` does the counting. A task hands out the passes in turn; it runs only while somebody waits.
+//! `governor`'s own waiting is not used: its order is not defined, and it does not distinguish clients.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -29,13 +29,13 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     clock: Clock,
     state: Mutex<State>,
-    /// Something may have become possible: a request ended, a pause too.
+    /// Notified when a request ends or the limit changes: a waiter at the concurrency limit may proceed.
     changed: Notify,
-    /// The limit is another one.
+    /// Notified when the limit changes: the wait for the rate may be shorter.
     relaxed: Notify,
 }
 
-/// A limit, and what is counted against it.
+/// A limit with its rate limiter.
 struct Rules {
     limit: UpstreamLimit,
     limiter: Arc<Limiter>,
@@ -43,39 +43,39 @@ struct Rules {
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>;
 
-/// Who waits.
+/// Who waits in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Waiter {
-    /// A client's request.
+    /// A request of a client.
     Client(ClientKey),
-    /// The proxy itself.
+    /// The proxy itself, for a background refresh.
     Background,
 }
 
-/// The right to send one request; given back when dropped.
+/// The permission to send one request. Dropping it releases its concurrency slot.
 pub struct Pass {
     gate: Arc<Gate>,
-    /// What is left of the burst.
+    /// The remaining burst capacity.
     pub remaining: u32,
-    /// How long it was waited for.
+    /// How long the request was queued.
     pub waited: Duration,
 }
 
-/// Why nothing may be sent.
+/// Why no request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The wait took too long.
+    /// The request waited longer than `max_wait`.
     #[error("the limit of the credential is used up")]
     Limited {
-        /// When it might be worth trying again.
+        /// When to retry.
         retry_in: Duration,
     },
-    /// Talkdesk asked for a pause.
+    /// Talkdesk requested a pause.
     #[error("Talkdesk asked this credential to pause")]
     Paused {
-        /// The rest of it.
+        /// The remaining time of the pause.
         rest: Duration,
-        /// Whether Talkdesk said how long, or the proxy chose.
+        /// Whether Talkdesk gave the length (`Retry-After`); otherwise the proxy chose it.
         told: bool,
     },
 }
@@ -111,8 +111,8 @@ impl Gate {
         })
     }
 
-    /// Goes by another limit from now on, those who wait included. A rate that is the same goes on counting where it
-    /// was.
+    /// Applies a new limit, also to requests that wait already. If the rate is unchanged, its count
+    /// continues.
     pub fn go_by(&self, limit: &UpstreamLimit) {
         let known = self.rules.load();
         if known.limit == *limit {
@@ -168,12 +168,12 @@ impl Gate {
         }
     }
 
-    /// Talkdesk answered 429, or 503 with `Retry-After`: nobody sends for that long. Without a time, the gate
-    /// backs off by itself.
+    /// Pauses the credential after a 429, or a 503 with `Retry-After`: no request is sent until the pause
+    /// ends. Without a time from Talkdesk, the length is that of a back-off. Returns the end of the pause.
     pub fn pause(&self, told: Option<Duration>) -> Instant {
         let now = self.clock.now();
         let mut state = self.state();
-        // Those that were under way together are refused together: that is one refusal.
+        // Concurrent refusals count as one: only a refusal outside of a pause increases the back-off.
         if told.is_none() && state.paused(now).is_none() {
             state.pauses_in_a_row = state.pauses_in_a_row.saturating_add(1);
         }
@@ -186,32 +186,32 @@ impl Gate {
             Some(known) if known.until > until => known,
             _ => pause,
         });
-        // Whoever waits is told at once: a wait that can't end in time is no kindness.
+        // Fail queued requests now: they cannot be served before the pause ends.
         state.dismiss_all();
         until
     }
 
-    /// Talkdesk took a request: the next back-off begins small again.
+    /// Resets the back-off after Talkdesk accepted a request.
     pub fn took_one(&self) {
         self.state().pauses_in_a_row = 0;
     }
 
-    /// The rest of a pause.
+    /// The current pause, if any.
     #[must_use]
     pub fn paused(&self) -> Option<Refused> {
         self.state().paused(self.clock.now())
     }
 
-    /// How many wait.
+    /// The number of queued requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let state = self.state();
         let all = state.lanes.values().flatten().chain(&state.background);
-        // One who has left is forgotten at the next turn, and does not wait any more.
+        // Closed senders belong to waiters that left; they are removed at the next turn.
         all.filter(|sender| !sender.is_closed()).count()
     }
 
-    /// The burst, and how long it takes to fill up: the policy that clients are told.
+    /// The burst, and how long it takes to replenish. Clients receive both as the rate limit policy.
     #[must_use]
     pub fn policy(&self) -> (NonZeroU32, Duration) {
         let rate = self.rules.load().limit.rate;
@@ -226,20 +226,21 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets those who wait through, one by one, until nobody does.
+    /// Hands passes to the waiters in turn, until nobody waits.
     async fn let_through(self: Arc<Self>) {
         loop {
             match self.next_step() {
                 Step::Hand(turn, pass) => {
-                    // One who has just left gives the pass back by dropping it; the cell is spent.
+                    // If the waiter has just left, the pass is dropped here. Its concurrency slot is
+                    // released; its share of the rate is spent.
                     let _ = turn.send(pass);
                 }
-                // Another limit may let them through sooner.
+                // A new limit may end this wait early.
                 Step::Sleep(wait) => {
                     let _ = self.clock.timeout(wait, self.relaxed.notified()).await;
                 }
                 Step::Full => {
-                    // Looked at now and then all the same, so that whoever has left is forgotten.
+                    // The timeout makes sure that waiters that left are removed even if no request ends.
                     let _ = self.clock.timeout(Duration::from_secs(1), self.changed.notified()).await;
                 }
                 Step::Done => return,
@@ -276,7 +277,7 @@ fn limiter(limit: &UpstreamLimit, clock: &Clock) -> Arc<Limiter> {
     Arc::new(limiter.with_middleware::<StateInformationMiddleware>())
 }
 
-/// What the one who lets through does next.
+/// The next step of the task that hands out passes.
 enum Step {
     Hand(oneshot::Sender<Pass>, Pass),
     Sleep(Duration),
@@ -312,7 +313,7 @@ impl State {
         }
     }
 
-    /// The next in turn: a client each, then the proxy's own.
+    /// The next waiter: one per client in turn, then the background ones.
     fn next(&mut self) -> Option<oneshot::Sender<Pass>> {
         while let Some(client) = self.turns.pop_front() {
             let Some(lane) = self.lanes.get_mut(&client) else { continue };

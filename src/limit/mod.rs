@@ -1,7 +1,7 @@
-//! How fast, and how much at once.
+//! Rate and concurrency limits.
 //!
-//! [`gate`] is the limit of one credential towards the API, which requests wait at in a fair queue;
-//! [`client`] is the limit of one client, which refuses. The rate itself is `governor`'s in both.
+//! [`gate`] limits one credential's requests to the API and queues the excess fairly. [`client`] limits one
+//! client's requests and refuses the excess. Both use the rate limiter of `governor`.
 
 pub mod client;
 pub mod gate;

@@ -1,5 +1,5 @@
-//! What a tenant asked last: when, of which endpoint, and what came of it, in one word that a request stores without a
-//! lock. The endpoint is there by a number, so no path and no query is kept.
+//! A tenant's last request: time, endpoint, status and outcome, packed into one atomic word, so that storing it
+//! takes no lock. The endpoint is stored as a number; neither path nor query is kept.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,17 +13,17 @@ use super::{EndpointMetrics, Metrics};
 /// A tenant's last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// When it came, to the second.
+    /// When the request arrived, to the second.
     pub at: SystemTime,
-    /// The endpoint's name; `other` where it led to none.
+    /// The endpoint's name; `other` if the request matched none.
     pub endpoint: Arc<str>,
-    /// The status of the answer.
+    /// The response status.
     pub status: u16,
-    /// How it ended.
+    /// The outcome.
     pub outcome: TenantOutcome,
 }
 
-/// The place where it is kept; those who share it keep one.
+/// The atomic word; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastAsked(Arc<AtomicU64>);
 
@@ -44,7 +44,8 @@ impl LastAsked {
         let word = (seconds << ENDPOINT_BITS) | u64::from(endpoint.number);
         let word = (word << STATUS_BITS) | u64::from(status.as_u16());
         let word = (word << OUTCOME_BITS) | outcome as u64;
-        // One that came earlier may end later. Most hits of a second are alike, and then nothing is written.
+        // A request that arrived earlier may end later and must not replace a newer one. Most hits within a second
+        // are equal, and then nothing is written.
         let is_news = |known: u64| (known != word && known >> SECONDS_FROM <= seconds).then_some(word);
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_news);
     }

@@ -1,9 +1,9 @@
-//! How credentials stand, as gauges: shown while they are configured, and gone with them.
+//! Gauges about credentials. They exist only while the credential is configured.
 
 use super::{CREDENTIAL_STATES, Metrics};
 
 impl Metrics {
-    /// Shows which state a credential is in.
+    /// Sets the state of a credential.
     pub fn credential_is(&self, tenant: &str, state: &str) {
         for known in CREDENTIAL_STATES {
             let value = if known == state { 1.0 } else { 0.0 };
@@ -11,18 +11,18 @@ impl Metrics {
         }
     }
 
-    /// Shows whether the secret of a credential can be used.
+    /// Sets whether the secret of a credential can be used.
     pub fn secret_is_available(&self, tenant: &str, available: bool) {
         self.credential_secret_available.with_label_values(&[tenant]).set(if available { 1.0 } else { 0.0 });
     }
 
-    /// Forgets which endpoints are not narrowed; those that still are not are shown again.
+    /// Removes all series of `account_scope_unproven`; the caller sets those that still apply.
     pub fn forget_unproven(&self) {
         self.account_scope_unproven.reset();
     }
 
-    /// Forgets how a credential stood that is not configured any more: nothing would bring it up to date again, and an
-    /// alert about it would never end. What was counted stays counted.
+    /// Removes the gauges of a credential that is no longer configured: they would never be updated again, and an
+    /// alert on them would never end. Counters stay.
     pub fn forget_credential(&self, tenant: &str) {
         for state in CREDENTIAL_STATES {
             let _ = self.credential_state.remove_label_values(&[tenant, state]);

@@ -1,4 +1,4 @@
-//! Series looked up once, for what happens on every request.
+//! Handles to series, looked up once instead of on every request.
 
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -9,35 +9,35 @@ use prometheus::{Histogram, IntCounter, IntCounterVec};
 use super::Metrics;
 use super::asked::{Asked, LastAsked};
 
-/// What the cache did for a request.
+/// The result of the cache lookup for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheResult {
     /// Answered from a fresh entry.
     Hit,
     /// Answered from a stale entry.
     Stale,
-    /// Fetched.
+    /// Fetched from upstream.
     Miss,
-    /// Answered by another request's fetch.
+    /// Answered with the response of another request's fetch (request collapsing).
     Collapsed,
-    /// Answered from an entry that upstream confirmed.
+    /// Answered from an entry that upstream confirmed (revalidation).
     Revalidated,
-    /// Fetched past the cache.
+    /// Fetched from upstream without using the cache.
     Bypass,
-    /// The cache was not asked.
+    /// The cache was not consulted.
     NotAsked,
 }
 
-/// How a tenant's request ended.
+/// The outcome of a tenant's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenantOutcome {
-    /// From a fresh entry.
+    /// Answered from a fresh entry.
     Hit,
-    /// From a stale entry.
+    /// Answered from a stale entry.
     Stale,
-    /// Through upstream.
+    /// Answered after a request to upstream.
     Miss,
-    /// Refused by the entitlement.
+    /// Denied by the entitlement.
     Denied,
     /// Any other error.
     Error,
@@ -49,14 +49,15 @@ pub struct EndpointMetrics {
     name: String,
     pub(super) number: u16,
     requests: IntCounterVec,
-    /// Of what nearly every request is answered with, by result; each looked up when it is first counted.
+    /// Counters of the most frequent statuses (200 and 304), by cache result; each is looked up when it is first
+    /// used.
     ok: [OnceLock<IntCounter>; CacheResult::ALL.len()],
     not_modified: [OnceLock<IntCounter>; CacheResult::ALL.len()],
     durations: [Histogram; CacheResult::ALL.len()],
     results: [IntCounter; CacheResult::ALL.len() - 1],
     upstream_requests: IntCounterVec,
     upstream_ok: OnceLock<IntCounter>,
-    /// How long Talkdesk takes.
+    /// Duration of requests to the API, in seconds.
     pub upstream_duration: Histogram,
 }
 
@@ -65,12 +66,12 @@ pub struct EndpointMetrics {
 pub struct TenantMetrics {
     outcomes: [IntCounter; TenantOutcome::ALL.len()],
     last: LastAsked,
-    /// Requests sent to the API for it.
+    /// Requests sent to the API for this tenant.
     pub upstream_requests: IntCounter,
 }
 
 impl CacheResult {
-    /// All of them, in the order in which tables of series have them.
+    /// All results, in the order of the variants, which is the index of the tables of series.
     pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
@@ -81,7 +82,7 @@ impl CacheResult {
         Self::NotAsked,
     ];
 
-    /// The label's value.
+    /// The value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,10 +98,10 @@ impl CacheResult {
 }
 
 impl TenantOutcome {
-    /// All of them, in the order in which tables of series have them.
+    /// All outcomes, in the order of the variants, which is the index of the tables of series.
     pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
 
-    /// The label's value.
+    /// The value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,7 +115,7 @@ impl TenantOutcome {
 }
 
 impl Metrics {
-    /// The series of an endpoint; `other` for requests that lead to none.
+    /// The series of an endpoint; `other` is for requests that match none.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> EndpointMetrics {
         let duration =
@@ -122,7 +123,7 @@ impl Metrics {
         let result = |result: CacheResult| self.cache_requests.with_label_values(&[name, result.as_str()]);
         let [asked @ .., _] = CacheResult::ALL;
         for status in ["200", "304"] {
-            // There from the beginning, so that the first of them is an increase.
+            // Create the series now, so that `increase()` sees the first request.
             self.http_requests.with_label_values(&[name, status, "hit"]);
         }
         EndpointMetrics {
@@ -139,7 +140,7 @@ impl Metrics {
         }
     }
 
-    /// The series of a tenant; `other` for those without series of their own.
+    /// The series of a tenant; `other` is for tenants without series of their own.
     #[must_use]
     pub fn tenant(&self, label: &str) -> TenantMetrics {
         TenantMetrics {
@@ -152,8 +153,8 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// An endpoint's number, which stays its own. There are as many as a configuration can have, and more after reloads
-    /// that name others; one beyond 65535 is told as `other`.
+    /// The number of an endpoint, which never changes. Names from earlier configurations keep theirs, so a process
+    /// with many reloads may run out: an endpoint beyond the first 65535 is reported as `other`.
     fn number_of_endpoint(&self, name: &str) -> u16 {
         let mut names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
         let known = names.iter().position(|known| &**known == name);
@@ -174,7 +175,7 @@ impl Metrics {
 }
 
 impl EndpointMetrics {
-    /// Counts an answered request and its time.
+    /// Counts an answered request and observes its duration.
     pub fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
         let series = || self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]);
         match status {
@@ -188,7 +189,7 @@ impl EndpointMetrics {
         }
     }
 
-    /// Counts an answer of the API.
+    /// Counts a response of the API.
     pub fn upstream_answered(&self, status: StatusCode) {
         let series = || self.upstream_requests.with_label_values(&[&self.name, status.as_str()]);
         if status == StatusCode::OK {
@@ -198,14 +199,14 @@ impl EndpointMetrics {
         }
     }
 
-    /// Counts a request to the API that got no answer.
+    /// Counts a request to the API that got no response.
     pub fn upstream_failed(&self) {
         self.upstream_requests.with_label_values(&[&self.name, "none"]).inc();
     }
 }
 
 impl TenantMetrics {
-    /// Counts how a request ended, and keeps it as the tenant's last one.
+    /// Counts the outcome of a request and stores it as the tenant's last request.
     pub fn ended(
         &self,
         outcome: TenantOutcome,
@@ -217,19 +218,19 @@ impl TenantMetrics {
         self.last.store(at, endpoint, status, outcome);
     }
 
-    /// What the tenant asked last, if it has asked yet.
+    /// The tenant's last request, if there was one.
     #[must_use]
     pub fn asked_last(&self, metrics: &Metrics) -> Option<Asked> {
         self.last.load(metrics)
     }
 
-    /// The same series for another tenant, whose requests are told apart only here.
+    /// The same counters for another tenant, with a last request of its own.
     #[must_use]
     pub fn for_another(&self) -> Self {
         Self { last: LastAsked::default(), ..self.clone() }
     }
 
-    /// Goes on with what was asked last by that tenant.
+    /// Takes over the last request from `before`, the handle before a reload.
     #[must_use]
     pub fn after(self, before: &Self) -> Self {
         Self { last: before.last.clone(), ..self }

@@ -1,14 +1,15 @@
-//! The last hour, in bounded memory: what moved from one reading of the series to the next.
+//! A history of the last hour in bounded memory: the differences between successive readings of all series.
 //!
-//! Prometheus keeps more and for longer; this is for whoever has none at hand at three in the morning. Nothing is
-//! added to the path of a request: every [`INTERVAL`] all series are read, and what they differ by is kept. Lengths and
-//! order are by the monotonic clock, so a system clock that is set back loses and doubles nothing.
+//! It serves operators who have no Prometheus server at hand; Prometheus keeps more, and for longer. The request
+//! path does no additional work: every [`INTERVAL`] all series are read and the differences are stored. Durations
+//! and order use the monotonic clock, so setting back the system clock neither loses nor duplicates data.
 //!
-//! # What it takes
+//! # Memory
 //!
-//! At most [`POINTS`] points with [`TENANTS`] tenants each, and [`EVENTS`] events: below [`MOST_BYTES`] in all. Beside
-//! that stands the last reading, which is as large as the registry's own series. Tenants beyond those that moved most
-//! are counted together, and the oldest events give way first; both are said.
+//! At most [`POINTS`] points with [`TENANTS`] tenants each, and [`EVENTS`] events, which take less than
+//! [`MOST_BYTES`] together. In addition the last reading is kept, which is as large as the series of the registry.
+//! Tenants beyond those with the most requests are added up in one number, and when there are too many events the
+//! oldest are dropped; the response reports both.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -18,17 +19,17 @@ use std::time::{Duration, Instant, SystemTime};
 use super::reading::{Counts, Reading};
 use crate::clock::Now;
 
-/// How often the series are read.
+/// The time between two readings.
 pub const INTERVAL: Duration = Duration::from_secs(10);
-/// The most points that are kept: an hour of them.
+/// The maximum number of points: one hour.
 pub const POINTS: usize = 360;
-/// For how long a point is kept at most.
+/// The maximum age of points and events.
 pub const LENGTH: Duration = Duration::from_hours(1);
-/// The most tenants that a point tells apart.
+/// The maximum number of tenants listed in a point.
 pub const TENANTS: usize = 64;
-/// The most events that are kept.
+/// The maximum number of events.
 pub const EVENTS: usize = 4096;
-/// What points and events take together at most, names not counted: those are shared.
+/// The maximum size of points and events together, in bytes, without the names, which are shared.
 pub const MOST_BYTES: usize = 2 << 20;
 
 /// The history of one proxy.
@@ -38,67 +39,67 @@ pub struct History {
     state: Mutex<State>,
 }
 
-/// Numbers by name; only those that moved.
+/// Increments by name; names without an increment are omitted.
 pub type Moved = Vec<(Arc<str>, u64)>;
 
-/// What happened between two readings.
+/// The differences between two readings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Counts up by one from point to point.
+    /// The sequence number of the point.
     pub number: u64,
-    /// When the second reading was.
+    /// The time of the second reading.
     pub at: Instant,
-    /// How long after the first.
+    /// The time between the two readings.
     pub length: Duration,
-    /// Requests answered.
+    /// Answered requests.
     pub requests: u64,
-    /// Those answered with an error of ours or Talkdesk's (5xx).
+    /// Requests answered with a 5xx status, from the proxy or from Talkdesk.
     pub failed: u64,
-    /// What the cache did, by result.
+    /// Cache results, by result.
     pub cache: Moved,
-    /// Requests answered, by how long that took: the bands of `http_request_duration_seconds`.
+    /// Answered requests by duration: one count per bucket of `http_request_duration_seconds`, not cumulative.
     pub bands: Vec<u64>,
     /// Requests sent to the API.
     pub upstream: u64,
-    /// Those requests by tenant: the [`TENANTS`] with the most.
+    /// Requests sent to the API by tenant: the [`TENANTS`] tenants with the most.
     pub tenants: Moved,
-    /// Those of all other tenants.
+    /// Requests sent to the API for all other tenants.
     pub tenants_rest: u64,
-    /// Requests to the API without a usable answer, by kind.
+    /// Requests to the API without a usable response, by kind.
     pub errors: Moved,
 }
 
-/// Something that happened to a credential, or to the configuration.
+/// Something that happened to a credential or to the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// The point in which it was seen.
+    /// The number of the point in which it was detected.
     pub point: u64,
-    /// When it was seen, up to an [`INTERVAL`] after it happened.
+    /// When it was detected: up to one [`INTERVAL`] after it happened.
     pub at: Instant,
-    /// What it was.
+    /// What happened.
     pub kind: EventKind,
-    /// Whose credential; empty where it is nobody's.
+    /// The owner of the credential; empty for events of the configuration.
     pub owner: Arc<str>,
-    /// How often it happened.
+    /// How often it happened between the two readings.
     pub count: u64,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// A token was fetched.
     Token {
-        /// When its life ends.
+        /// When the token expires.
         until: Instant,
     },
-    /// A token was asked for in vain.
+    /// A token request failed.
     TokenFailed {
-        /// The result, as `token_requests_total` has it.
+        /// The result, with the values of `token_requests_total`.
         result: Arc<str>,
     },
-    /// Talkdesk asked for a pause.
+    /// Talkdesk requested a pause.
     Paused {
-        /// When it ends.
+        /// When the pause ends.
         until: Instant,
     },
     /// A configuration was loaded.
@@ -107,14 +108,15 @@ pub enum EventKind {
     ReloadRefused,
 }
 
-/// What is known at one moment.
+/// The history at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The points that are kept, oldest first; the last one is what happened since the last reading, and changes.
+    /// The stored points, oldest first. The last one has the differences since the last reading and is not stored
+    /// yet.
     pub points: Vec<Point>,
-    /// The events that are kept, oldest first.
+    /// The stored events, oldest first, and those since the last reading.
     pub events: Vec<Event>,
-    /// Events that gave way to newer ones.
+    /// Number of events dropped because there were more than [`EVENTS`].
     pub events_dropped: u64,
 }
 
@@ -129,7 +131,7 @@ struct State {
     names: HashSet<Arc<str>>,
 }
 
-/// A reading, reduced to what the history is made of.
+/// The values of a reading that the history uses.
 #[derive(Debug, Default)]
 struct Totals {
     requests: u64,
@@ -148,7 +150,7 @@ struct Totals {
 
 type Named = BTreeMap<Arc<str>, u64>;
 
-/// What two readings differ by.
+/// The differences between two readings.
 struct Difference {
     point: Point,
     events: Vec<Event>,
@@ -161,20 +163,20 @@ impl Default for History {
 }
 
 impl History {
-    /// Another number for every process: points of another run are not this one's.
+    /// A random number per process: clients use it to detect that points belong to another run.
     #[must_use]
     pub fn run(&self) -> u64 {
         self.run
     }
 
-    /// Goes on from this reading: what was before it is in no point.
+    /// Takes the first reading; earlier increments are in no point.
     pub fn begin(&self, now: Now, reading: &Reading) {
         let mut state = self.state();
         state.before = Totals::of(reading, &mut HashSet::new());
         state.read = Some(now.monotonic);
     }
 
-    /// Keeps what happened since the last reading.
+    /// Stores the differences since the last reading.
     pub fn record(&self, now: Now, reading: &Reading) {
         let state = &mut *self.state();
         let totals = Totals::of(reading, &mut state.names);
@@ -195,11 +197,11 @@ impl History {
         state.before = totals;
         state.read = Some(now.monotonic);
         state.next += 1;
-        // Names that only old points had.
+        // Remove names that only dropped points used.
         state.names.retain(|name| Arc::strong_count(name) > 1);
     }
 
-    /// What is kept, with what happened since the last reading. Nothing of that is kept by looking.
+    /// The stored history and the differences since the last reading; the latter are not stored.
     #[must_use]
     pub fn view(&self, now: Now, reading: &Reading) -> View {
         let state = &mut *self.state();
@@ -218,7 +220,7 @@ impl History {
 }
 
 impl State {
-    /// What happened from the last reading to this one.
+    /// The differences from the last reading to this one.
     fn difference(&self, totals: &Totals, now: Now) -> Difference {
         let before = &self.before;
         let mut tenants = moved(&totals.tenants, &before.tenants);
@@ -312,7 +314,7 @@ fn share(counts: Counts, names: &mut HashSet<Arc<str>>) -> Named {
     counts.into_iter().map(|(name, count)| (shared(&name, names), count)).collect()
 }
 
-/// The name as it is kept once, however many points have it.
+/// Interns a name, so that all points share one copy.
 fn shared(name: &str, names: &mut HashSet<Arc<str>>) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return Arc::clone(known);
@@ -322,7 +324,7 @@ fn shared(name: &str, names: &mut HashSet<Arc<str>>) -> Arc<str> {
     new
 }
 
-/// Those that are more than before, by how much.
+/// The increments of those that have grown.
 fn moved(now: &Named, before: &Named) -> Moved {
     let by = |(name, count): (&Arc<str>, &u64)| {
         let more = count.saturating_sub(before.get(name).copied().unwrap_or_default());
@@ -331,7 +333,7 @@ fn moved(now: &Named, before: &Named) -> Moved {
     now.iter().filter_map(by).collect()
 }
 
-/// The moment of a Unix time, in seconds, by the clock that never goes back.
+/// Converts a Unix time in seconds to the monotonic clock; a time in the past becomes now.
 fn instant(unix: f64, now: Now) -> Instant {
     let since_epoch = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let ahead = Duration::try_from_secs_f64(unix).unwrap_or_default().saturating_sub(since_epoch);

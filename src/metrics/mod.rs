@@ -1,9 +1,9 @@
-//! What the proxy counts and measures, for Prometheus.
+//! The metrics of the proxy, for Prometheus.
 //!
-//! One struct with a registry of its own, so that two proxies in one process (as in tests) count apart. Names,
-//! units and labels are in `docs/metrics.md`; every label comes from a closed set, and text that a client sent
-//! is in none. Looking up a series hashes, locks and clones, so what the hit path counts is looked up once:
-//! [`EndpointMetrics`] and [`TenantMetrics`].
+//! One struct with its own registry, so that several proxies in one process (as in tests) have separate series.
+//! `docs/metrics.md` lists names, units and labels. Every label value comes from a closed set; text from a client
+//! is never a label value. Looking up a series hashes, locks and clones, so the series of the hit path are looked
+//! up once: [`EndpointMetrics`] and [`TenantMetrics`].
 
 mod asked;
 mod credentials;
@@ -26,78 +26,78 @@ use reading::Reading;
 
 use crate::version::{REVISION, VERSION};
 
-/// The prefix of every name.
+/// The prefix of all metric names.
 pub const PREFIX: &str = "billing_insights_proxy_";
 
 /// All series of one proxy.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// What moved in the last hour.
+    /// The increments of the last hour.
     pub history: History,
-    /// The names of endpoints, by number: those of the configurations so far.
+    /// The names of endpoints, by number, including those of earlier configurations.
     endpoint_names: Mutex<Vec<Arc<str>>>,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
-    /// Requests being answered.
+    /// `http_requests_in_flight`: requests in progress.
     pub http_requests_in_flight: IntGauge,
     tenant_requests: IntCounterVec,
     tenant_upstream_requests: IntCounterVec,
     requests_denied: IntCounterVec,
     cache_requests: IntCounterVec,
     cache_not_stored: IntCounterVec,
-    /// Entries in the cache.
+    /// `cache_entries`: entries in the cache.
     pub cache_entries: IntGauge,
-    /// What they weigh.
+    /// `cache_bytes`: memory used by the entries.
     pub cache_bytes: IntGauge,
     cache_evictions: IntCounterVec,
     token_requests: IntCounterVec,
-    /// How long token requests take.
+    /// `token_request_duration_seconds`: duration of token requests.
     pub token_request_duration: Histogram,
-    /// When each credential's token ends.
+    /// `token_expiry_timestamp_seconds`: expiry time of each credential's token.
     pub token_expiry_timestamp: GaugeVec,
     upstream_requests: IntCounterVec,
     upstream_request_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
-    /// Interim answers of the API, which go no further.
+    /// `upstream_interim_responses_total`: interim responses (1xx) of the API, which are not forwarded.
     pub upstream_interim_responses: IntCounter,
-    /// Until when each credential pauses.
+    /// `upstream_paused_until_timestamp_seconds`: end of each credential's pause.
     pub upstream_paused_until_timestamp: GaugeVec,
     rate_limit_decisions: IntCounterVec,
-    /// How long requests wait for a limit.
+    /// `rate_limit_wait_seconds`: time that requests wait for a rate limit.
     pub rate_limit_wait: Histogram,
-    /// Answers that failed the account check.
+    /// `account_mismatch_total`: responses that failed the account check.
     pub account_mismatch: IntCounter,
     account_scope_unproven: GaugeVec,
-    /// Accounts that discovery could not use.
+    /// `accounts_skipped`: accounts that discovery could not use.
     pub accounts_skipped: GaugeVec,
     credential_state: GaugeVec,
     credential_secret_available: GaugeVec,
     stale_served: IntCounterVec,
-    /// Whether the latest configuration that was to be loaded could be.
+    /// `config_last_reload_successful`: 1 if the last attempt to load a configuration succeeded, else 0.
     pub config_last_reload_successful: IntGauge,
-    /// When a configuration was loaded last.
+    /// `config_last_reload_success_timestamp_seconds`: time of the last successful load.
     pub config_last_reload_success_timestamp: Gauge,
-    /// Access log lines that were dropped because the writer could not keep up.
+    /// `log_dropped_total`: access log lines dropped because the queue was full or writing failed.
     pub log_dropped: IntCounter,
-    /// Audit log lines that were dropped likewise, or could not be written.
+    /// `audit_dropped_total`: audit log lines dropped because the queue was full or writing failed.
     pub audit_dropped: IntCounter,
 }
 
-/// From a hit in memory to a request that runs into its deadline, in seconds.
+/// Histogram buckets in seconds, from a cache hit to a request that reaches its deadline.
 pub const REQUEST_SECONDS: [f64; 14] =
     [0.0001, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
-/// From a near token endpoint to one that does not answer, in seconds.
+/// Histogram buckets in seconds, from a nearby token endpoint to one that does not respond.
 const UPSTREAM_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// The states of a credential, as `/api/credentials` and `credential_state` name them.
+/// The states of a credential, as in `/api/credentials` and in the metric `credential_state`.
 pub const CREDENTIAL_STATES: [&str; 6] =
     ["absent", "fetching", "valid", "refreshing", "backing_off", "rejected"];
 
 impl Metrics {
-    /// A fresh set of series, with `build_info` for this version.
+    /// New series in their own registry, with `build_info` for this version.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "a list, and better read as one")]
     pub fn new() -> Self {
@@ -253,8 +253,8 @@ impl Metrics {
         .with_zeros()
     }
 
-    /// The closed sets that are small are there from the start: a rate over a series that appears with its
-    /// first event would miss that event.
+    /// Creates the series of small closed sets at startup: `rate()` over a series that appears with its first
+    /// event would miss that event.
     fn with_zeros(self) -> Self {
         for reason in ["while_revalidate", "error", "slow", "paused", "limited", "rejected"] {
             self.stale_served.with_label_values(&[reason]);
@@ -287,54 +287,54 @@ impl Metrics {
         self
     }
 
-    /// The text that Prometheus scrapes.
+    /// The Prometheus text format of all series.
     #[must_use]
     pub fn text(&self) -> String {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    /// What all series are now.
+    /// The current values of all series.
     #[must_use]
     pub fn reading(&self) -> Reading {
         Reading::new(self.registry.gather())
     }
 
-    /// Counts a request refused before anything went upstream.
+    /// Counts a request refused before anything was sent upstream.
     pub fn denied(&self, reason: &str) {
         self.requests_denied.with_label_values(&[reason]).inc();
     }
 
-    /// Counts an answer that was not stored.
+    /// Counts a response that was not stored.
     pub fn not_stored(&self, reason: &str) {
         self.cache_not_stored.with_label_values(&[reason]).inc();
     }
 
-    /// Counts an entry that left the cache.
+    /// Counts an entry that was removed from the cache.
     pub fn evicted(&self, cause: &str) {
         self.cache_evictions.with_label_values(&[cause]).inc();
     }
 
-    /// Counts a token request of a credential's owner.
+    /// Counts a token request. `tenant` is the owner of the credential.
     pub fn token_request(&self, tenant: &str, result: &str) {
         self.token_requests.with_label_values(&[tenant, result]).inc();
     }
 
-    /// Makes a series of token requests show from the start.
+    /// Creates a series of token requests at zero.
     pub fn touch_token_request(&self, tenant: &str, result: &str) {
         self.token_requests.with_label_values(&[tenant, result]);
     }
 
-    /// Counts a request to the API without a usable answer.
+    /// Counts a request to the API without a usable response.
     pub fn upstream_error(&self, kind: &str) {
         self.upstream_errors.with_label_values(&[kind]).inc();
     }
 
-    /// Counts a request to the API that is sent again.
+    /// Counts a retried request to the API.
     pub fn upstream_retry(&self, reason: &str) {
         self.upstream_retries.with_label_values(&[reason]).inc();
     }
 
-    /// Shows whether Talkdesk narrows an endpoint to an account.
+    /// Sets whether Talkdesk is known not to restrict an endpoint to an account.
     pub fn account_scope_unproven(&self, tenant: &str, endpoint: &str, unproven: bool) {
         self.account_scope_unproven.with_label_values(&[tenant, endpoint]).set(if unproven {
             1.0
@@ -343,12 +343,12 @@ impl Metrics {
         });
     }
 
-    /// Counts a limit's decision.
+    /// Counts a decision of a rate limit.
     pub fn limit(&self, limit: &str, decision: &str) {
         self.rate_limit_decisions.with_label_values(&[limit, decision]).inc();
     }
 
-    /// Counts a stale answer.
+    /// Counts a stale response.
     pub fn stale_served(&self, reason: &str) {
         self.stale_served.with_label_values(&[reason]).inc();
     }

@@ -1,5 +1,5 @@
-//! One look at every series, for whoever wants numbers and not text: the status page shows what Prometheus scrapes,
-//! because both are the same reading.
+//! A reading of all series as numbers. The status page uses it, so it shows the same values that Prometheus
+//! scrapes.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use prometheus::proto::{Bucket, Metric, MetricFamily};
 
 use super::PREFIX;
 
-/// Numbers by the value of a label.
+/// Counts by label value.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What all series were at one moment.
+/// The values of all series at one moment.
 pub struct Reading(Vec<MetricFamily>);
 
 impl Reading {
@@ -24,13 +24,13 @@ impl Reading {
         self.series(name).map(counted).sum()
     }
 
-    /// The sum of those whose label has a value that begins so.
+    /// The sum of the series whose label value begins with `begin`.
     #[must_use]
     pub fn sum_where(&self, name: &str, label: &str, begin: &str) -> u64 {
         self.series(name).filter(|series| label_of(series, label).starts_with(begin)).map(counted).sum()
     }
 
-    /// The sums by a label's value.
+    /// The sums by label value.
     #[must_use]
     pub fn by(&self, name: &str, label: &str) -> Counts {
         let mut found = Counts::new();
@@ -44,7 +44,7 @@ impl Reading {
         found
     }
 
-    /// The sums by two labels' values, the first one outside.
+    /// The sums by two label values; `outer` is the key of the outer map.
     #[must_use]
     pub fn by_both(&self, name: &str, outer: &str, inner: &str) -> BTreeMap<String, Counts> {
         let mut found: BTreeMap<String, Counts> = BTreeMap::new();
@@ -55,15 +55,15 @@ impl Reading {
         found
     }
 
-    /// Gauges by a label's value, in full.
+    /// The values of a gauge by label value.
     #[must_use]
     pub fn gauges(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let one = |series: &Metric| (label_of(series, label).to_owned(), series.get_gauge().get_value());
         self.series(name).map(one).collect()
     }
 
-    /// How many observations fell into each band of a histogram, all its series together; the last band is what lies
-    /// beyond the last bound.
+    /// The number of observations per bucket of a histogram, not cumulative, summed over all its series. The last
+    /// number counts the observations above the last bound.
     #[must_use]
     pub fn bands(&self, name: &str) -> Vec<u64> {
         let mut bands = Vec::new();
@@ -76,7 +76,7 @@ impl Reading {
                 if bands.len() <= place {
                     bands.push(0);
                 }
-                // A scrape may come between the counting of an observation and that of its band.
+                // A scrape may happen between the updates of the total and of the bucket.
                 bands[place] += end.saturating_sub(below);
                 below = end.max(below);
             }
@@ -90,7 +90,7 @@ impl Reading {
     }
 }
 
-/// The value of a counter or gauge: the one that it is not is zero.
+/// The value of a counter or gauge; for either type, the field of the other is zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

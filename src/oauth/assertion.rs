@@ -1,6 +1,7 @@
-//! The assertion by which a client with a private key proves itself (RFC 7523, section 3; `private_key_jwt`).
+//! Client assertions for `private_key_jwt` (RFC 7523, section 3).
 //!
-//! Talkdesk hands the key out as bare base64 of PKCS#8, without the lines of a PEM file; both are read.
+//! Talkdesk issues the private key as bare base64 of PKCS#8, without the PEM lines. Both formats are
+//! accepted.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::config::Algorithm;
 use crate::config::secret::Secret;
 
-/// How long an assertion is good for: as Talkdesk documents it.
+/// The lifetime of an assertion, as Talkdesk documents it.
 const LIFETIME: Duration = Duration::from_mins(5);
 
 /// A key that signs assertions.
@@ -22,7 +23,7 @@ pub struct Signer {
     audience: Arc<str>,
 }
 
-/// The key can't be used; the text says why, and holds nothing of the key.
+/// The key can't be used. The text says why and contains nothing of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the private key is not a usable PKCS#8 {0} key, neither as PEM nor as bare base64")]
 pub struct UnusableKey(&'static str);
@@ -38,7 +39,7 @@ struct Claims<'a> {
 }
 
 impl Signer {
-    /// Reads the key, and signs once to see that it can.
+    /// Reads the key and signs once to check that the key works.
     ///
     /// # Errors
     /// [`UnusableKey`]
@@ -49,7 +50,7 @@ impl Signer {
         client_id: &str,
         audience: &str,
     ) -> Result<Self, UnusableKey> {
-        // The second call in a process finds it installed already, which is as good.
+        // An error means that a provider is already installed by an earlier call in this process.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let pem = zeroize::Zeroizing::new(as_pem(key.expose()));
         let (key, algorithm, name) = match algorithm {
@@ -68,10 +69,10 @@ impl Signer {
         Ok(signer)
     }
 
-    /// A fresh assertion. Each has an id of its own: a server takes one id once.
+    /// Signs a new assertion. Each has a unique `jti`, because a server may accept one only once.
     ///
     /// # Errors
-    /// [`UnusableKey`], though a key that signed once goes on to.
+    /// [`UnusableKey`]. Not expected: the key signed once already.
     pub fn sign(&self, now: SystemTime) -> Result<String, UnusableKey> {
         let issued = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let claims = Claims {

@@ -1,4 +1,4 @@
-//! One exchange with the token endpoint (RFC 6749, sections 2.3.1, 4.4 and 5; RFC 7523, section 2.2).
+//! One request to the token endpoint (RFC 6749, sections 2.3.1, 4.4 and 5; RFC 7523, section 2.2).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::config::secret::Secret;
 use crate::config::{Authentication, BasicEncoding, ConfiguredCredential};
 use crate::domain::credential::Credential;
 
-/// How the proxy names itself to servers.
+/// The `User-Agent` of the proxy.
 pub const AGENT: &str = concat!("billing-insights-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// Makes token requests for one credential.
@@ -35,38 +35,38 @@ enum Proof {
     Assertion(Box<Signer>),
 }
 
-/// A token as the endpoint gave it.
+/// A token from the token endpoint.
 pub struct Granted {
-    /// The `Authorization` field that carries it, marked as sensitive.
+    /// The `Authorization` field value with the token, marked as sensitive.
     pub authorization: HeaderValue,
-    /// How long it lives, from the moment of asking.
+    /// The lifetime, from the time of the request.
     pub lifetime: Duration,
-    /// What it may do, decoded; empty where the endpoint did not say.
+    /// The granted scopes, decoded; empty if the endpoint did not list them.
     pub scopes: BTreeSet<String>,
 }
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// The credential's secret can't be read, or is no key.
+    /// The credential's secret can't be read, or is not a usable key.
     #[error("{0}")]
     SecretUnavailable(Arc<str>),
-    /// No answer, or a server's error.
+    /// No response, a server error, or another error response that has no variant here.
     #[error("the token endpoint can't be used: {0}")]
     Unavailable(String),
-    /// An answer that is no token.
+    /// A 200 response that is not a valid token response.
     #[error("the token endpoint's answer is not a token: {0}")]
     Malformed(&'static str),
-    /// The client is refused.
+    /// The client is refused: `invalid_client`, `unauthorized_client`, or a 401.
     #[error("the token endpoint refuses the client: {0}")]
     Rejected(String),
-    /// A scope is not granted, perhaps not yet.
+    /// `invalid_scope`: a scope is not granted, or not effective yet.
     #[error("a scope is not effective: {0}")]
     ScopeNotEffective(String),
-    /// Too many token requests.
+    /// 429, or the proxy's own limit of token requests: too many requests.
     #[error("the token endpoint asks for a pause")]
     Limited {
-        /// For how long, where it said.
+        /// How long to wait, where it is known.
         retry_after: Option<Duration>,
     },
 }
@@ -85,14 +85,14 @@ struct ErrorAnswer {
     error_description: Option<String>,
 }
 
-/// Bodies of a token endpoint are small.
+/// The largest accepted response body of a token endpoint.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// A token that claims to live longer is asked for anew after this.
+/// Longer lifetimes are reduced to this.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 
 impl Grant {
-    /// What asks for the tokens of a credential.
+    /// Prepares token requests for a credential.
     #[must_use]
     pub fn new(configured: &ConfiguredCredential, default_lifetime: Duration) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Grant {
         }
     }
 
-    /// Whether the credential's secret can be used; the reason where not.
+    /// Checks whether the credential's secret can be used.
     ///
     /// # Errors
     /// [`GrantError::SecretUnavailable`]
@@ -110,7 +110,7 @@ impl Grant {
         self.proof.as_ref().map(|_| ()).map_err(|reason| GrantError::SecretUnavailable(Arc::clone(reason)))
     }
 
-    /// Asks once. The caller limits the time.
+    /// Requests a token once. The caller sets the time limit.
     ///
     /// # Errors
     /// [`GrantError`]
@@ -127,17 +127,17 @@ impl Grant {
             Err(_) if head.status == StatusCode::OK => {
                 return Err(GrantError::Malformed("its body is cut off or too large"));
             }
-            // The status and Retry-After tell enough without a body.
+            // The status and `Retry-After` are sufficient without a body.
             Err(_) => Bytes::new(),
         };
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
         self.read(head.status, &body, retry_after)
     }
 
-    /// What an answer of the token endpoint says.
+    /// Interprets a response of the token endpoint.
     ///
     /// # Errors
-    /// [`GrantError`] where that is no token.
+    /// [`GrantError`] if the response is not a token.
     pub fn read(
         &self,
         status: StatusCode,
@@ -212,7 +212,8 @@ impl Grant {
                 lifetime(value).ok_or(GrantError::Malformed("its expires_in is no time that lies ahead"))?
             }
         };
-        // Scopes only tell what not to try: what can't be read of them must not cost the token.
+        // Scopes are only used to refuse requests early, so an unreadable `scope` must not invalidate the
+        // token.
         let scopes = scopes(answer.scope.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default());
         Ok(Granted { authorization, lifetime, scopes })
     }
@@ -244,7 +245,7 @@ impl Grant {
         }
     }
 
-    /// Whether a server's words hold the secret, in any of the forms in which it was sent.
+    /// Whether a server's error text contains the secret, in any of the forms in which it was sent.
     fn gives_away(&self, words: &str) -> bool {
         let Ok(Proof::Basic(secret, encoding)) = &self.proof else { return false };
         let pair = pair(self.credential.client_id.as_str(), secret, *encoding);
@@ -288,7 +289,7 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
     Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
-/// Seconds as a number, or as digits in a string. Zero and less is no life.
+/// A lifetime in seconds, as a number or as a string. Zero or less is invalid.
 fn lifetime(value: &serde_json::Value) -> Option<Duration> {
     let seconds = match value {
         serde_json::Value::Number(number) => number.as_f64()?,
@@ -302,7 +303,7 @@ fn lifetime(value: &serde_json::Value) -> Option<Duration> {
         .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFETIME).min(LONGEST_LIFETIME))
 }
 
-/// Scopes are separated by spaces; some servers percent-encode the value, spaces and all.
+/// Splits a `scope` value at its spaces. Some servers percent-encode the value, including the spaces.
 fn scopes(text: &str) -> BTreeSet<String> {
     let decoded = if text.contains('%') || (text.contains('+') && !text.contains(' ')) {
         percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
@@ -312,7 +313,7 @@ fn scopes(text: &str) -> BTreeSet<String> {
     decoded.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// A server's words, made fit for a message: printable ASCII, and short.
+/// Makes a server's text safe for messages: printable ASCII, at most 200 characters.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let clean = text.trim().chars().map(|character| match character {
@@ -322,7 +323,7 @@ pub fn printable(text: &str) -> String {
     clean.take(200).collect()
 }
 
-/// `Retry-After` as a duration: seconds, or the time until a date (RFC 9110, section 10.2.3).
+/// `Retry-After` as a duration: delay-seconds, or the time until an HTTP date (RFC 9110, section 10.2.3).
 #[must_use]
 pub fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();

@@ -1,10 +1,11 @@
-//! Tokens: one per credential, shared by everybody who asks with it (RFC 6749, section 4.4).
+//! OAuth access tokens by client credentials (RFC 6749, section 4.4): one per credential, shared by all
+//! requests that use it.
 //!
-//! [`tokens`] decides when a token is fetched, used and given up; [`grant`] makes one exchange with the token
-//! endpoint; [`assertion`] signs what a client with a private key proves itself by (RFC 7523); [`crate::backoff`] says
-//! how long to leave a failing endpoint alone.
+//! [`tokens`] decides when a token is fetched, used, refreshed and dropped. [`grant`] makes one request to
+//! the token endpoint. [`assertion`] signs client assertions (RFC 7523). [`crate::backoff`] defines the waits
+//! after failures.
 //!
-//! Deliberately absent: refresh tokens (the grant has none), and storing tokens anywhere but in memory.
+//! Not implemented: refresh tokens (this grant has none), and storing tokens anywhere but in memory.
 
 pub mod assertion;
 pub mod grant;

@@ -1,4 +1,5 @@
-//! What can change about a credential while its token serves on: its secret, and how fast tokens may be asked for.
+//! The settings of a credential that can change while its token stays valid: secret, rate limit and timeout
+//! of token requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::config::Rate;
 use crate::limit::quota;
 use crate::single_flight::Joined;
 
-/// With what, and how fast, tokens are asked for.
+/// The secret, rate limit and timeout of token requests.
 pub(super) struct Terms {
     pub(super) grant: Arc<Grant>,
     pub(super) limiter: Arc<Limiter>,
@@ -31,7 +32,7 @@ impl Terms {
 }
 
 impl Tokens {
-    /// Goes by another limit from now on. One that is the same goes on counting where it was.
+    /// Applies a new rate limit and timeout. If the rate is unchanged, its count continues.
     pub fn go_by(&self, rate: Rate, request_timeout: Duration) {
         let known = self.terms.load();
         let limiter = if known.rate == rate {
@@ -42,11 +43,12 @@ impl Tokens {
         self.terms.store(Arc::new(Terms { grant: Arc::clone(&known.grant), limiter, request_timeout, rate }));
     }
 
-    /// Goes by another secret from now on, and proves it with a token at once. What is remembered of failures was about
-    /// the old one and is forgotten; a token in hand serves on until the new one is there, or until it ends.
+    /// Applies a new secret and requests a token with it at once. Remembered failures concern the old secret
+    /// and are forgotten. The current token stays in use until the new one arrives or the current one
+    /// expires.
     ///
     /// # Errors
-    /// [`NoToken`] where the new secret did not bring one.
+    /// [`NoToken`] if the new secret did not give a token.
     pub async fn renew(self: &Arc<Self>, grant: Grant) -> Result<(), NoToken> {
         let known = self.terms.load_full();
         self.terms.store(Arc::new(Terms {
@@ -57,7 +59,7 @@ impl Tokens {
         }));
         loop {
             let lead = match self.flight.join(&()) {
-                // A fetch that began before says nothing about the new secret.
+                // A request that started earlier says nothing about the new secret.
                 Joined::Wait(waiting) => {
                     let _ = waiting.outcome().await;
                     continue;

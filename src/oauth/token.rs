@@ -1,6 +1,7 @@
-//! A token in hand: what it is sent as, until when it may be used, and what it may do.
+//! An access token with its expiry and scopes.
 //!
-//! It can't be printed. [`tokens`](super::tokens) decides when it is used and given up.
+//! It has no `Debug` or `Display`, so it can't be logged by mistake. [`tokens`](super::tokens) decides when
+//! it is used and dropped.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -9,15 +10,16 @@ use http::HeaderValue;
 
 use super::token_search::TokenSearch;
 
-/// A token in hand.
+/// An access token.
 pub struct Token {
-    /// The `Authorization` field that carries it.
+    /// The `Authorization` field value with the token.
     pub authorization: HeaderValue,
-    /// Counts up with each token of the credential.
+    /// Increases with each token of the credential.
     pub number: u64,
-    /// When its life, less the margin, ends.
+    /// The expiry less the safety margin.
     pub usable_until: Instant,
-    /// Finds it where it must not be; none where it is too short to be told from other text.
+    /// Finds the token in response bodies; none if the token is too short to be distinguished from other
+    /// text.
     pub search: Option<TokenSearch>,
     pub(super) refresh_at: Instant,
     pub(super) scopes: BTreeSet<String>,
@@ -25,7 +27,7 @@ pub struct Token {
 
 #[cfg(test)]
 impl Token {
-    /// A token that is good until then.
+    /// A token that is valid until `usable_until`.
     pub(crate) fn for_test(secret: &str, usable_until: Instant) -> Self {
         let authorization: HeaderValue = format!("Bearer {secret}").parse().expect("a field's value");
         let search = TokenSearch::new(authorization.as_bytes());

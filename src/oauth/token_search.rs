@@ -1,27 +1,26 @@
-//! Finds a token in what an API answers, as it is and as JSON may write it (`\/` for `/`).
+//! Finds an access token in responses of the API, as it is and in its JSON-escaped form (`\/` for `/`).
 //!
-//! What is prepared for the search is made once for each token, and not for each answer. It is a search for fixed
-//! strings (memmem), gigabytes in a second.
+//! The searchers (`memmem`) are built once per token, not per response.
 
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-/// A token that can be searched for.
+/// Searchers for one token.
 pub struct TokenSearch {
     plain: Finder<'static>,
-    /// As JSON may write it, where that differs.
+    /// The JSON-escaped form, if it differs.
     escaped: Option<Finder<'static>>,
 }
 
-/// A shorter token would be found in texts that have nothing to do with it.
+/// The shortest token that is searched for. A shorter one would match unrelated text.
 const SHORTEST: usize = 8;
 
-/// What goes before the token in its field.
+/// The length of the scheme before the token in `Authorization`.
 const SCHEME: usize = "Bearer ".len();
 
 impl TokenSearch {
-    /// A search for the token in this `Authorization` field; none where it is too short to be told from other text.
+    /// Builds the search for the token in an `Authorization` field value; none if it is too short.
     pub(super) fn new(authorization: &[u8]) -> Option<Self> {
         let token = authorization.get(SCHEME..).filter(|token| token.len() >= SHORTEST)?;
         let escaped = token.contains(&b'/').then(|| {
@@ -31,13 +30,13 @@ impl TokenSearch {
         Some(Self { plain: Finder::new(token).into_owned(), escaped })
     }
 
-    /// Whether the token is in this text.
+    /// Whether the text contains the token.
     #[must_use]
     pub fn finds_in(&self, text: &[u8]) -> bool {
         self.both().any(|finder| finder.find(text).is_some())
     }
 
-    /// Where in this text it is.
+    /// The ranges of the text that contain the token.
     #[must_use]
     pub fn places_in(&self, text: &[u8]) -> Vec<Range<usize>> {
         let places = |finder: &Finder<'static>| -> Vec<_> {
@@ -46,7 +45,7 @@ impl TokenSearch {
         self.both().flat_map(places).collect()
     }
 
-    /// Where the token begins that this text ends in the midst of; none where it does not.
+    /// The start of a token that is cut off by the end of the text; none if there is none.
     #[must_use]
     pub fn may_begin_at(&self, text: &[u8]) -> Option<usize> {
         let begins = |finder: &Finder<'static>| {
@@ -60,7 +59,7 @@ impl TokenSearch {
         self.both().filter_map(begins).min()
     }
 
-    /// The most bytes that it takes.
+    /// The length in bytes of the longest form.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.both().map(|finder| finder.needle().len()).max().unwrap_or_default()

@@ -1,20 +1,20 @@
-//! How a request came by its token, for the access log.
+//! How a request obtained its token, for the access log.
 
-/// How a request came by its token, the one that tells most last.
+/// How a request obtained its token. Ordered by significance: where several apply, the greatest is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenUse {
-    /// It was there.
+    /// A valid token was in memory.
     Kept,
-    /// It was there, and the request had it refreshed in the background.
+    /// A valid token was in memory, and this request started its background refresh.
     Refreshed,
-    /// Another request was fetching it.
+    /// The request waited for another request's token request.
     Waited,
-    /// The request had it fetched.
+    /// The request started the token request.
     Fetched,
 }
 
 impl TokenUse {
-    /// As the access log has it.
+    /// The name in the access log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

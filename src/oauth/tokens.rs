@@ -1,10 +1,10 @@
-//! The token of one credential: when it is fetched, used, refreshed and given up.
+//! The lifecycle of one credential's token: fetch, use, refresh and drop.
 //!
-//! A token is fetched when it is first needed, by one request however many wait. It is refreshed in the
-//! background at 80 % of its life (with jitter, so that a fleet does not refresh at once) while it is in use,
-//! and not at all while it is not. It is used as long as it is valid less a margin, and never after; the time
-//! is looked at for every use. Failures are remembered for the length of a back-off, so a dead token endpoint
-//! is asked a handful of times however many requests come.
+//! The first request that needs a token fetches it; concurrent requests wait for that fetch. A token in use
+//! is refreshed in the background at about 80 % of its lifetime, with jitter so that replicas do not refresh
+//! simultaneously. An unused token is not refreshed. A token is used until its expiry less a margin; the
+//! expiry is checked at every use. A failure is remembered for the length of a back-off, so a failing token
+//! endpoint gets few requests regardless of the load.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,41 +27,41 @@ use crate::domain::learned::Learned;
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 
-/// Why there is no token now, and when there may be one.
+/// Why there is no token, and when the next attempt is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct NoToken {
-    /// What went wrong.
+    /// The cause.
     pub error: TokenError,
-    /// How long until the next attempt.
+    /// The time until the next attempt.
     pub retry_in: Duration,
 }
 
-/// What went wrong.
+/// The cause of a missing token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The token endpoint did not give one.
+    /// The token endpoint did not give a token.
     #[error(transparent)]
     Grant(#[from] GrantError),
-    /// The API answers 401 to tokens that were just fetched.
+    /// The API answers 401 to new tokens.
     #[error("Talkdesk's API rejects tokens that its token endpoint has just issued")]
     TokenRejected,
 }
 
-/// The state of a credential, for people.
+/// The state of a credential, for the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
     /// One of [`crate::metrics::CREDENTIAL_STATES`].
     pub state: &'static str,
-    /// When the token in hand ends.
+    /// The expiry of the current token.
     pub usable_until: Option<Instant>,
-    /// What the token in hand may do.
+    /// The scopes of the current token.
     pub scopes: BTreeSet<String>,
-    /// The last failure, while it is remembered.
+    /// The last failure.
     pub error: Option<TokenError>,
-    /// When the next attempt may be made.
+    /// When the next attempt is allowed, if that is in the future.
     pub next_attempt: Option<Instant>,
-    /// Tokens fetched so far.
+    /// The number of tokens fetched so far.
     pub tokens: u64,
 }
 
@@ -78,18 +78,18 @@ pub struct Tokens {
     pub(super) flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
 }
 
-/// What tokens are fetched with, and told to.
+/// The services that fetching a token uses.
 #[derive(Clone)]
 pub struct Services {
-    /// The way out.
+    /// The HTTP client for token requests.
     pub outbound: Outbound,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where token requests are counted.
+    /// Counts token requests.
     pub metrics: Arc<Metrics>,
-    /// Where the scopes of a token are remembered.
+    /// Remembers the scopes of a token.
     pub learned: Arc<Learned>,
-    /// Where token requests are written down.
+    /// Records token requests.
     pub audit: AuditLog,
 }
 
@@ -105,14 +105,14 @@ struct Progress {
     last_fetch_for_rejection: Option<Instant>,
 }
 
-/// How often a token may be replaced because the API rejected it.
+/// The minimum time between two token requests that are caused by a 401 of the API.
 const BETWEEN_REJECTIONS: Duration = Duration::from_secs(30);
 
-/// For how long after a success a refused client may just be one whose scopes are changing.
+/// How long after a success a refusal of the client may be caused by a change of its scopes.
 const SCOPES_SETTLE: Duration = Duration::from_mins(10);
 
 impl Tokens {
-    /// The (as yet absent) token of a credential.
+    /// The token of a credential; not fetched yet.
     #[must_use]
     pub fn new(
         credential: Arc<Credential>,
@@ -145,7 +145,7 @@ impl Tokens {
         &self.credential
     }
 
-    /// A token that is valid now, and how it was come by.
+    /// A valid token, and how it was obtained.
     ///
     /// # Errors
     /// [`NoToken`]
@@ -161,7 +161,7 @@ impl Tokens {
             let (waiting, token_use) = match self.flight.join(&()) {
                 Joined::Wait(waiting) => (waiting, TokenUse::Waited),
                 Joined::Lead(lead) => {
-                    // Between looking and leading another flight may have landed.
+                    // Another request may have completed between the check and taking the lead.
                     if let Some(token) = self.in_hand(self.services.clock.now()) {
                         return Ok((token, TokenUse::Kept));
                     }
@@ -175,10 +175,10 @@ impl Tokens {
         }
     }
 
-    /// The API answered 401 to this token. It is dropped if it is still the one in hand.
+    /// Handles a 401 of the API for this token: drops it if it is still the current one.
     ///
     /// # Errors
-    /// [`NoToken`] where no other may be fetched yet.
+    /// [`NoToken`] if another token may not be fetched yet.
     pub fn rejected(&self, token: &Token) -> Result<(), NoToken> {
         let now = self.services.clock.now();
         let mut progress = self.progress();
@@ -208,19 +208,19 @@ impl Tokens {
         Ok(())
     }
 
-    /// The API took the token.
+    /// Notes that the API accepted the token.
     pub fn accepted(&self) {
         self.refused_since.store(None);
         self.progress().rejected_in_a_row = 0;
     }
 
-    /// Since when Talkdesk has refused the credential, at its token endpoint or its API; none where it does not.
+    /// Since when Talkdesk has refused the credential, at its token endpoint or its API; none if it does not.
     #[must_use]
     pub fn refused_since(&self) -> Option<Instant> {
         self.refused_since.load().as_ref().map(|since| **since)
     }
 
-    /// How the credential stands.
+    /// The state of the credential.
     #[must_use]
     pub fn status(&self) -> CredentialStatus {
         let now = self.services.clock.now();
@@ -259,7 +259,7 @@ impl Tokens {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was this that began it.
+    /// Starts a background refresh. Returns false if a fetch is already running.
     fn refresh(self: &Arc<Self>) -> bool {
         let Joined::Lead(lead) = self.flight.join(&()) else { return false };
         let this = Arc::clone(self);
@@ -267,7 +267,7 @@ impl Tokens {
         true
     }
 
-    /// Asks the token endpoint, and takes note of how that went.
+    /// Requests a token and records the outcome.
     pub(super) async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
         self.progress().fetching = true;
         self.show_state();
@@ -311,10 +311,10 @@ impl Tokens {
         let margin = Duration::from_secs(1).max(granted.lifetime / 50);
         let usable = granted.lifetime.saturating_sub(margin);
         let usable_until = asked.after(usable);
-        // 80 % of its life, a little earlier or later.
+        // 75 % to 85 % of the usable lifetime: 80 % with jitter.
         let refresh_at = asked.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
         let mut progress = self.progress();
-        // A token that the API has yet to take does not end a refusal by the API.
+        // A new token that the API has not accepted yet does not end a refusal by the API.
         if progress.rejected_in_a_row == 0 {
             self.refused_since.store(None);
         }
@@ -354,7 +354,7 @@ impl Tokens {
             | GrantError::ScopeNotEffective(_)
             | GrantError::Limited { .. } => OUTAGE,
         };
-        // A refusal that follows an outage is the first of its kind.
+        // A different kind of failure restarts the back-off.
         if progress.backoff != Some(backoff) {
             progress.failures = 0;
             progress.backoff = Some(backoff);
@@ -396,7 +396,8 @@ impl Tokens {
         }
     }
 
-    /// Brings the metric up to date. A token ends by itself, so this is also done whenever the metrics are read.
+    /// Updates the metric. A token expires without an event, so this is also called whenever metrics are
+    /// read.
     pub fn show_state(&self) {
         self.services.metrics.credential_is(&self.owner, self.status().state);
     }
@@ -414,7 +415,7 @@ impl Progress {
 }
 
 impl TokenError {
-    /// Whether Talkdesk refuses the credential, rather than being out of reach.
+    /// Whether Talkdesk refuses the credential, as opposed to being unavailable.
     #[must_use]
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::TokenRejected | Self::Grant(GrantError::Rejected(_)))

@@ -275,7 +275,7 @@ impl Proxy {
         let client = client_key(&head, snapshot, context.connection);
         let ask = Arc::new(ask(&route, body, &head, wish, snapshot, client));
         let answer = if log.overloaded {
-            self.from_cache_only(found, &ask, context.at)
+            self.answer_from_cache(found, &ask, context.at)
         } else {
             self.obtain(found, Arc::clone(&ask), context.at).await
         };

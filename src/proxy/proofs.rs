@@ -2,7 +2,7 @@
 //!
 //! If Talkdesk ignored the filter, an answer would tell an Instance about others even where it has none of their records:
 //! its counts and links would be those of the whole Organization. So before a fetch for an Instance on its Organization's
-//! credential, a [`probe`](super::probe) must have proven that Talkdesk narrows. A proof is valid for 24 hours, for one
+//! credential, a probe (`probe.rs`) must have proven that Talkdesk narrows. A proof is valid for 24 hours, for one
 //! credential, path and shape of the client's filter. Entries that are still fresh are served without a new proof; a
 //! disproof removes them.
 
@@ -81,7 +81,7 @@ impl NarrowingProofs {
         unproven
     }
 
-    /// Discards the proofs of an endpoint after an account mismatch, unless they are younger than [`NO_RECHECK_FOR`].
+    /// Discards the proofs of an endpoint after an account mismatch, unless they are younger than `NO_RECHECK_FOR`.
     /// Returns whether any was discarded.
     #[must_use]
     pub fn invalidate(&self, endpoint: &str, now: Instant) -> bool {

@@ -95,7 +95,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`Rejection::Overloaded`]
-    pub fn from_cache_only(&self, found: Reuse, ask: &FetchRequest, now: Now) -> Result<Answer, Rejection> {
+    pub fn answer_from_cache(&self, found: Reuse, ask: &FetchRequest, now: Now) -> Result<Answer, Rejection> {
         if self.is_long_refused(&ask.origin, &ask.snapshot, now) {
             return Err(Rejection::Overloaded);
         }

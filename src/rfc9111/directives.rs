@@ -1,7 +1,8 @@
 //! `Cache-Control` of responses and requests (RFC 9111, section 5.2; RFC 5861).
 //!
-//! Reading never fails. Where a field can be read in two ways, the stricter one is taken: a directive that is
-//! there twice counts with its shorter time, a malformed time is zero, and an unknown directive is nothing.
+//! Parsing never fails. An ambiguous field gets its strictest reading: a repeated lifetime counts with its
+//! shortest value (`min-fresh` with its longest), a malformed lifetime is zero, and an unknown directive is
+//! ignored.
 
 use std::time::Duration;
 
@@ -9,59 +10,61 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
 use super::list;
 
-/// What a response says about its storing and reuse.
+/// The `Cache-Control` directives of a response.
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
-    /// Must not be stored.
+    /// `no-store`: the response must not be stored.
     pub no_store: bool,
-    /// Must not be reused without validation: the whole, or these fields of it.
+    /// `no-cache`: no reuse without validation, for the whole response or for the named fields.
     pub no_cache: Option<Qualified>,
-    /// Not for a shared cache: the whole, or these fields of it.
+    /// `private`: not for a shared cache, for the whole response or for the named fields.
     pub private: Option<Qualified>,
-    /// May be stored even where it otherwise might not.
+    /// `public`: may be stored even where storing would otherwise be prohibited.
     pub public: bool,
-    /// Must not be reused stale.
+    /// `must-revalidate`: must not be reused once stale.
     pub must_revalidate: bool,
-    /// Must not be reused stale by a shared cache.
+    /// `proxy-revalidate`: must not be reused once stale by a shared cache.
     pub proxy_revalidate: bool,
-    /// To be stored only where the status is understood.
+    /// `must-understand`: to be stored only if the cache understands the status code.
     pub must_understand: bool,
-    /// The content is not to be changed on the way.
+    /// `no-transform`: intermediaries must not transform the content.
     pub no_transform: bool,
-    /// Fresh for so long.
+    /// `max-age`: freshness lifetime.
     pub max_age: Option<Duration>,
-    /// Fresh for so long in a shared cache.
+    /// `s-maxage`: freshness lifetime in a shared cache.
     pub s_maxage: Option<Duration>,
-    /// May be served for so long after that while it is validated (RFC 5861, section 3).
+    /// `stale-while-revalidate`: how long after that the response may be served while it is revalidated (RFC
+    /// 5861, section 3).
     pub stale_while_revalidate: Option<Duration>,
-    /// May be served for so long after that on an error (RFC 5861, section 4).
+    /// `stale-if-error`: how long after that the response may be served on an error (RFC 5861, section 4).
     pub stale_if_error: Option<Duration>,
 }
 
-/// A directive for the whole response, or for the named fields of it.
+/// The scope of a `no-cache` or `private` directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Qualified {
-    /// The response as a whole.
+    /// The whole response.
     Whole,
     /// These fields only.
     Fields(Vec<HeaderName>),
 }
 
-/// What a request says about the reuse it accepts.
+/// The `Cache-Control` directives of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// Not without validation.
+    /// `no-cache`: no reuse without validation.
     pub no_cache: bool,
-    /// Not to be stored.
+    /// `no-store`: the response must not be stored.
     pub no_store: bool,
-    /// No older than this.
+    /// `max-age`: the highest age that is accepted.
     pub max_age: Option<Duration>,
-    /// Stale, by no more than this.
+    /// `max-stale`: the highest staleness that is accepted. [`Duration::MAX`] if the directive has no
+    /// argument.
     pub max_stale: Option<Duration>,
-    /// Fresh for at least so long yet.
+    /// `min-fresh`: how long the response must remain fresh.
     pub min_fresh: Option<Duration>,
-    /// From a cache, or not at all.
+    /// `only-if-cached`: answer from the cache or with 504.
     pub only_if_cached: bool,
 }
 
@@ -90,7 +93,8 @@ impl ResponseDirectives {
 }
 
 impl RequestDirectives {
-    /// Reads the `Cache-Control` of a request, and `Pragma: no-cache` where there is none (section 5.4).
+    /// Reads the `Cache-Control` of a request. Without that field, `Pragma: no-cache` counts as `no-cache`
+    /// (section 5.4).
     #[must_use]
     pub fn read(fields: &HeaderMap) -> Self {
         let mut directives = Self::default();
@@ -126,7 +130,7 @@ fn stricter(directive: &mut Option<Qualified>, argument: Option<&[u8]>) {
         (Some(Qualified::Whole), _) => {}
         (Some(Qualified::Fields(known)), Some(names)) => known.extend(names),
         (None, Some(names)) => *directive = Some(Qualified::Fields(names)),
-        // Without readable names the directive speaks of the whole.
+        // Without valid field names the directive applies to the whole response.
         (_, None) => *directive = Some(Qualified::Whole),
     }
 }
@@ -138,13 +142,14 @@ fn field_names(argument: &[u8]) -> Vec<HeaderName> {
         .collect()
 }
 
-/// A time that is there twice counts with the shorter, and a malformed one is none at all (section 4.2.1).
+/// Sets a lifetime. A repeated directive counts with its shortest value, a malformed one as zero (section
+/// 4.2.1).
 fn shorter(time: &mut Option<Duration>, argument: Option<&[u8]>) {
     let read = argument.and_then(|argument| seconds(Some(argument))).unwrap_or(Duration::ZERO);
     *time = Some(time.map_or(read, |known| known.min(read)));
 }
 
-/// Seconds as section 1.2.2 has them. Too many to count are very many.
+/// Parses delta-seconds (section 1.2.2). A value above 2^31 counts as 2^31.
 fn seconds(argument: Option<&[u8]>) -> Option<Duration> {
     let digits = argument?;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -156,7 +161,8 @@ fn seconds(argument: Option<&[u8]>) -> Option<Duration> {
     Some(Duration::from_secs(u64::from(number.unwrap_or(1 << 31))))
 }
 
-/// The seconds of an `Age` field (section 5.1). The first member counts; a malformed one is ignored.
+/// The value of the `Age` field in seconds (section 5.1). Only the first list member counts; a malformed one
+/// is ignored.
 #[must_use]
 pub fn age(fields: &HeaderMap) -> Option<Duration> {
     let value = fields.get(http::header::AGE)?.as_bytes();
@@ -171,8 +177,9 @@ fn for_each(fields: &HeaderMap, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
     }
 }
 
-/// The members of a list of directives. A comma or quote inside a quoted string is part of it. A name that is not
-/// ASCII is lost with its member; an argument that is not leaves its directive malformed, and so at its strictest.
+/// The members of a list of directives. A comma or quote inside a quoted string belongs to the string. A
+/// member whose name is not ASCII is dropped. A non-ASCII argument makes the directive malformed, which gives
+/// it its strictest reading.
 fn members(value: &[u8]) -> impl Iterator<Item = (&[u8], Option<Vec<u8>>)> {
     list::members(value).filter_map(|member| {
         let equals = member.iter().position(|byte| *byte == b'=').unwrap_or(member.len());

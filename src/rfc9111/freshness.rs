@@ -1,4 +1,4 @@
-//! May a response be stored, for how long is it fresh, and how old is it (RFC 9111, sections 3, 4.2 and 5).
+//! Storing, freshness and age of responses (RFC 9111, sections 3, 4.2 and 5).
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
@@ -8,89 +8,91 @@ use http::{Method, StatusCode};
 
 use super::directives::{Qualified, RequestDirectives, ResponseDirectives, age};
 
-/// How long a response may be used.
+/// The freshness of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
-    /// Fresh until it is this old.
+    /// Freshness lifetime: the response is fresh until its age reaches this value.
     pub lifetime: Duration,
-    /// After that, for so long, it may be served while it is validated (RFC 5861, section 3).
+    /// How long after the lifetime the response may be served while it is revalidated (RFC 5861, section 3).
     pub stale_while_revalidate: Duration,
-    /// After that, for so long, it may be served on an error (RFC 5861, section 4).
+    /// How long after the lifetime the response may be served on an error (RFC 5861, section 4).
     pub stale_if_error: Duration,
-    /// Never to be used without validation, fresh or not (`no-cache`, section 5.2.2.4).
+    /// Must be validated before each use, even while fresh (`no-cache`, section 5.2.2.4).
     pub always_validate: bool,
-    /// Never to be used stale (`no-cache`, `must-revalidate`, `proxy-revalidate`, `s-maxage`; sections 4.2.4 and
-    /// 5.2.2).
+    /// Must not be used stale (`no-cache`, `must-revalidate`, `proxy-revalidate`, `s-maxage`; sections 4.2.4
+    /// and 5.2.2).
     pub never_stale: bool,
 }
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotStored {
-    /// The method is not understood to be cacheable (section 3).
+    /// Only responses to `GET` are stored (section 3).
     Method,
-    /// The status is not final, or a rule or `must-understand` asks for one that it is not.
+    /// The status is informational, 304, 412 or 416, or `must-understand` is set and the status is not
+    /// understood.
     Status,
-    /// A partial response (section 3.3).
+    /// 206: a partial response (section 3.3).
     Partial,
-    /// The request said `no-store` (section 5.2.1.5).
+    /// The request had `no-store` (section 5.2.1.5).
     RequestNoStore,
     /// `no-store` (section 5.2.2.5).
     NoStore,
     /// `private` (section 5.2.2.7).
     Private,
-    /// The request carried `Authorization` and the response does not allow it (section 3.5).
+    /// The request had `Authorization` and the response does not permit storing (section 3.5).
     Authorization,
-    /// `Vary: *` (section 4.1): it matches no other request.
+    /// `Vary: *` (section 4.1): the response matches no other request.
     VaryAny,
-    /// Nothing says how long it is fresh, and nothing could validate it.
+    /// The response has no explicit freshness, and its status is not heuristically cacheable (section 3).
     NoFreshness,
 }
 
-/// What a request says that bears on whether its response may be stored.
+/// The properties of a request that affect whether its response may be stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestSaid {
-    /// `no-store`.
+    /// The request had `no-store`.
     pub no_store: bool,
-    /// It carried an `Authorization` of the client's own.
+    /// The client sent its own `Authorization`.
     pub authorization: bool,
 }
 
-/// What a response looks like to the rules of storing.
+/// A response, as [`may_store`] and [`freshness`] read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
-    /// The method of the request upstream.
+    /// The method of the upstream request.
     pub method: &'a Method,
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
-    /// The fields.
+    /// The header fields.
     pub fields: &'a HeaderMap,
-    /// `Cache-Control`, as far as it is not overridden.
+    /// `Cache-Control`, without the directives that a rule overrides.
     pub directives: &'a ResponseDirectives,
-    /// What the request says about its storing.
+    /// The properties of the request.
     pub request: &'a RequestSaid,
-    /// When it was received.
+    /// When the response was received.
     pub received: SystemTime,
 }
 
-/// Whether a response may be stored by a shared cache (section 3).
+/// Checks whether a shared cache may store a response (section 3).
 ///
 /// # Errors
-/// The first reason why not.
+/// The first reason not to store it.
 pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     let Response { status, fields, directives, .. } = *response;
-    // A `HEAD` has nothing to store, but can refresh what a `GET` stored (section 4.3.5).
+    // The response to `HEAD` has no content to store. It can refresh a stored `GET` response (section 4.3.5).
     if *response.method != Method::GET {
         return Err(NotStored::Method);
     }
-    // `Content-Range` means nothing with another status (RFC 9110, section 14.4).
+    // `Content-Range` has no meaning with another status (RFC 9110, section 14.4).
     if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotStored::Partial);
     }
     if response.request.no_store {
         return Err(NotStored::RequestNoStore);
     }
-    // What answers the conditions or the range of one request answers no other, whatever it says of its freshness.
+    // These statuses answer the preconditions or the range of one request, so they can't be reused for
+    // another one, whatever freshness they declare.
     if status.is_informational()
         || matches!(
             status,
@@ -102,7 +104,7 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     if directives.must_understand && !is_understood(status) {
         return Err(NotStored::Status);
     }
-    // A status that is understood lets `must-understand` take the place of `no-store` (section 5.2.2.3).
+    // If the status is understood, `must-understand` overrides `no-store` (section 5.2.2.3).
     if directives.no_store && !directives.must_understand {
         return Err(NotStored::NoStore);
     }
@@ -124,7 +126,7 @@ pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     if explicit || is_heuristically_cacheable(status) { Ok(()) } else { Err(NotStored::NoFreshness) }
 }
 
-/// Whether `Vary` has a `*` in it.
+/// Whether `Vary` contains `*`.
 #[must_use]
 pub fn vary_any(fields: &HeaderMap) -> bool {
     let members =
@@ -132,7 +134,7 @@ pub fn vary_any(fields: &HeaderMap) -> bool {
     members.map(<[u8]>::trim_ascii).any(|member| member == b"*")
 }
 
-/// For how long a response is fresh, and what may be done with it after (section 4.2.1, RFC 5861).
+/// The freshness lifetime of a response and its permitted stale use (section 4.2.1, RFC 5861).
 #[must_use]
 pub fn freshness(response: &Response<'_>) -> Freshness {
     let Response { directives, fields, .. } = *response;
@@ -162,7 +164,7 @@ pub fn freshness(response: &Response<'_>) -> Freshness {
     }
 }
 
-/// `Expires` less `Date`. One that is malformed, or there twice, is in the past (section 5.3).
+/// `Expires` minus `Date`. A malformed or repeated `Expires` is in the past (section 5.3).
 fn expires_lifetime(response: &Response<'_>) -> Option<Duration> {
     let mut all = response.fields.get_all(EXPIRES).iter();
     let first = all.next()?;
@@ -171,23 +173,23 @@ fn expires_lifetime(response: &Response<'_>) -> Option<Duration> {
     Some(expires.and_then(|expires| expires.duration_since(date).ok()).unwrap_or_default())
 }
 
-/// A tenth of the time since the last modification (section 4.2.2).
+/// The heuristic lifetime: a tenth of the time since `Last-Modified` (section 4.2.2).
 fn heuristic_lifetime(fields: &HeaderMap, received: SystemTime) -> Duration {
     let date_of_response = fields.get(DATE).and_then(date).unwrap_or(received);
     let modified = fields.get(LAST_MODIFIED).and_then(date);
     modified.and_then(|modified| date_of_response.duration_since(modified).ok()).unwrap_or_default() / 10
 }
 
-/// Reads a date in any of the three forms (RFC 9110, section 5.6.7), whose letters a cache takes in either case, and
-/// whose zone can be GMT only (section 4.2).
+/// Parses an HTTP date in any of the three formats (RFC 9110, section 5.6.7). A cache matches day and month
+/// names without regard to case and accepts GMT only (section 4.2).
 #[must_use]
 pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
     thread_local! {
-        /// The latest in the usual form. Those of one answer, and of one second, are the same, and reading one takes a
-        /// while.
+        /// Memo of the last parsed `IMF-fixdate`: parsing is slow, and the dates of one response, and of
+        /// responses in the same second, are often equal.
         static LATEST: Cell<([u8; LENGTH], Option<SystemTime>)> = const { Cell::new(([0; LENGTH], None)) };
     }
-    /// Of the usual form, `IMF-fixdate`.
+    /// The length of an `IMF-fixdate`.
     const LENGTH: usize = 29;
     let (latest, known) = LATEST.get();
     if value.as_bytes() == latest {
@@ -201,7 +203,7 @@ pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
     date
 }
 
-/// `sun, 06 nov 1994 08:49:37 gmt` as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Normalises case: `sun, 06 nov 1994 08:49:37 gmt` becomes `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn usual_case(text: &str) -> String {
     let mut after_letter = false;
     let words = text.chars().map(|letter| {
@@ -212,8 +214,7 @@ fn usual_case(text: &str) -> String {
     words.collect::<String>().replace("Gmt", "GMT")
 }
 
-/// How old a response already was when it arrived (section 4.2.3), `delay` being the time from asking to
-/// receiving.
+/// The age of a response at its arrival (section 4.2.3). `delay` is the time from request to response.
 #[must_use]
 pub fn initial_age(fields: &HeaderMap, received: SystemTime, delay: Duration) -> Duration {
     let apparent = fields
@@ -225,7 +226,8 @@ pub fn initial_age(fields: &HeaderMap, received: SystemTime, delay: Duration) ->
     apparent.max(corrected)
 }
 
-/// Whether a stored response satisfies what a request asks of its age (sections 4.2 and 5.2.1).
+/// Whether a stored response satisfies the request directives and may be used without validation (sections
+/// 4.2 and 5.2.1).
 #[must_use]
 pub fn satisfies(request: &RequestDirectives, stored: &Freshness, age: Duration) -> bool {
     if request.no_cache || stored.always_validate || request.max_age.is_some_and(|max_age| age > max_age) {
@@ -240,7 +242,8 @@ pub fn satisfies(request: &RequestDirectives, stored: &Freshness, age: Duration)
     accepts && !stored.never_stale && request.min_fresh.is_none()
 }
 
-/// The final statuses of RFC 9110 whose caching this cache implements (section 3: "understood").
+/// The final status codes of RFC 9110 whose caching requirements this cache implements (section 3:
+/// "understood").
 fn is_understood(status: StatusCode) -> bool {
     is_heuristically_cacheable(status)
         || matches!(
@@ -255,7 +258,7 @@ fn is_understood(status: StatusCode) -> bool {
         )
 }
 
-/// RFC 9110, section 15.1.
+/// The heuristically cacheable statuses (RFC 9110, section 15.1).
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }

@@ -1,21 +1,21 @@
-//! What a successful unsafe request makes invalid (RFC 9111, section 4.4).
+//! Invalidation of stored responses by unsafe requests (RFC 9111, section 4.4).
 //!
-//! Deliberately absent: the reaching of other caches, and the URLs that a response's body speaks of.
+//! Not implemented: invalidation in other caches, and of URLs that a response's content names.
 
 use http::header::{CONTENT_LOCATION, HeaderMap, LOCATION};
 use http::{Method, StatusCode};
 use url::Url;
 
-/// Whether a response makes what is stored for its URL invalid: a non-error response to a method that is not known to
-/// be safe.
+/// Whether a response invalidates what is stored for its URL: a non-error response to a method that is not
+/// known to be safe.
 #[must_use]
 pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     !method.is_safe() && (status.is_success() || status.is_redirection())
 }
 
-/// The paths (with their queries) on the same origin whose stored responses are invalid after such a response: the
-/// request's own, and those of `Location` and `Content-Location`. Another origin's are left alone, so that nobody can
-/// empty what is not theirs.
+/// The paths (with query) that such a response invalidates: the request's own, and those of `Location` and
+/// `Content-Location` on the same origin. Other origins are not touched, so a response can't invalidate what
+/// belongs to another origin.
 #[must_use]
 pub fn invalidated(origin: &str, path_and_query: &str, response: &HeaderMap) -> Vec<String> {
     let mut paths = vec![path_and_query.to_owned()];

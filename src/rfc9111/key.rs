@@ -1,7 +1,7 @@
-//! Which stored response answers which request (RFC 9111, sections 2 and 4.1).
+//! Cache keys: which stored response matches which request (RFC 9111, sections 2 and 4.1).
 //!
-//! The primary key begins with the credential, so no two credentials can ever meet in one entry. Each part
-//! has its length before it: no two different inputs run together into equal bytes.
+//! The primary key starts with the credential, so responses to different credentials never share an entry.
+//! Each part is preceded by its length, so different inputs never produce equal bytes.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, Header
 
 use super::list;
 
-/// Everything about a request that selects its answer, but for what `Vary` names.
+/// The primary cache key: all of a request that selects its response, except the fields named in `Vary`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PrimaryKey(Arc<[u8]>);
 
 impl PrimaryKey {
-    /// The key of a request: the credential, the URL (which names the API's origin), and who may see the
-    /// answer. The last is there because an Organization's answer is not checked record by record, and an
-    /// Instance must never be given one that was not.
+    /// The key of a request: the credential, the origin of the API, path and query, and the account scope
+    /// (`seen_by`). The account scope is part of the key because an Organization's response is not checked
+    /// record by record; an Instance must never receive an unchecked response.
     #[must_use]
     pub fn new(credential: &[u8], origin: &str, path_and_query: &str, seen_by: Option<&[u8]>) -> Self {
         let parts = [credential, origin.as_bytes(), path_and_query.as_bytes(), seen_by.unwrap_or_default()];
@@ -28,7 +28,7 @@ impl PrimaryKey {
         Self(bytes.into())
     }
 
-    /// The path and query in it.
+    /// The path and query of the key.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
         let mut rest = &*self.0;
@@ -42,28 +42,28 @@ impl PrimaryKey {
         path_and_query.and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default()
     }
 
-    /// Whether both are one in memory.
+    /// Whether both keys share one allocation.
     #[must_use]
     pub fn is_shared_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The memory that the key takes.
+    /// The length of the key in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.0.len()
     }
 }
 
-/// The request fields that a response was selected by, normalised.
+/// The secondary cache key: the normalised request fields that `Vary` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant(Vec<(HeaderName, Option<Vec<u8>>)>);
 
 impl Variant {
     /// The fields of `request` (as sent upstream) that `response` varies by.
     ///
-    /// Some never select: the credential is in the primary key already, the encoding is undone before storing,
-    /// and trace fields are new for every request.
+    /// Some fields are ignored: the credential is already in the primary key, content coding is removed
+    /// before storing, and trace fields differ in every request. `Origin` is ignored too.
     #[must_use]
     pub fn of(response: &HeaderMap, request: &HeaderMap) -> Self {
         let mut names: Vec<HeaderName> = response
@@ -84,19 +84,19 @@ impl Variant {
         )
     }
 
-    /// Whether a request would have been answered the same.
+    /// Whether a request selects this variant.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
         self.0.iter().all(|(name, value)| normalised(request, name) == *value)
     }
 
-    /// Whether any request is answered the same.
+    /// Whether every request selects this variant.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The memory that the variant takes.
+    /// The memory use of the variant in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.0.iter().map(|(name, value)| 64 + name.as_str().len() + value.as_ref().map_or(0, Vec::len)).sum()
@@ -110,8 +110,8 @@ fn selects(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "traceparent" | "tracestate" | "*"))
 }
 
-/// The lines of a field as one, without the white space around members (section 4.1). Inside a quoted string white
-/// space means something, and stays.
+/// Combines the lines of a field and removes white space around list members (section 4.1). White space
+/// inside a quoted string is significant and is kept.
 fn normalised(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = fields.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     if lines.is_empty() {
@@ -186,7 +186,7 @@ mod tests {
                 PrimaryKey::new(credential.as_bytes(), &rest[0], &rest[1], Some(rest[2].as_bytes()))
             };
             prop_assert_eq!(key(&one, &rest) == key(&other, &rest), one == other);
-            // Nor can a part of one pass for the beginning of the next.
+            // Moving bytes from one part to the next must change the key.
             let moved = [format!("{one}{}", rest[0]), rest[1].clone(), rest[2].clone()];
             prop_assert!(key("", &moved) != key(&one, &rest) || one.is_empty());
         }

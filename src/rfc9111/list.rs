@@ -1,12 +1,12 @@
-//! Lists in fields (RFC 9110, section 5.6.1), whose members may be quoted strings or have some.
+//! Comma-separated lists in field values (RFC 9110, section 5.6.1), whose members may contain quoted strings.
 
-/// The members of a list, without the white space around them and without empty ones.
+/// The members of a list, trimmed, without empty ones.
 pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(value).filter(|member| !member.is_empty())
 }
 
-/// What stands between the commas of a list. A comma inside a quoted string splits nothing. A quote that is never
-/// closed quotes nothing: else it would hide whatever comes after it.
+/// Splits a list at its commas. A comma inside a quoted string does not split. An unclosed quote does not
+/// start a quoted string: otherwise it would hide every directive after it.
 pub(super) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut rest, mut quotes) = (Some(value), true);
     std::iter::from_fn(move || {
@@ -17,7 +17,8 @@ pub(super) fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where a member ends. Behind a quote that is not closed no other one is, so that is looked for once (`quotes`).
+/// The end of the first member of `value`. `quotes` becomes false at the first unclosed quote: no later quote
+/// can be closed either, so the search is not repeated.
 fn end_of_member(value: &[u8], quotes: &mut bool) -> usize {
     let mut position = 0;
     while let Some(byte) = value.get(position) {
@@ -34,7 +35,7 @@ fn end_of_member(value: &[u8], quotes: &mut bool) -> usize {
     position
 }
 
-/// How long the rest of a quoted string is, its closing quote included; none where that is missing.
+/// The length of the rest of a quoted string, including the closing quote; none if it is not closed.
 fn quoted_length(rest: &[u8]) -> Option<usize> {
     let mut escaped = false;
     let closing = rest.iter().position(|byte| {

@@ -1,13 +1,13 @@
-//! HTTP caching as pure functions (RFC 9111, with RFC 5861's two stale extensions).
+//! HTTP caching (RFC 9111) and the two stale extensions of RFC 5861, as pure functions.
 //!
-//! Every function takes what it looks at, and the time; none has state. The shelf that holds entries, and the
-//! rules that an operator adds, are `crate::cache`'s.
+//! Every function takes its input and the time as arguments; none has state. `crate::cache` holds the stored
+//! responses and applies the operator's rules.
 //!
-//! What the standard requires, and which test holds it or why it does not apply, is in `docs/rfc9111.md`.
+//! `docs/rfc9111.md` lists each requirement of RFC 9111 with the test that covers it, or the reason why it
+//! does not apply.
 //!
-//! Deliberately absent: partial responses (a range is answered from a whole entry, and none is stored),
-//! `Warning` (obsolete since RFC 9111), and extension directives that nobody here understands (ignored, as
-//! section 5.2.3 has it).
+//! Not implemented: storing partial responses (a range is answered from a complete stored response),
+//! `Warning` (obsoleted by RFC 9111), and extension directives (ignored, as section 5.2.3 requires).
 
 pub mod directives;
 pub mod freshness;

@@ -1,5 +1,5 @@
-//! Conditional requests: asking upstream whether an entry still stands, merging its 304, and answering the
-//! client's own conditions from an entry (RFC 9111, section 4.3; RFC 9110, sections 8.8.3 and 13).
+//! Conditional requests: validating stored responses upstream, merging a 304, and evaluating the client's own
+//! preconditions against a stored response (RFC 9111, section 4.3; RFC 9110, sections 8.8.3 and 13).
 
 use std::time::SystemTime;
 
@@ -10,11 +10,10 @@ use http::header::{
 
 use super::freshness::date;
 
-/// Makes the request conditional on what is stored having changed (section 4.3.1). The validators go in the form
-/// in which the origin sent them.
+/// Makes a request conditional on a change of the stored responses (section 4.3.1). Validators are sent
+/// exactly as the origin sent them.
 ///
-/// Where several stored responses are offered at once, that is by their entity tags alone: a date could not tell
-/// them apart.
+/// Several stored responses are offered by entity tag only: a date could not identify one of them.
 pub fn make_conditional<'a>(request: &mut HeaderMap, stored: impl IntoIterator<Item = &'a HeaderMap>) {
     let mut offered = 0;
     let mut tags: Vec<&[u8]> = Vec::new();
@@ -38,7 +37,7 @@ pub fn make_conditional<'a>(request: &mut HeaderMap, stored: impl IntoIterator<I
     }
 }
 
-/// The stored response that a 304 speaks of, among those that were offered (section 4.3.4).
+/// The stored response that a 304 confirms, among those that were offered (section 4.3.4).
 pub fn confirmed<'a, T>(
     not_modified: &HeaderMap,
     offered: &'a [T],
@@ -46,7 +45,8 @@ pub fn confirmed<'a, T>(
 ) -> Option<&'a T> {
     match offered {
         [only] => is_about(not_modified, fields(only)).then_some(only),
-        // Without a tag it could be any of them. The very same tag says more than one that is equal but for weakness.
+        // Without an entity tag the 304 could mean any of them. An identical tag takes precedence over a
+        // weakly equal one.
         several => {
             let tag = not_modified.get(ETAG)?;
             let same = several.iter().find(|stored| fields(stored).get(ETAG) == Some(tag));
@@ -55,8 +55,8 @@ pub fn confirmed<'a, T>(
     }
 }
 
-/// Whether the answer to a `HEAD` describes what is stored (section 4.3.5): its validators and its length, where it
-/// has them, are the stored ones.
+/// Whether a `HEAD` response matches a stored response (section 4.3.5): validators and length, where present,
+/// are equal to the stored ones.
 #[must_use]
 pub fn describes(head: &HeaderMap, stored: &HeaderMap, stored_length: u64) -> bool {
     let same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
@@ -66,13 +66,14 @@ pub fn describes(head: &HeaderMap, stored: &HeaderMap, stored_length: u64) -> bo
     same(ETAG) && same(LAST_MODIFIED) && same_length
 }
 
-/// Whether a response has anything to be validated by.
+/// Whether a response has a validator.
 #[must_use]
 pub fn can_be_validated(stored: &HeaderMap) -> bool {
     stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
 }
 
-/// Whether a 304 speaks of this entry (section 4.3.4): where it carries a validator, that must be the entry's.
+/// Whether a 304 refers to this stored response (section 4.3.4): a validator in the 304 must match the stored
+/// one.
 #[must_use]
 pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
     match (not_modified.get(ETAG), stored.get(ETAG)) {
@@ -85,8 +86,8 @@ pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
     }
 }
 
-/// The fields of an entry after a 304 (section 3.2): the new ones take the place of the old, but for those
-/// that describe the stored body. How old the response was is not carried over: the new one says, or is new.
+/// The stored fields after a 304 (section 3.2): new fields replace old ones, except those that describe the
+/// stored content. The old `Age` and `Date` are removed: only those of the 304 count.
 #[must_use]
 pub fn merged(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     let mut merged = stored.clone();
@@ -109,9 +110,9 @@ fn describes_body(name: &http::HeaderName) -> bool {
     [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, TRANSFER_ENCODING, ETAG].contains(name)
 }
 
-/// Whether the client already has what it asks for (RFC 9110, section 13.2.2): `If-None-Match` decides where it
-/// is there, else `If-Modified-Since`, held against `Last-Modified`, or `Date` where there is none (section 4.3.2). What they
-/// are held against is asked for only where it is needed.
+/// Whether the client's copy is still valid (RFC 9110, section 13.2.2): `If-None-Match` decides if present,
+/// otherwise `If-Modified-Since`, compared with `Last-Modified`, or with `Date` if there is none (section
+/// 4.3.2). `etag` and `modified` are called only where their values are needed.
 #[must_use]
 pub fn client_has_it<'a>(
     request: &HeaderMap,
@@ -133,7 +134,7 @@ fn names(list: &[u8], etag: Option<&HeaderValue>) -> bool {
     entity_tags(list).any(|named| weakly_equal(named, etag.as_bytes()))
 }
 
-/// The entity tags of a list. A comma may stand inside the quotes of one.
+/// The entity tags of a list. A quoted tag may contain a comma.
 fn entity_tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     list.split(move |byte| {
@@ -143,12 +144,12 @@ fn entity_tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     .map(<[u8]>::trim_ascii)
 }
 
-/// RFC 9110, section 8.8.3.2: equal but for weakness.
+/// Weak comparison of entity tags (RFC 9110, section 8.8.3.2).
 fn weakly_equal(one: &[u8], other: &[u8]) -> bool {
     one.strip_prefix(b"W/").unwrap_or(one) == other.strip_prefix(b"W/").unwrap_or(other)
 }
 
-/// An entity tag in its weak form.
+/// Converts an entity tag to a weak one.
 #[must_use]
 pub fn weakened(etag: &HeaderValue) -> HeaderValue {
     if etag.as_bytes().starts_with(b"W/") {
@@ -245,7 +246,7 @@ mod tests {
         assert!(confirmed(&HeaderMap::new(), &offered, |fields| fields).is_none(), "it could be any of them");
     }
 
-    /// Fields of the names that merging treats in one way or another, with any values.
+    /// Fields that merging treats differently, with arbitrary values.
     fn any_fields() -> impl Strategy<Value = HeaderMap> {
         let names = [
             "etag",

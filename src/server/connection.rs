@@ -1,14 +1,15 @@
-//! One connection, from its first byte to its end.
+//! Serves one connection, from its first byte to its end.
 //!
-//! When the listener stops, no connection is cut off that could still bring a request: one that has just been made is
-//! given a moment for its first, and a kept-alive one a shorter moment for its next. Whatever is answered from then on
-//! says `Connection: close`, so that clients leave by themselves. What rests after that is closed, as HTTP has it for
-//! connections at rest (RFC 9112, section 9.3).
+//! Graceful shutdown must not cut off a connection on which a request may be on its way. A new connection gets
+//! [`LINGER`] plus [`FIRST_REQUEST`] for its first request, a kept-alive one [`LINGER`] for its next. Every
+//! response from then on carries `Connection: close`. Connections that are still idle after that are closed (RFC
+//! 9112, section 9.3).
 //!
-//! hyper can write the answers to requests that came together (pipelined) at once. For eight at a time a hit took 0.43 of
-//! the processor time then (`wrk`, medians of nine rounds of a second), and one by one it takes the same. It is left off:
-//! an answer is then not written while a part of the next request has come, so a client that sends a part and waits would
-//! wait for ever; and clients that send several at once are rare.
+//! hyper's `pipeline_flush`, which writes the responses to pipelined requests together, is off. With eight
+//! requests at a time it reduces the processor time of a hit to 0.43 (`wrk`, medians of nine rounds of one second)
+//! and changes nothing for single requests. But it holds a response back while a part of the next request has been
+//! received, so a client that sends a partial request and waits for a response would wait forever, and clients
+//! that pipeline are rare.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,18 +34,20 @@ use super::{Answers, Bounds, Stopping, Word};
 use crate::body::{Body, CutOff};
 use crate::joined_writes::JoinedWrites;
 
-/// The longest head of a request. Of its fields there may be a hundred, hyper's own bound: for any other it makes and fills
-/// a list for each request, which took a tenth of the instructions of a hit.
+/// The longest request head, in bytes. The number of fields is left at hyper's default of 100: with any other
+/// number hyper allocates and fills a list for each request, which took a tenth of the instructions of a hit.
 const LONGEST_HEAD: usize = 32 * 1024;
 
-/// How long a connection at rest stays open once the listener stops.
+/// How long an idle connection stays open after the listener has stopped.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How much longer one does on which nothing has come yet: its client may be about to send its only request.
+/// Additional time for a connection on which nothing has been received yet: its client may be about to send its
+/// only request.
 const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
-/// Serves a connection to its end, or, once it is told that no more are accepted, to the end of the request that it is at.
-/// Whoever calls this drops it when nothing is to be served any more; [`Listener::serve`](super::Listener::serve) does.
+/// Serves a connection to its end. Once `stopping.accepting` is given, the connection ends with its current
+/// request. The caller drops the future when `stopping.serving` is given, as
+/// [`Listener::serve`](super::Listener::serve) does.
 pub async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -80,14 +83,14 @@ where
     }
 }
 
-/// What the requests of a connection are told, and tell.
+/// State shared by the connection, its service and its responses.
 struct Told {
     accepting: Word,
     waits: Arc<Waits>,
 }
 
-/// A service that tells when a head has come and when its answer is over, and whose answers say that the connection
-/// closes, once it will.
+/// Reports to [`Waits`] when a request head has been received and when the response is complete, and adds
+/// `Connection: close` once the listener stops.
 struct Telling<S> {
     service: S,
     told: Arc<Told>,
@@ -98,7 +101,7 @@ struct Answering<S: Answers> {
     told: Arc<Told>,
 }
 
-/// The body of an answer, which is over when hyper drops it: not before it has taken all of it, if it does.
+/// A response body. hyper drops it when it has taken all of it, or when the connection ends.
 struct Answer {
     body: Body,
     told: Arc<Told>,
@@ -111,9 +114,10 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for Telling<S> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.told.waits.head_came();
-        // Here and not when it is first waited for: what memory answers is counted though its client may have gone meanwhile.
-        // Not by hyper-util's adapter, which keeps the request until the service is ready: these always are ([`Answers`]), and
-        // to move a request about is no small part of what a hit takes.
+        // The service is called here and not when the future is first polled, so that a cache hit is counted even
+        // if the client has disconnected meanwhile. hyper-util's adapter is not used: it stores the request until
+        // the service is ready, which these services always are ([`Answers`]), and moving the request costs a
+        // noticeable part of a hit.
         let mut service = self.service.clone();
         let is_ready = service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready();
         debug_assert!(is_ready, "a service that has no room says so in its answer");
@@ -127,7 +131,8 @@ impl<S: Answers> Future for Answering<S> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(context);
         answer.map_ok(|mut response| {
-            // At the end and not at the beginning: a request under way when it stops is the connection's last.
+            // Checked when the response is ready, not when the request arrives: the request in progress at
+            // shutdown is the last of its connection.
             if self.told.accepting.is_given() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

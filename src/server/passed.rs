@@ -1,9 +1,9 @@
-//! Listening sockets that were opened before this process and are handed to it, as systemd's socket units do
-//! (`LISTEN_FDS`, see `sd_listen_fds(3)`). They outlive the process, so whoever connects while it restarts waits in the
-//! system's queue and is answered by the next one.
+//! Socket activation: listening sockets that the service manager opened and passed to this process (`LISTEN_FDS`,
+//! see `sd_listen_fds(3)`). The sockets outlive the process, so clients that connect during a restart wait in the
+//! accept queue until the next process serves them.
 //!
-//! A listener of the configuration takes the socket that has its address. A socket that no listener takes is an error:
-//! clients would connect to it, and nobody would ever answer.
+//! A configured listener takes the passed socket that has its address. A passed socket without a configured
+//! listener is an error: clients could connect to it but would never be answered.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,24 +16,24 @@ use rustix::net::sockopt::socket_acceptconn;
 
 use crate::config::{Listen, Server, UnixSocket};
 
-/// The sockets that were handed over and that no listener has taken yet.
+/// The passed sockets that no listener has taken yet.
 #[derive(Debug, Default)]
 pub struct Passed(Vec<Socket>);
 
-/// The sockets that were handed over are not what the configuration speaks of.
+/// The passed sockets do not match the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotTaken(String);
 
 #[derive(Debug)]
 struct Socket {
-    /// What the service manager calls it, for messages.
+    /// The index of the socket and its name in `LISTEN_FDNAMES`, for error messages.
     name: String,
     place: Place,
     listener: PassedListener,
 }
 
-/// A socket of the standard library, for it is taken over before there is a runtime.
+/// A socket of the standard library: it is taken over before a runtime exists.
 #[derive(Debug)]
 pub(super) enum PassedListener {
     Tcp(std::net::TcpListener),
@@ -44,16 +44,16 @@ pub(super) enum PassedListener {
 enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
-    /// A Unix socket without a file, which no configuration can name.
+    /// A Unix socket without a file (unnamed or abstract), which no configuration can name.
     Nowhere,
 }
 
 impl Passed {
-    /// Takes over what this process was handed. To be called once, before there is a second thread: the environment is
-    /// cleared of it.
+    /// Takes over the passed sockets. Call it once, before a second thread is started, because it removes the
+    /// variables from the environment.
     ///
     /// # Errors
-    /// [`NotTaken`] for what is no listening stream socket.
+    /// [`NotTaken`] for a descriptor that is not a listening stream socket.
     pub fn from_environment() -> Result<Self, NotTaken> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -68,10 +68,11 @@ impl Passed {
         sockets.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Holds what was handed over against the listeners of the configuration, before any of them is opened.
+    /// Compares the passed sockets with the configured listeners, before any of these is opened.
     ///
     /// # Errors
-    /// [`NotTaken`] with every socket that no listener is for, or that is open to more than its listener shall be.
+    /// [`NotTaken`] with every socket that has no listener, has the address of an earlier socket, or has a file
+    /// mode that allows more than the configuration.
     pub fn check(&self, server: &Server) -> Result<(), NotTaken> {
         let listeners: Vec<_> = server.addresses().collect();
         let is_for = |socket: &Socket, listen: &Listen| socket.place.is(listen);
@@ -118,14 +119,14 @@ impl Passed {
         )
     }
 
-    /// Gives out the socket for an address, if there is one.
+    /// Removes and returns the passed socket for an address, if there is one.
     pub(super) fn take(&mut self, listen: &Listen) -> Option<PassedListener> {
         let index = self.0.iter().position(|socket| socket.place.is(listen))?;
         Some(self.0.remove(index).listener)
     }
 }
 
-/// What a socket unit says to have a listener's address opened.
+/// The `ListenStream=` setting of a socket unit for a configured address.
 fn listen_stream(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => format!("`ListenStream={address}`"),
@@ -133,8 +134,8 @@ fn listen_stream(listen: &Listen) -> String {
     }
 }
 
-/// The file's mode is the socket unit's (`SocketMode=`, 0666 unless it says otherwise). Whoever may open it may ask for
-/// every tenant's data, so it is not more than the configuration allows by an oversight.
+/// The socket unit sets the mode of the file (`SocketMode=`, default 0666). Everyone who can open the file can
+/// request the data of every tenant, so a mode that allows more than the configuration is an error.
 fn too_open(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & !access.mode != 0).then(|| {
@@ -183,7 +184,7 @@ impl Place {
                 passed.port() == configured.port()
                     && passed.ip().to_canonical() == configured.ip().to_canonical()
             }
-            // `/var/run` and `/run` are one folder.
+            // Resolve symbolic links: `/var/run` and `/run` are the same directory.
             (Self::Unix(passed), Listen::Unix(configured)) => {
                 passed == configured
                     || matches!((passed.canonicalize(), configured.canonicalize()), (Ok(one), Ok(other)) if one == other)

@@ -1,8 +1,8 @@
-//! The file of a Unix socket: who may open it, and when it goes.
+//! The file of a Unix socket: its permissions and its removal.
 //!
-//! A socket that nobody listens at yet refuses every connection, whatever the mode of its file. So the mode and
-//! the group are set between binding and listening, and there is no moment at which the socket is more open than
-//! it shall be. (A umask would be the whole process's.)
+//! A bound socket refuses connections until `listen` is called, whatever the mode of its file. Mode and group are
+//! therefore set between `bind` and `listen`, and the socket never accepts connections with wider permissions than
+//! configured. (A umask would apply to the whole process.)
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -12,27 +12,26 @@ use tokio::net::{UnixListener, UnixSocket as Socket, UnixStream};
 
 use crate::config::UnixSocket;
 
-/// The file of a socket that is listened at. One of ours is removed when this goes, unless another has taken its
-/// place.
+/// The file of a listening socket. An owned file is removed on drop, unless another file has taken its path.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// What it is known by; none where it is not ours to remove.
+    /// Device and inode; `None` if the file is not owned and must not be removed.
     identity: Option<(u64, u64)>,
 }
 
-/// Connections that may wait to be accepted.
+/// Length of the accept queue.
 const BACKLOG: u32 = 1024;
 
-/// Listens at a path, in place of a file that was left by a process that was killed.
+/// Listens at a path, and replaces the file that a killed process left there.
 ///
 /// # Errors
-/// The system's; `AddrInUse` where somebody listens there.
+/// The system's error; `AddrInUse` if another process listens there.
 pub(super) async fn listen(path: &Path, access: &UnixSocket) -> io::Result<(UnixListener, SocketFile)> {
     remove_abandoned(path).await;
     let socket = Socket::new_stream()?;
     socket.bind(path)?;
-    // From here on the file is ours, and goes with us, also where something fails.
+    // The file is owned from here on, so it is also removed if a later step fails.
     let file = SocketFile { path: path.to_owned(), identity: Some(identity(path)?) };
     if access.group.is_some() {
         std::os::unix::fs::lchown(path, None, access.group)?;
@@ -42,12 +41,12 @@ pub(super) async fn listen(path: &Path, access: &UnixSocket) -> io::Result<(Unix
 }
 
 impl SocketFile {
-    /// The file of a socket that somebody else opened, and that stays when this process ends.
+    /// The file of a socket that another process opened. It is not removed.
     pub(super) fn of_another(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: None }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -67,7 +66,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// A socket file that nobody listens at is left from a process that was killed.
+/// Removes a socket file that nobody listens at: a killed process left it.
 async fn remove_abandoned(path: &Path) {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket

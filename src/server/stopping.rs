@@ -1,8 +1,8 @@
-//! Telling connections to stop, in two steps, so that it costs them next to nothing to be ready for it.
+//! The signals for graceful shutdown, in two steps, cheap to wait for.
 //!
-//! A connection waits for the next request and for the word to stop, and is woken far more often for the first. A future of
-//! tokio's that waits to be notified takes a lock each time that it is looked at; here it is looked at once, which leaves
-//! the task's waker with it, and again only when a flag says that the word was given.
+//! A connection waits for the next request and for the signal to stop, and is almost always woken by the first. A
+//! notification future of tokio takes a lock each time it is polled. [`Waiting`] polls it once, which registers
+//! the waker of the task, and again only when an atomic flag says that the signal was given.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,17 +13,17 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-/// When to stop, in two steps.
+/// The two steps of a graceful shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Stopping {
-    /// No more connections are taken, and those that are open end after the request they are at.
+    /// First step: accept no more connections; open ones end after their current request.
     pub accepting: Word,
-    /// Whatever is still open is dropped.
+    /// Second step: drop the connections that are still open.
     pub serving: Word,
 }
 
-/// A word that is given once, to all who wait for it. Each connection has a clone, so that is a count and no lock, which
-/// a clone of the token would take.
+/// A signal that is given once and reaches everyone who waits for it. Each connection has a clone; cloning the
+/// `Arc` only increments a counter, while cloning the token would take a lock.
 #[derive(Clone, Debug, Default)]
 pub struct Word(Arc<Spoken>);
 
@@ -34,34 +34,34 @@ struct Spoken {
 }
 
 impl Word {
-    /// Gives it.
+    /// Gives the signal.
     pub fn give(&self) {
-        // First the flag: who is woken looks at it.
+        // Set the flag first: the tasks that are woken check it.
         self.0.given.store(true, Ordering::Release);
         self.0.token.cancel();
     }
 
-    /// Whether it was given, for those who ask at every request.
+    /// Whether the signal was given. Cheap enough to call for every request.
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.0.given.load(Ordering::Relaxed)
     }
 
-    /// Waits for it. What this returns is waited for by one task alone: it keeps the waker that it was first looked at
-    /// with.
+    /// Waits for the signal. Only one task may poll the returned future, because it keeps the waker of its first
+    /// poll.
     pub fn wait(&self) -> Waiting<'_> {
         Waiting { cancelled: self.0.token.cancelled(), given: &self.0.given, is_known: false }
     }
 }
 
 pin_project! {
-    /// Waits for a word.
+    /// The future of [`Word::wait`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Waiting<'a> {
         #[pin]
         cancelled: WaitForCancellationFuture<'a>,
         given: &'a AtomicBool,
-        // Whether the token knows whom to wake.
+        // Whether the waker is registered with the token.
         is_known: bool,
     }
 }
@@ -82,7 +82,7 @@ impl Future for Waiting<'_> {
 mod tests {
     use super::*;
 
-    /// Long enough to be told from for ever.
+    /// Long enough to tell a missed wake-up from a slow one.
     const SOON: std::time::Duration = std::time::Duration::from_secs(10);
 
     #[tokio::test]

@@ -1,20 +1,21 @@
-//! The threads that serve connections: one for each processor, each with a runtime of its own. A connection is handed to
-//! the next in turn when it is accepted, and stays there.
+//! The threads that serve connections: one per processor, each with its own single-threaded runtime. An accepted
+//! connection is assigned round-robin and stays on its thread.
 //!
-//! One runtime over all threads moves tasks between them, so each task, and each wake, is made for that. A hit of 2 KiB
-//! (`wrk -t1 -c64 -d2s` on one processor, the proxy on the other, its time from `/proc/PID/stat`) took 30.2, 33.1, 36.1 and 36.7 µs of processor time with it, and 20.1, 20.2, 21.2
-//! and 28.8 µs with a runtime of the thread's own (interleaved rounds). What is given up: a connection whose neighbours
-//! are busy is not taken over by a thread that is not.
+//! A multi-threaded runtime can move tasks between threads, and every task and wake-up pays for that. A hit of 2
+//! KiB took 30.2, 33.1, 36.1 and 36.7 µs of processor time with one, and 20.1, 20.2, 21.2 and 28.8 µs with a
+//! runtime per thread (interleaved rounds; `wrk -t1 -c64 -d2s` on one processor, the proxy on the other, its time
+//! from `/proc/PID/stat`). The disadvantage: an idle thread does not take over connections from a busy one.
 //!
-//! The allocator (`main.rs`) was chosen in the same way, by medians of ratios to glibc's within a round: a hit took 0.89
-//! of the time with mimalloc (0.96 in another series) and 0.94 with jemalloc, a request that is passed through 0.86
-//! (0.88) and 0.93. mimalloc asks the system for huge pages, of which the buffers of a connection take the whole and fill
-//! a part, so the program does without: an idle connection takes 12.4 KiB then, and 20.9 with them (8.7 with jemalloc), an
-//! idle proxy 13 to 15 MiB, and 20 (12). What that costs is told by hits among 100,000 entries, which take a tenth longer;
-//! those of a few entries take the same within what rounds differ by.
+//! The allocator (`main.rs`) was chosen by the same method, as medians of ratios to glibc's allocator within a
+//! round. A hit took 0.89 of the time with mimalloc (0.96 in another series) and 0.94 with jemalloc; a request
+//! that is passed through took 0.86 (0.88) and 0.93. mimalloc asks the system for huge pages, and the buffers of a
+//! connection occupy whole pages but fill only a part, so the program disables them: an idle connection takes 12.4
+//! KiB without them and 20.9 KiB with them (8.7 KiB with jemalloc), an idle proxy 13 to 15 MiB and 20 MiB (12
+//! MiB). The cost shows with 100,000 entries, where hits take a tenth longer; with few entries the difference is
+//! within that between rounds.
 //!
-//! What accepts, the admin plane and what runs in the background stay on the thread that starts all this, so whoever
-//! lists a large cache there holds no client up.
+//! Accepting, the admin plane and background tasks stay on the thread that starts the program, so that listing a
+//! large cache on the admin plane does not delay clients.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -26,20 +27,20 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The threads; none by default, and then connections are served where they are accepted.
+/// The worker threads. The default has none: connections are then served on the runtime that accepts them.
 #[derive(Clone, Debug, Default)]
 pub struct Workers {
     runtimes: Arc<[Handle]>,
     turn: Arc<AtomicUsize>,
-    /// Ends them, once nobody has connections for them any more.
+    /// Ends the threads when the last clone is dropped.
     _end: Option<Arc<DropGuard>>,
 }
 
 impl Workers {
-    /// Starts so many threads.
+    /// Starts `count` threads.
     ///
     /// # Errors
-    /// Where the system gives no thread, or no runtime.
+    /// If the system can't create a thread or a runtime.
     pub fn start(count: NonZeroUsize) -> io::Result<Self> {
         let ended = CancellationToken::new();
         let mut runtimes = Vec::new();
@@ -52,21 +53,23 @@ impl Workers {
         Ok(Self { runtimes: runtimes.into(), turn: Arc::default(), _end: Some(Arc::new(ended.drop_guard())) })
     }
 
-    /// Returns once each thread has had a turn for this: never where one of them hangs. Whether all could have one.
+    /// Returns when every thread has run a task: never, while one of them is blocked. The result is whether all of
+    /// the tasks ran.
     pub async fn have_turns(&self) -> bool {
         let turns: Vec<_> = self.runtimes.iter().map(|runtime| runtime.spawn(async {})).collect();
         futures_util::future::join_all(turns).await.iter().all(Result::is_ok)
     }
 
-    /// Whose turn it is; none where there are no threads.
+    /// The next runtime in round-robin order; `None` if there are no threads.
     pub(super) fn next(&self) -> Option<&Handle> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.runtimes.get(turn.checked_rem(self.runtimes.len())?)
     }
 }
 
-/// Something is always due this soon. Of a time limit that is nearer than any other tokio tells its own driver by a write
-/// to an event file; and without this, the limit of each request that waits for something would be the nearest.
+/// A timer that is always due within this time. tokio wakes its own driver with a write to an event file when a
+/// timer is set that is due earlier than all others. Without this one, the time limit of each request that waits
+/// would be that timer.
 const NEAR: Duration = Duration::from_secs(1);
 
 fn run(tell: &Sender<io::Result<Handle>>, ended: &CancellationToken) {
@@ -118,7 +121,7 @@ mod tests {
         told.await.expect("it hangs now");
         let asked = workers.clone();
         let asking = tokio::spawn(async move { asked.have_turns().await });
-        // The other thread goes on meanwhile.
+        // The other thread is not blocked.
         for _ in 0..100 {
             workers.runtimes[1].spawn(tokio::task::yield_now()).await.expect("it is served");
         }
