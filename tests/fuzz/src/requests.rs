@@ -10,7 +10,7 @@ use billing_insights_proxy::config::{Config, Environment, parse};
 use billing_insights_proxy::domain::credential::Credential;
 use billing_insights_proxy::domain::endpoint::{Content, Endpoint, PathPattern};
 use billing_insights_proxy::domain::entitlement::{Ask, Permit, authorize};
-use billing_insights_proxy::domain::filter::{ComparisonKind, parse};
+use billing_insights_proxy::domain::filter::{ComparisonKind, parse as parse_filter};
 use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::domain::query::parameters;
 use billing_insights_proxy::domain::target;
@@ -129,7 +129,7 @@ fn holds(permit: &Permit, tenant: &Tenant, endpoint: &Endpoint, asked: &Uri) {
         }
         TenantKind::Instance(instance) => {
             let own = instance.account_id.expect("each of them has one").to_string();
-            for filter in filters.iter().filter_map(|filter| parse(filter).ok()) {
+            for filter in filters.iter().filter_map(|filter| parse_filter(filter).ok()) {
                 filter.compared_values(&|name| name.eq_ignore_ascii_case("account_id"), &mut |value, by| {
                     let may_be_other =
                         by == ComparisonKind::Other && !matches!(instance.seller, Seller::Configured(_));
