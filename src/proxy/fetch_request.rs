@@ -1,4 +1,4 @@
-//! A permitted request, as far as the cache and upstream are concerned.
+//! A permitted request as the cache and the fetch see it.
 
 use std::sync::Arc;
 
@@ -19,66 +19,66 @@ use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::RequestSaid;
 use crate::rfc9111::key::PrimaryKey;
 
-/// The request, and the configuration that it began with.
+/// A permitted request, with the configuration it started with.
 pub struct FetchRequest {
     /// The proof that it may be made.
     pub permit: Permit,
-    /// The configuration that it began with.
+    /// The configuration it started with.
     pub snapshot: Arc<Snapshot>,
-    /// The way upstream.
+    /// The credential's way to the API.
     pub origin: Arc<Origin>,
-    /// The client's fields that go upstream.
+    /// The client's fields that are forwarded.
     pub fields: HeaderMap,
     /// The body, for methods that have one.
     pub body: Bytes,
-    /// The part that it asks for, where that may go upstream.
+    /// `Range`, if it may be forwarded.
     pub range: Option<HeaderValue>,
-    /// Where the answer may come from.
+    /// What the client demands of the cache.
     pub wish: Wish,
-    /// What it says about storing the answer.
+    /// What of the request decides whether the response may be stored.
     pub said: RequestSaid,
-    /// Where its answer stands in the cache.
+    /// The cache key.
     pub key: PrimaryKey,
-    /// What it asks upstream for; none where that is no URL.
+    /// The URL to request; none if it is not valid.
     pub target: Option<Uri>,
-    /// Whether its answer may be passed on while it still comes.
+    /// Whether the response may be streamed to the client.
     pub may_be_early: bool,
-    /// Who asks; none for the proxy itself.
+    /// The client; none for a request of the proxy itself.
     pub client: Option<ClientKey>,
-    /// How long upstream is waited for.
+    /// Measures the wait for upstream.
     pub timer: UpstreamTimer,
 }
 
-/// What a request says of where its answer may come from.
+/// What a client demands of the cache.
 pub struct Wish {
-    /// What the client accepts.
+    /// The directives of `Cache-Control`.
     pub directives: RequestDirectives,
-    /// Whether only the origin can answer it, whatever is stored.
+    /// Whether the request must go to the origin, whatever is stored.
     pub for_origin: bool,
 }
 
-/// Requests that may share one fetch: those for one URL with equal fields.
+/// Identifies requests that may share one fetch: equal URL and equal forwarded fields.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct FlightKey {
     method: Method,
     key: PrimaryKey,
     fields: Vec<(HeaderName, Vec<u8>)>,
-    /// A copy, as those of the fields: it is remembered for a while, and would hold on to the whole head.
+    /// A copy, like the fields: a shared value would keep the buffer of the whole request head alive.
     range: Option<Vec<u8>>,
-    /// Whoever asks after a purge does not wait for what was asked for before.
+    /// A request after a purge does not join a fetch from before it.
     purges: u64,
-    /// Nor whoever asks after the URL was changed.
+    /// A request after a change of the URL does not join a fetch from before it.
     changed: Option<u64>,
 }
 
-/// What a permitted request asks upstream for; none where its query has a character that must not stand in a URL.
+/// The URL of a permitted request; none if its query has a character that is not allowed in a URL.
 #[must_use]
 pub fn upstream_target(permit: &Permit) -> Option<Uri> {
     Uri::try_from(format!("{}{}", permit.credential().api_origin, permit.path_and_query())).ok()
 }
 
 impl FetchRequest {
-    /// A request of the proxy's own, which takes nothing from the cache.
+    /// A request of the proxy itself, which does not use stored responses.
     #[must_use]
     pub fn own(permit: Permit, origin: &Arc<Origin>, snapshot: &Arc<Snapshot>) -> Self {
         Self {
@@ -128,13 +128,13 @@ impl FetchRequest {
         !self.wish.for_origin
     }
 
-    /// What the judge of storing looks at.
+    /// What of the request decides whether the response may be stored.
     #[must_use]
     pub fn question(&self) -> Question<'_> {
         Question { method: self.upstream_method(), said: self.said }
     }
 
-    /// What it may share a fetch by, with what has happened so far.
+    /// The key for sharing a fetch, with the purges and changes so far.
     #[must_use]
     pub fn flight_key(&self, so_far: &Shelf) -> FlightKey {
         let traces = |name: &HeaderName| matches!(name.as_str(), "traceparent" | "tracestate");
@@ -149,7 +149,7 @@ impl FetchRequest {
         }
     }
 
-    /// Who waits for it, to the limit.
+    /// Its place in the queue of the rate limit.
     #[must_use]
     pub fn waiter(&self) -> Waiter {
         self.client.clone().map_or(Waiter::Background, Waiter::Client)

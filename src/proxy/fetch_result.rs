@@ -17,25 +17,25 @@ use crate::clock::Now;
 use crate::metrics::CacheResult;
 use crate::oauth::token_use::TokenUse;
 
-/// What a fetch brought.
+/// The result of a fetch that got a response.
 pub struct FetchResult {
-    /// The answer; none where it is too large for memory and comes as a stream.
+    /// The response; none if it is streamed because it is too large for memory.
     pub entry: Option<Arc<Entry>>,
-    /// The answer for those who did not cause it, where some of its fields are for the one who did alone.
+    /// The response for the clients that share the fetch, if some fields are only for the client that started it.
     pub for_others: Option<Arc<Entry>>,
-    /// Whether it is kept, and why not.
+    /// Whether it was stored; if not, why.
     pub stored: Result<(), Bypass>,
-    /// Whether it is the entry that was there, confirmed.
+    /// Whether it is a stored entry that upstream validated.
     pub revalidated: bool,
-    /// How the credential stands.
+    /// The state of the credential's rate limit.
     pub rate: Option<RateState>,
     /// How long upstream took.
     pub upstream: Duration,
-    /// How long the limit was waited for.
+    /// How long it waited for the rate limit.
     pub waited: Duration,
-    /// How its token was come by.
+    /// Where its token came from.
     pub token: TokenUse,
-    /// The status of upstream's answer.
+    /// The status of the upstream response.
     pub status: u16,
 }
 
@@ -107,28 +107,28 @@ pub enum Json {
     Must,
 }
 
-/// What all who wait for a fetch are told.
+/// What every request that shares a fetch gets.
 pub type Outcome = Result<Arc<Fetched>, FetchError>;
 
-/// A fetch that brought nothing.
+/// A fetch that got no response to use.
 #[derive(Clone)]
 pub struct FetchError {
     /// Why.
     pub rejection: Rejection,
-    /// How long upstream was waited for.
+    /// How long it waited for upstream.
     pub upstream: Duration,
 }
 
-/// A fetch that came to an end.
+/// A finished fetch.
 pub struct Fetched {
-    /// What it brought.
+    /// Its result.
     pub landed: FetchResult,
-    /// The body of a stream can be taken by one only.
+    /// A streamed body; only one client can take it.
     pub stream: Mutex<Option<Box<Streaming>>>,
 }
 
 impl Fetched {
-    /// What a fetch brought.
+    /// A finished fetch with this result.
     #[must_use]
     pub fn new(landed: FetchResult, stream: Option<Streaming>) -> Self {
         Self { landed, stream: Mutex::new(stream.map(Box::new)) }
@@ -138,7 +138,7 @@ impl Fetched {
 /// Whether anybody still waits for the fetch.
 pub type Interest = crate::single_flight::Interest<Outcome>;
 
-/// What answers a request, before it is fitted to the one who asked.
+/// A response before it is adapted to the client.
 pub struct Answer {
     /// The answer.
     pub content: Content,

@@ -117,23 +117,23 @@ pub struct Proxy {
     in_flight: AtomicUsize,
 }
 
-/// How a request came in.
+/// The context of a request.
 pub struct RequestContext<'a> {
-    /// By which listener.
+    /// The listener.
     pub entrance: &'a Arc<Entrance>,
-    /// On which connection.
+    /// The connection.
     pub connection: Connection,
-    /// When.
+    /// When its head arrived.
     pub at: Now,
 }
 
-/// How far a request got without waiting for anything.
+/// The result of the steps that do not wait.
 pub enum Progress {
-    /// To its end.
+    /// The response.
     Answered(Response<Body>),
-    /// To a refusal that was made before.
+    /// A refusal from the memo of routing results.
     Refused(Arc<DeadEnd>),
-    /// To what was found in the cache.
+    /// The rest has to wait.
     UnderWay(Box<UnderWay>),
 }
 

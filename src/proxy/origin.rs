@@ -37,9 +37,9 @@ use crate::oauth::tokens::{NoToken, TokenError, Tokens};
 
 /// One credential's way to the API.
 pub struct Origin {
-    /// Its token.
+    /// Its tokens.
     pub tokens: Arc<Tokens>,
-    /// Its limit.
+    /// Its rate limit.
     pub gate: Arc<Gate>,
     /// The way out.
     pub outbound: Outbound,
@@ -49,11 +49,11 @@ pub struct Origin {
     pub metrics: Arc<Metrics>,
     /// What the token's scopes are known from.
     pub learned: Arc<Learned>,
-    /// Whether the API can be reached.
+    /// Opens after requests without a response.
     pub breaker: CircuitBreaker,
-    /// How often a request may be sent again.
+    /// Limits retries.
     pub budget: RetryBudget,
-    /// Whether the API narrows to an account.
+    /// Proofs that the API narrows to an account.
     pub proofs: NarrowingProofs,
     /// The refusal for whose length its entries were removed, by when it began: that is done once.
     pub forgotten_for: ArcSwapOption<Instant>,
@@ -64,25 +64,25 @@ pub struct Origin {
     pub host: Option<HeaderValue>,
 }
 
-/// What `Host` says towards an API that is spoken to in plain.
+/// The `Host` field for an API without TLS.
 #[must_use]
 pub fn host_in_plain(api_origin: &str) -> Option<HeaderValue> {
     api_origin.strip_prefix("http://").and_then(|authority| HeaderValue::from_str(authority).ok())
 }
 
-/// One request to be sent.
+/// A request to send upstream.
 pub struct UpstreamRequest<'a> {
-    /// The proof that it may be.
+    /// The proof that it may be sent.
     pub permit: &'a Permit,
-    /// What it asks for; none where that is no URL.
+    /// The URL; none if it is not valid.
     pub target: Option<&'a Uri>,
     /// The method that goes upstream.
     pub method: &'a Method,
     /// The body, for methods that have one.
     pub body: &'a Bytes,
-    /// The client's fields that go upstream, and the conditions.
+    /// The client's fields that are forwarded, and the preconditions.
     pub fields: &'a HeaderMap,
-    /// Who waits for it.
+    /// Its place in the queue of the rate limit.
     pub waiter: Waiter,
     /// When it must be over.
     pub deadline: Instant,
@@ -91,7 +91,7 @@ pub struct UpstreamRequest<'a> {
     /// Whether the endpoint's rule is plain: then nothing of ours comes between the client and what upstream does, and
     /// neither does what upstream does here count for others.
     pub plain: bool,
-    /// How long upstream is waited for.
+    /// Measures the wait for upstream.
     pub timer: &'a UpstreamTimer,
     /// Where it counts, by endpoint.
     pub endpoint_metrics: &'a EndpointMetrics,
@@ -99,21 +99,21 @@ pub struct UpstreamRequest<'a> {
     pub tenant_metrics: &'a TenantMetrics,
 }
 
-/// The head of an answer, its body still to be read.
+/// The head of an upstream response; its body is not read yet.
 pub struct UpstreamResponse {
-    /// The answer.
+    /// The response.
     pub response: Response<Incoming>,
-    /// To be kept until the body is read: it is a place among the requests in flight.
+    /// Keep it until the body is read: it holds a place among the requests in flight.
     pub pass: Pass,
-    /// How the credential stands towards its limit.
+    /// The state of the rate limit.
     pub rate: RateState,
-    /// When it was asked for, for the last time.
+    /// When the last attempt was sent.
     pub asked: Now,
     /// How long it waited for the limit.
     pub waited: Duration,
-    /// How it came by its token.
+    /// Where its token came from.
     pub token: TokenUse,
-    /// Which token of the credential's that was.
+    /// The number of that token.
     pub token_number: u64,
 }
 

@@ -348,7 +348,7 @@ impl Proxy {
     }
 }
 
-/// Whoever waits for another's fetch waits for upstream as long as that one does, but for what was before it came.
+/// The rejection of a request whose fetch failed; its timer gets the wait of the fetch.
 fn missed(ask: &FetchRequest, error: FetchError) -> Rejection {
     ask.timer.set(error.upstream);
     error.rejection
