@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Environment, parse};
-use billing_insights_proxy::domain::entitlement::{Ask, Permit, authorize};
+use billing_insights_proxy::domain::entitlement::{AccessRequest, Permit, authorize};
 use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::inspect::inspect;
 use billing_insights_proxy::links::{Base, Origin, spliced};
@@ -22,7 +22,7 @@ use billing_insights_proxy::rfc9111::directives::{RequestDirectives, ResponseDir
 use billing_insights_proxy::rfc9111::freshness::{RequestSaid, Response, freshness, satisfies};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 mod in_memory;
 
@@ -62,14 +62,9 @@ fn permit() -> impl Fn() -> Permit {
     let invoices = config.endpoints.iter().find(|one| &*one.endpoint.name == "invoices").expect("documented");
     let endpoint = Arc::clone(&invoices.endpoint);
     move || {
-        let ask = Ask {
-            endpoint: &endpoint,
-            method: &Method::GET,
-            path: "/express/invoices",
-            query: Some("page=2&per_page=50"),
-            plain: false,
-        };
-        authorize(&tenant, &ask, &config.policy, &learned, now).expect("permitted")
+        let query = Some("page=2&per_page=50");
+        let request = AccessRequest { endpoint: &endpoint, path: "/express/invoices", query };
+        authorize(&tenant, &request, &config.policy, &learned, now).expect("permitted")
     }
 }
 
@@ -100,7 +95,6 @@ fn judging(criterion: &mut Criterion) {
     let judged = || {
         let directives = ResponseDirectives::read(black_box(&fields));
         freshness(&Response {
-            method: &Method::GET,
             status: StatusCode::OK,
             fields: &fields,
             directives: &directives,

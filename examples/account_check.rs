@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Config, Environment, parse};
-use billing_insights_proxy::domain::entitlement::{AccountScope, Ask, authorize};
+use billing_insights_proxy::domain::entitlement::{AccessRequest, AccountScope, authorize};
 use billing_insights_proxy::domain::learned::{AccountList, Learned};
 use billing_insights_proxy::domain::tenant::TenantKind;
 use billing_insights_proxy::inspect::inspect;
@@ -76,10 +76,8 @@ fn account_in_query(config: &Config) -> Duration {
         .learn_accounts(organization, AccountList { accounts, without_id: 0, without_name: 0, read_at: now });
     let endpoint = &config.endpoints[3].endpoint;
     let decide = |query: &str| {
-        let method = http::Method::GET;
-        let ask =
-            Ask { endpoint, method: &method, path: "/express/invoices", query: Some(query), plain: false };
-        black_box(authorize(black_box(tenant), &ask, &config.policy, &learned, now)).is_ok()
+        let request = AccessRequest { endpoint, path: "/express/invoices", query: Some(query) };
+        black_box(authorize(black_box(tenant), &request, &config.policy, &learned, now)).is_ok()
     };
     // The same length, but for the name of the attribute.
     let filter = |attribute: &str, number| format!("filter={attribute}%20eq%20%27{}%27", id(number));

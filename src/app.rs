@@ -17,11 +17,11 @@ use crate::config::{Config, Server};
 use crate::domain::learned::Learned;
 use crate::metrics::{Metrics, history};
 use crate::proxy::Proxy;
-use crate::proxy::entrance::Entrance;
 use crate::proxy::envelope::Envelope;
+use crate::proxy::listener::Listener;
 use crate::proxy::snapshot::Shared;
 use crate::reload::{Reloader, Source};
-use crate::server::{Bounds, CantListen, Listener, NotTaken, Passed, Stopping, Workers};
+use crate::server::{Bounds, CantListen, ListeningSocket, NotTaken, Passed, Stopping, Workers};
 
 /// A running proxy.
 pub struct App {
@@ -67,10 +67,10 @@ impl std::fmt::Display for Addresses {
 /// The bound listeners of a proxy.
 #[derive(Debug)]
 pub struct Listeners {
-    data: Listener,
-    admin: Listener,
-    metrics: Option<Listener>,
-    narrow: Vec<Listener>,
+    data: ListeningSocket,
+    admin: ListeningSocket,
+    metrics: Option<ListeningSocket>,
+    restricted: Vec<ListeningSocket>,
 }
 
 /// Why a proxy can't be started.
@@ -109,19 +109,19 @@ impl Listeners {
         let passed = &mut passed;
         let access = &server.unix_socket;
         let metrics = match &server.metrics {
-            Some(listen) => Some(Listener::open(listen, "server.metrics", access, passed).await?),
+            Some(listen) => Some(ListeningSocket::open(listen, "server.metrics", access, passed).await?),
             None => None,
         };
-        let mut narrow = Vec::new();
+        let mut restricted = Vec::new();
         for (index, listener) in server.listeners.iter().enumerate() {
             let key = format!("server.listeners[{index}].listen");
-            narrow.push(Listener::open(&listener.listen, &key, access, passed).await?);
+            restricted.push(ListeningSocket::open(&listener.listen, &key, access, passed).await?);
         }
         Ok(Self {
-            data: Listener::open(&server.listen, "server.listen", access, passed).await?,
-            admin: Listener::open(&server.admin, "server.admin", access, passed).await?,
+            data: ListeningSocket::open(&server.listen, "server.listen", access, passed).await?,
+            admin: ListeningSocket::open(&server.admin, "server.admin", access, passed).await?,
             metrics,
-            narrow,
+            restricted,
         })
     }
 
@@ -129,8 +129,8 @@ impl Listeners {
         Addresses {
             data: self.data.address(),
             admin: self.admin.address(),
-            metrics: self.metrics.as_ref().map(Listener::address),
-            listeners: self.narrow.iter().map(Listener::address).collect(),
+            metrics: self.metrics.as_ref().map(ListeningSocket::address),
+            listeners: self.restricted.iter().map(ListeningSocket::address).collect(),
         }
     }
 }
@@ -228,17 +228,18 @@ impl App {
             workers: Workers::default(),
             ..bounds.clone()
         };
-        let wide = Entrance::wide(&listeners.data.address());
-        let narrow = listeners.narrow.into_iter().zip(&server.listeners).map(|(listener, configured)| {
-            let entrance = Entrance::narrow(&listener.address(), configured);
-            (listener, entrance)
-        });
-        for (listener, entrance) in std::iter::once((listeners.data, wide)).chain(narrow) {
-            let (proxy, entrance, access_log) =
-                (Arc::clone(&self.proxy), Arc::new(entrance), self.access_log.clone());
-            let serving = listener.serve(bounds.clone(), self.stopping.clone(), move |connection| {
-                let (proxy, entrance) = (Arc::clone(&proxy), Arc::clone(&entrance));
-                Some(Envelope::new(proxy, connection, entrance, access_log.clone()))
+        let for_all = Listener::for_all_tenants(&listeners.data.address());
+        let restricted =
+            listeners.restricted.into_iter().zip(&server.listeners).map(|(socket, configured)| {
+                let listener = Listener::restricted(&socket.address(), configured);
+                (socket, listener)
+            });
+        for (socket, listener) in std::iter::once((listeners.data, for_all)).chain(restricted) {
+            let (proxy, listener, access_log) =
+                (Arc::clone(&self.proxy), Arc::new(listener), self.access_log.clone());
+            let serving = socket.serve(bounds.clone(), self.stopping.clone(), move |connection| {
+                let (proxy, listener) = (Arc::clone(&proxy), Arc::clone(&listener));
+                Some(Envelope::new(proxy, connection, listener, access_log.clone()))
             });
             self.listening.push(tokio::spawn(serving));
         }
@@ -271,7 +272,7 @@ impl App {
         let tidying = async move {
             loop {
                 tokio::time::sleep(TIDY).await;
-                proxy.shelf.tidy();
+                proxy.cache.tidy();
             }
         };
         tokio::spawn(async move { ended.run_until_cancelled(tidying).await });

@@ -60,7 +60,7 @@ impl Guard {
         // Behind a TLS proxy (`server.public_url`) browsers send the origin of that proxy.
         origins.extend(server.public_url.as_deref().and_then(origin_of));
         Self {
-            hosts: server.allowed_hosts.iter().map(|host| normalised_host(host)).collect(),
+            hosts: server.allowed_hosts.iter().map(|host| host_name(host).to_owned()).collect(),
             origins,
             peers: server.allowed_peers.clone(),
         }
@@ -92,37 +92,20 @@ impl Guard {
         self.browser(&head.headers, page)
     }
 
-    /// Like [`Guard::admit`], for a request whose `Host` has already been accepted. `may_be_of_page` says whether
-    /// it has `Origin` or `Sec-Fetch-Site`; without either field there is no sign of a browser page.
-    ///
-    /// # Errors
-    /// [`Blocked`]
-    pub fn admit_known_host(
-        &self,
-        fields: &HeaderMap,
-        may_be_of_page: bool,
-        connection: Connection,
-    ) -> Result<(), Blocked> {
-        debug_assert!(
-            may_be_of_page || !(fields.contains_key(ORIGIN) || fields.contains_key(SEC_FETCH_SITE))
-        );
-        self.peer(connection)?;
-        if may_be_of_page { self.browser(fields, false) } else { Ok(()) }
-    }
-
     fn host(&self, head: &Parts, connection: Connection) -> Result<(), Blocked> {
         let host = single(&head.headers, &HOST).ok_or_else(|| Blocked::Host(String::new()))?;
         let host = host.to_str().map_err(|_| Blocked::Host("?".into()))?;
         let foreign = || Blocked::Host(host.chars().take(100).collect());
-        let name = normalised_host(host);
+        let name = host_name(host);
         if let Some(authority) = head.uri.authority()
             && !authority.as_str().eq_ignore_ascii_case(host)
         {
             return Err(foreign());
         }
+        let is_listed = || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
         let allowed = match connection {
             Connection::Unix { .. } => true,
-            Connection::Tcp { local, .. } => is_address(&name, local.ip()) || self.hosts.contains(&name),
+            Connection::Tcp { local, .. } => is_listed() || is_address(name, local.ip()),
         };
         if allowed && is_authority(host) { Ok(()) } else { Err(foreign()) }
     }
@@ -157,8 +140,8 @@ fn single<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValu
     values.next().is_none().then_some(value)
 }
 
-/// The host without port and trailing dot, in lower case.
-fn normalised_host(host: &str) -> String {
+/// The host without port and trailing dot.
+fn host_name(host: &str) -> &str {
     let is_colon = |byte: &u8| *byte == b':';
     let bytes = host.as_bytes();
     let without_port = match bytes.iter().rposition(is_colon) {
@@ -170,7 +153,7 @@ fn normalised_host(host: &str) -> String {
         }
         _ => host,
     };
-    without_port.strip_suffix('.').unwrap_or(without_port).to_ascii_lowercase()
+    without_port.strip_suffix('.').unwrap_or(without_port)
 }
 
 fn is_address(name: &str, local: IpAddr) -> bool {

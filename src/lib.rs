@@ -8,7 +8,7 @@
 //! ```text
 //! hyper ─ [ envelope: request id · observe · load shed ] ─ Proxy::answer ─ Origin ─ [ client: connect · TLS · pool ]
 //!                                                               │
-//!          guard → tenant → entitlement → cache lookup → (miss) limit → token → send → check → store
+//!          guard → route → authorize → cache lookup → (miss) limit → token → send → check → store
 //! ```
 //!
 //! Concerns that do not depend on the tenant are tower services around the core, on the side of the client and on
@@ -24,9 +24,7 @@
 //! - **Every outcome has a type**: `Denial`, `Rejection`, `Bypass`. One exhaustive match assigns status, code, text
 //!   and metric label.
 //! - **Time is an argument.** Only [`clock`] reads the system's clocks.
-//! - **A response is read completely and checked before any of it is sent to the client.** There are two
-//!   exceptions: a response too large for memory, and, under a simple rule, one that takes long ([`proxy::early`]).
-//!   These streams are aborted before their end if the response turns out to be invalid.
+//! - **A response is read completely and checked before any of it is sent to the client.**
 //! - **Secrets** have types that can't be printed. Only [`oauth`] uses their content.
 //!
 //! # The layers
@@ -40,7 +38,6 @@ pub mod timestamp;
 pub mod json;
 pub mod links;
 pub mod inspect;
-pub mod rewrite;
 // F1: the configuration, and tools that do not depend on the handling of requests.
 pub mod config;
 pub mod metrics;
@@ -51,7 +48,7 @@ pub mod backoff;
 pub mod client;
 pub mod guard;
 pub mod request_id;
-pub mod prepared_head;
+pub mod headers;
 pub mod line_writer;
 pub mod access_log;
 pub mod audit;

@@ -38,7 +38,7 @@ pub use workers::Workers;
 
 /// A bound listener.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ListeningSocket {
     socket: Socket,
     /// The socket was opened by another process (socket activation) and stays open when this process ends.
     is_passed: bool,
@@ -109,7 +109,7 @@ impl<S> Answers for S where
 /// Delay before `accept` is tried again after an error, for example when the process has too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-impl Listener {
+impl ListeningSocket {
     /// Adopts the socket that was passed for this address, or binds a new one. `key` is the configuration key of
     /// the address, for error messages. `access` sets mode and group of the file of a Unix socket.
     ///

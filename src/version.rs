@@ -1,4 +1,7 @@
-//! Which version runs, and which revision of the sources it was built from.
+//! The name of the program, and its version and revision.
+
+/// The proxy's name in `Via`, `Cache-Status`, `Proxy-Status` and logs.
+pub const NAME: &str = "billing-insights-proxy";
 
 /// The version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

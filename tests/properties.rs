@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use billing_insights_proxy::clock::{Clock, ManualClock};
 use billing_insights_proxy::config::{Config, Environment, parse};
 use billing_insights_proxy::domain::endpoint::Endpoint;
-use billing_insights_proxy::domain::entitlement::{Ask, authorize};
+use billing_insights_proxy::domain::entitlement::{AccessRequest, authorize};
 use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::domain::target;
 use proptest::prelude::*;
@@ -146,19 +146,16 @@ proptest! {
         let now = Clock::Manual(ManualClock::new()).now().monotonic;
         for tenant in CONFIG.tenants.iter() {
             let query = Some(query.as_str()).filter(|query| !query.is_empty());
-            for plain in [false, true] {
-                let method = http::Method::GET;
-                let ask = Ask { endpoint, method: &method, path: target.path, query, plain };
-                let Ok(permit) = authorize(tenant, &ask, &CONFIG.policy, &learned, now) else { continue };
-                let upstream = permit.path_and_query().split('?').next().unwrap_or_default();
-                prop_assert!(leads_where_it_may(upstream), "{} goes upstream as {upstream}", uri.path());
-                prop_assert_eq!(upstream, target.path);
-                // What is sent is one target of this path, whatever the query holds: or it can't be sent.
-                let url = format!("https://api.example{}", permit.path_and_query());
-                if let Ok(sent) = url.parse::<http::Uri>() {
-                    prop_assert_eq!(sent.path(), target.path);
-                    prop_assert_eq!(sent.host(), Some("api.example"));
-                }
+            let request = AccessRequest { endpoint, path: target.path, query };
+            let Ok(permit) = authorize(tenant, &request, &CONFIG.policy, &learned, now) else { continue };
+            let upstream = permit.path_and_query().split('?').next().unwrap_or_default();
+            prop_assert!(leads_where_it_may(upstream), "{} goes upstream as {upstream}", uri.path());
+            prop_assert_eq!(upstream, target.path);
+            // What is sent is one target of this path, whatever the query holds: or it can't be sent.
+            let url = format!("https://api.example{}", permit.path_and_query());
+            if let Ok(sent) = url.parse::<http::Uri>() {
+                prop_assert_eq!(sent.path(), target.path);
+                prop_assert_eq!(sent.host(), Some("api.example"));
             }
         }
     }

@@ -4,9 +4,9 @@ use std::alloc::System;
 use std::sync::Arc;
 use std::time::Duration;
 
-use billing_insights_proxy::cache::entry::Ingredients;
-use billing_insights_proxy::cache::judge::Verdict;
-use billing_insights_proxy::cache::{Entry, Moment, PlaceLabel, Shelf};
+use billing_insights_proxy::cache::entry::EntryParts;
+use billing_insights_proxy::cache::policy::StoreDecision;
+use billing_insights_proxy::cache::{Entry, Generation, ResponseCache, SlotLabel};
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config;
 use billing_insights_proxy::domain::credential::CredentialKey;
@@ -57,13 +57,13 @@ fn the_weight_of_an_entry_is_what_the_allocator_gives_out_for_it() {
     let mut percents = Vec::new();
     for shape in &SHAPES {
         let cache = config::Cache { max_bytes: 4 << 30, max_entry_bytes: 8 << 20, collapse: true };
-        let shelf = Shelf::new(&cache, Arc::new(Metrics::new()));
-        fill(&shelf, shape, 0..1);
-        let (_, before) = shelf.fill();
+        let cache = ResponseCache::new(&cache, Arc::new(Metrics::new()));
+        fill(&cache, shape, 0..1);
+        let (_, before) = cache.fill();
         let region = Region::new(ALLOCATOR);
-        fill(&shelf, shape, 1..shape.entries);
+        fill(&cache, shape, 1..shape.entries);
         let stats = region.change();
-        let (_, after) = shelf.fill();
+        let (_, after) = cache.fill();
         let allocations = stats.allocations.saturating_sub(stats.deallocations);
         let bytes = stats.bytes_allocated.saturating_sub(stats.bytes_deallocated);
         let taken = bytes + allocations * PER_ALLOCATION;
@@ -81,7 +81,7 @@ fn the_weight_of_an_entry_is_what_the_allocator_gives_out_for_it() {
     assert!(percents.iter().all(|percent| (90..=125).contains(percent)), "{percents:?}");
 }
 
-fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
+fn fill(cache: &ResponseCache, shape: &Shape, numbers: std::ops::Range<usize>) {
     let now = Clock::System.now();
     let client = "2f1c9a0e5b7d4c31".parse().expect("an id");
     let credential =
@@ -96,7 +96,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
         // A set of one is asked for without `page`, and then has its page's key.
         let of_all = format!("/express/invoices?from=2024-01&per_page=100&to=2024-12&set={set}");
         let pages = if shape.pages == 1 { key_of_this.clone() } else { key(&of_all) };
-        let label = PlaceLabel {
+        let label = SlotLabel {
             credential: credential.clone(),
             account: None,
             endpoint: Arc::from("invoices"),
@@ -116,10 +116,8 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             fields.insert("vary", HeaderValue::from_static("accept-language, accept"));
             request.insert("accept-language", HeaderValue::from_static("de, en;q=0.5"));
         }
-        let entry = Entry::new(Ingredients {
-            kept: true,
-            plain: false,
-            is_head: false,
+        let entry = Entry::new(EntryParts {
+            stored: true,
             status: StatusCode::OK,
             variant: Variant::of(&fields, &request),
             fields,
@@ -129,7 +127,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
                 counts: Counts { total: Count::Number(100), total_pages: Count::Number(shape.pages as u64) },
                 ..Inspection::default()
             },
-            verdict: Verdict {
+            decision: StoreDecision {
                 freshness: Freshness {
                     lifetime: Duration::from_hours(1),
                     stale_while_revalidate: Duration::ZERO,
@@ -137,14 +135,14 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
                     always_validate: false,
                     never_stale: false,
                 },
-                ours: true,
-                from_arrival: true,
+                overrides_origin: true,
+                by_ttl: true,
             },
             received: now,
             delay: Duration::ZERO,
         });
-        let (_, kept) = shelf.keep(&key_of_this, &label, entry, Moment::default());
-        kept.expect("it is kept");
+        let (_, stored) = cache.store(&key_of_this, &label, entry, Generation::default());
+        stored.expect("it is stored");
     }
-    shelf.tidy();
+    cache.tidy();
 }

@@ -9,8 +9,8 @@ use billing_insights_proxy::app::App;
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Environment, parse};
 use billing_insights_proxy::guard::Connection;
-use billing_insights_proxy::proxy::entrance::Entrance;
 use billing_insights_proxy::proxy::envelope::Envelope;
+use billing_insights_proxy::proxy::listener::Listener;
 use billing_insights_proxy::server::{Bounds, Stopping, Workers, serve};
 use billing_insights_proxy::simulator::{Options, Simulator};
 use bytes::Bytes;
@@ -49,7 +49,7 @@ pub(crate) async fn proxy() -> (DuplexStream, (App, Simulator)) {
     let app = App::start(config, clock).await.expect("a proxy");
     let peer = "127.0.0.1:50000".parse().expect("an address");
     let local = "127.0.0.1:8080".parse().expect("an address");
-    let entrance = Arc::new(Entrance::wide("127.0.0.1:8080"));
+    let entrance = Arc::new(Listener::for_all_tenants("127.0.0.1:8080"));
     let envelope = Envelope::new(Arc::clone(app.proxy()), Connection::Tcp { peer, local }, entrance, None);
     let (near, far) = tokio::io::duplex(64 * 1024);
     let bounds = Bounds {

@@ -10,7 +10,7 @@ use super::Reply;
 use super::failing::{Decisions, Ways, failing};
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
-use crate::domain::entitlement::{self, Ask, Denial};
+use crate::domain::entitlement::{AccessRequest, Denial};
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::limit::gate::Refused;
 use crate::metrics::reading::Counts;
@@ -138,11 +138,9 @@ fn decide(
     snapshot: &Snapshot,
     now: Now,
 ) -> Result<TenantName, Denial> {
-    let method = endpoint.methods.first().cloned().unwrap_or_default();
-    let path = endpoint.path.display();
-    let ask = Ask { endpoint, method: &method, path: &path, query: None, plain: false };
-    entitlement::authorize(tenant, &ask, &snapshot.config.policy, &proxy.learned, now.monotonic)
-        .map(|permit| permit.credential().owner.clone())
+    let access = AccessRequest { endpoint, path: &endpoint.path.display(), query: None };
+    let permit = snapshot.authorize(tenant, &access, &proxy.learned, now)?;
+    Ok(permit.credential().owner.clone())
 }
 
 /// The state of every credential.
@@ -193,11 +191,11 @@ pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
 
 /// The size of the cache, in total and by endpoint.
 pub(super) fn cache(proxy: &Proxy) -> Reply {
-    proxy.shelf.tidy();
+    proxy.cache.tidy();
     let snapshot = proxy.snapshot();
-    let (entries, bytes) = proxy.shelf.fill();
+    let (entries, bytes) = proxy.cache.fill();
     let mut by_endpoint: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for place in proxy.shelf.places() {
+    for place in proxy.cache.slots() {
         let sums = by_endpoint.entry(place.label.endpoint.to_string()).or_default();
         sums.0 += place.variants.len() as u64;
         sums.1 += place.variants.iter().map(|entry| entry.weight() as u64).sum::<u64>();

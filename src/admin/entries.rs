@@ -9,9 +9,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Reply, parameters};
-use crate::cache::not_kept::NotKept;
+use crate::cache::bypasses::BypassedRequest;
 use crate::cache::purges::Selection;
-use crate::cache::{Entry, Place, PlaceLabel};
+use crate::cache::{Entry, Slot, SlotLabel};
 use crate::clock::Now;
 use crate::domain::credential::CredentialKey;
 use crate::proxy::Proxy;
@@ -38,9 +38,9 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
         .map(|origin| origin.tokens.credential())
         .map(|credential| (credential.key.clone(), credential.owner.to_string()))
         .collect();
-    let mut places: Vec<_> = proxy.shelf.places().filter(|place| selection.picks(&place.label)).collect();
+    let mut places: Vec<_> = proxy.cache.slots().filter(|place| selection.picks(&place.label)).collect();
     places.sort_by(|one, other| one.label.path_and_query().cmp(other.label.path_and_query()));
-    let usable = |place: &Arc<Place>| {
+    let usable = |place: &Arc<Slot>| {
         let place = Arc::clone(place);
         (0..place.variants.len()).map(move |at| (Arc::clone(&place), at))
     };
@@ -48,7 +48,7 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
         places.iter().flat_map(usable).filter(|(place, at)| !place.variants[*at].is_dropped()).collect();
     let shown: Vec<_> =
         all.iter().take(limit).map(|(place, at)| entry(&place.variants[*at], place, &owners, now)).collect();
-    let mut not_kept: Vec<_> = proxy.shelf.not_kept().filter(|one| selection.picks(&one.label)).collect();
+    let mut not_kept: Vec<_> = proxy.cache.bypasses().filter(|one| selection.picks(&one.label)).collect();
     not_kept.sort_by_cached_key(|one| Reverse(one.lately().last));
     let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_kept_one(one, &owners)).collect();
     Reply::json(
@@ -80,7 +80,7 @@ fn read(proxy: &Proxy, query: &str) -> Result<(Selection, usize), String> {
     Ok((selection, limit))
 }
 
-fn entry(entry: &Entry, place: &Place, owners: &Owners, now: Now) -> Value {
+fn entry(entry: &Entry, place: &Slot, owners: &Owners, now: Now) -> Value {
     let mut shown = labelled(&place.label, owners);
     shown["status"] = entry.status.as_u16().into();
     shown["state"] = state(entry, now).into();
@@ -95,7 +95,7 @@ fn entry(entry: &Entry, place: &Place, owners: &Owners, now: Now) -> Value {
 
 /// How the entry may be used.
 fn state(entry: &Entry, now: Now) -> &'static str {
-    let freshness = &entry.verdict.freshness;
+    let freshness = &entry.decision.freshness;
     if entry.counted_age(now) < freshness.lifetime && !freshness.always_validate {
         "fresh"
     } else if entry.serves_while_revalidating(now) {
@@ -109,7 +109,7 @@ fn state(entry: &Entry, now: Now) -> &'static str {
     }
 }
 
-fn not_kept_one(one: &NotKept, owners: &Owners) -> Value {
+fn not_kept_one(one: &BypassedRequest, owners: &Owners) -> Value {
     let mut shown = labelled(&one.label, owners);
     let lately = one.lately();
     shown["reason"] = lately.bypass.as_str().into();
@@ -118,7 +118,7 @@ fn not_kept_one(one: &NotKept, owners: &Owners) -> Value {
     shown
 }
 
-fn labelled(label: &PlaceLabel, owners: &Owners) -> Value {
+fn labelled(label: &SlotLabel, owners: &Owners) -> Value {
     json!({
         "endpoint": &*label.endpoint,
         "credential": owners.get(&label.credential),

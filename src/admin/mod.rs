@@ -161,7 +161,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Reply {
-        self.proxy.shelf.tidy();
+        self.proxy.cache.tidy();
         for origin in self.proxy.snapshot().origins() {
             origin.tokens.show_state();
         }

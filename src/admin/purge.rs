@@ -15,7 +15,7 @@ pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
     };
     let now = proxy.clock.now();
     let purged =
-        if soft { proxy.shelf.purge_softly(&selection, now) } else { proxy.shelf.purge(&selection, now) };
+        if soft { proxy.cache.purge_softly(&selection, now) } else { proxy.cache.purge(&selection, now) };
     proxy.learned.forget_denials(|_| true);
     tracing::info!(purged, soft, "cache purged");
     Reply::json(StatusCode::OK, &json!({ "purged": purged, "soft": soft }))

@@ -14,9 +14,9 @@ use std::time::SystemTime;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::judge::Verdict;
+use super::policy::{CachePolicy, StoreDecision};
 use crate::clock::Now;
-use crate::config::{ClosedPeriod, Rule};
+use crate::config::ClosedPeriod;
 use crate::domain::entitlement::FILTER;
 use crate::domain::filter::{self, Bound};
 use crate::domain::query;
@@ -27,20 +27,21 @@ const DAY: i64 = 24 * HOUR;
 /// UTC-12 is 12 hours behind UTC: the last time zone in which a day ends.
 const LAST_TIME_ZONE: i64 = 12 * HOUR;
 
-/// Applies the lifetime of a closed period to a verdict, if the rule's `ttl` decides and the period is
-/// closed.
+/// Gives a response the lifetime of closed periods, if the rule's `ttl` decides and its period is closed.
 #[must_use]
-pub fn applied(verdict: Verdict, rule: &Rule, path_and_query: &str, records: u64, now: Now) -> Verdict {
-    let Rule::Ours(rule) = rule else { return verdict };
-    let Some(closed_period) = rule.closed_period.as_ref().filter(|_| verdict.from_arrival) else {
-        return verdict;
-    };
-    let mut verdict = verdict;
+pub fn with_closed_period(
+    mut decision: StoreDecision,
+    policy: &CachePolicy,
+    path_and_query: &str,
+    records: u64,
+    now: Now,
+) -> StoreDecision {
+    let Some(closed_period) = policy.closed_period().filter(|_| decision.by_ttl) else { return decision };
     let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
     if records > 0 && is_closed(closed_period, query, now.wall) {
-        verdict.freshness.lifetime = closed_period.ttl;
+        decision.freshness.lifetime = closed_period.ttl;
     }
-    verdict
+    decision
 }
 
 /// Whether the period of a query has ended, and its settling time has passed.

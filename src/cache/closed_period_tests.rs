@@ -13,14 +13,14 @@ fn five_days(attribute: &str) -> ClosedPeriod {
     ClosedPeriod { attribute: attribute.into(), settle: days(5), ttl: days(1) }
 }
 
-/// A moment as RFC 3339 has it.
-fn moment(text: &str) -> SystemTime {
-    let moment: jiff::Timestamp = text.parse().expect("a moment");
-    SystemTime::UNIX_EPOCH + Duration::from_secs(moment.as_second().unsigned_abs())
+/// A generation as RFC 3339 has it.
+fn generation(text: &str) -> SystemTime {
+    let generation: jiff::Timestamp = text.parse().expect("a generation");
+    SystemTime::UNIX_EPOCH + Duration::from_secs(generation.as_second().unsigned_abs())
 }
 
 fn closed_at(query: &str, now: &str) -> bool {
-    is_closed(&five_days("date"), query, moment(now))
+    is_closed(&five_days("date"), query, generation(now))
 }
 
 /// A filter as a query.
@@ -37,25 +37,25 @@ fn filter(filter: &str) -> String {
 #[case::a_leap_day("2024-02-29", "2024-03-01T12:00:00Z")]
 #[case::a_leap_day_of_a_century("2000-02-29", "2000-03-01T12:00:00Z")]
 #[case::the_last_day_of_a_year("2024-12-31", "2025-01-01T12:00:00Z")]
-#[case::a_moment("2024-08-31T23:59:59Z", "2024-08-31T23:59:59Z")]
-#[case::a_moment_in_small_letters("2024-08-31t23:59:59z", "2024-08-31T23:59:59Z")]
-#[case::a_moment_with_a_fraction("2024-08-31T23:59:59.999Z", "2024-09-01T00:00:00Z")]
-#[case::a_moment_east("2024-09-01T00:00:00+14:00", "2024-08-31T10:00:00Z")]
-#[case::a_moment_west("2024-08-31T23:59:59-09:30", "2024-09-01T09:29:59Z")]
-#[case::a_moment_of_nowhere("2024-08-31T23:59:59", "2024-09-01T11:59:59Z")]
+#[case::a_generation("2024-08-31T23:59:59Z", "2024-08-31T23:59:59Z")]
+#[case::a_generation_in_small_letters("2024-08-31t23:59:59z", "2024-08-31T23:59:59Z")]
+#[case::a_generation_with_a_fraction("2024-08-31T23:59:59.999Z", "2024-09-01T00:00:00Z")]
+#[case::a_generation_east("2024-09-01T00:00:00+14:00", "2024-08-31T10:00:00Z")]
+#[case::a_generation_west("2024-08-31T23:59:59-09:30", "2024-09-01T09:29:59Z")]
+#[case::a_generation_of_nowhere("2024-08-31T23:59:59", "2024-09-01T11:59:59Z")]
 #[case::before_1970("1969-12", "1970-01-01T12:00:00Z")]
 #[case::the_first_year("0000-02-29", "0000-03-01T12:00:00Z")]
 fn a_period_is_over_where_it_is_over_last(#[case] text: &str, #[case] expected: &str) {
-    let expected: jiff::Timestamp = expected.parse().expect("a moment");
+    let expected: jiff::Timestamp = expected.parse().expect("a generation");
     assert_eq!(end(text, Bound::Included), Some(expected.as_second()), "{text}");
 }
 
 #[rstest]
 #[case::a_month("2024-09", "2024-09-01T12:00:00Z")]
 #[case::a_day("2024-09-01", "2024-09-01T12:00:00Z")]
-#[case::a_moment("2024-09-01T00:00:00Z", "2024-09-01T00:00:00Z")]
+#[case::a_generation("2024-09-01T00:00:00Z", "2024-09-01T00:00:00Z")]
 fn what_is_before_a_period_is_over_where_that_begins_last(#[case] text: &str, #[case] expected: &str) {
-    let expected: jiff::Timestamp = expected.parse().expect("a moment");
+    let expected: jiff::Timestamp = expected.parse().expect("a generation");
     assert_eq!(end(text, Bound::Excluded), Some(expected.as_second()), "{text}");
 }
 
@@ -168,11 +168,17 @@ fn a_period_without_records_is_open(#[case] records: u64, #[case] seconds: u64) 
         statuses: vec![http::StatusCode::OK],
         closed_period: Some(five_days("date")),
     };
-    let mut verdict = Verdict { from_arrival: true, ..Verdict::NOT_KEPT };
-    verdict.freshness.lifetime = Duration::from_mins(1);
+    let mut decision = StoreDecision { by_ttl: true, ..StoreDecision::NOT_STORED };
+    decision.freshness.lifetime = Duration::from_mins(1);
     let path = format!("/express/invoices?{}", filter("date eq '2024-08'"));
     let now = crate::clock::Clock::System.now();
-    let applied = applied(verdict, &Rule::Ours(rule), &path, records, now);
+    let applied = with_closed_period(
+        decision,
+        &CachePolicy::new(&crate::config::Rule::Ours(rule)),
+        &path,
+        records,
+        now,
+    );
     assert_eq!(applied.freshness.lifetime, Duration::from_secs(seconds));
 }
 
@@ -188,7 +194,7 @@ proptest! {
     #[test]
     fn nothing_panics(text in ".{0,40}", query in "(filter=date\\+(eq|le|lt)\\+')?[to=&%0-9A-Fa-f:TZ.+-]{0,60}'?") {
         let _ = end(&text, Bound::Included);
-        let _ = is_closed(&five_days("date"), &query, moment("2024-09-06T12:00:00Z"));
+        let _ = is_closed(&five_days("date"), &query, generation("2024-09-06T12:00:00Z"));
     }
 
     #[test]
@@ -207,7 +213,7 @@ proptest! {
             // Another reading of the same day, by a library that knows calendars.
             let day: Option<jiff::civil::Date> = text.get(..10).and_then(|day| day.parse().ok());
             let month: Option<jiff::civil::Date> = format!("{}-01", &text[..7]).parse().ok();
-            let begins = day.or(month).expect("a date").in_tz("UTC").expect("a moment").timestamp();
+            let begins = day.or(month).expect("a date").in_tz("UTC").expect("a generation").timestamp();
             // No offset is earlier than the day's beginning at UTC+19:59, the largest of the pattern.
             prop_assert!(i64::try_from(now).expect("small") >= begins.as_second() - 20 * 3600);
         }
@@ -217,7 +223,7 @@ proptest! {
     fn a_day_ends_a_day_after_it_began(year in 0_i16..9999, month in 1_i8..=12, day in 1_i8..=31) {
         let known = jiff::civil::Date::new(year, month, day).ok();
         let ours = end(&format!("{year:04}-{month:02}-{day:02}"), Bound::Included);
-        let theirs = known.map(|date| date.in_tz("UTC").expect("a moment").timestamp().as_second() + 36 * 3600);
+        let theirs = known.map(|date| date.in_tz("UTC").expect("a generation").timestamp().as_second() + 36 * 3600);
         prop_assert_eq!(ours, theirs);
     }
 }

@@ -15,8 +15,8 @@ use http::header::{
 };
 
 use super::fields::StoredFields;
-use super::judge::Verdict;
 use super::page_set::PageSet;
+use super::policy::StoreDecision;
 use crate::clock::Now;
 use crate::inspect::{Counts, Inspection, Page};
 use crate::links::Splice;
@@ -35,8 +35,6 @@ pub struct Entry {
     pub has_links_in_fields: bool,
     /// The body, without content coding.
     pub body: Bytes,
-    /// Whether this is the response to a `HEAD`: its fields describe a body that is not stored.
-    pub is_head: bool,
     /// The positions of links to the API in the body.
     pub links: Vec<Splice>,
     /// The total counts that the body states.
@@ -46,7 +44,7 @@ pub struct Entry {
     /// The hashed ids of its records; taken when the entry is stored.
     pub(super) record_ids: Vec<u64>,
     /// How long the response may be used, and which rule decided.
-    pub verdict: Verdict,
+    pub decision: StoreDecision,
     /// The request fields that select this response.
     pub variant: Variant,
     /// When it was requested.
@@ -73,11 +71,7 @@ impl Clone for Hits {
 
 /// The parts of an [`Entry`].
 #[derive(Clone)]
-pub struct Ingredients {
-    /// Whether the endpoint's rule is plain: no entity tag is added then.
-    pub plain: bool,
-    /// Whether this is the response to a `HEAD`.
-    pub is_head: bool,
+pub struct EntryParts {
     /// The status code.
     pub status: StatusCode,
     /// The header fields, without hop-by-hop fields.
@@ -87,9 +81,9 @@ pub struct Ingredients {
     /// The result of inspecting the body.
     pub inspection: Inspection,
     /// How long the response may be used, and which rule decided.
-    pub verdict: Verdict,
+    pub decision: StoreDecision,
     /// Whether the entry is stored; otherwise it is served to the waiting requests and dropped.
-    pub kept: bool,
+    pub stored: bool,
     /// The request fields that select this response.
     pub variant: Variant,
     /// When it was received.
@@ -117,28 +111,26 @@ pub const LINK_FIELDS: [HeaderName; 3] = [LINK, LOCATION, CONTENT_LOCATION];
 impl Entry {
     /// Builds an entry and prepares the fields for clients.
     #[must_use]
-    pub fn new(ingredients: Ingredients) -> Self {
-        let Ingredients {
-            plain,
-            is_head,
+    pub fn new(parts: EntryParts) -> Self {
+        let EntryParts {
             status,
             fields,
             body,
             inspection: Inspection { links, counts, page, record_ids },
-            verdict,
-            kept,
+            decision,
+            stored,
             variant,
             received,
             delay,
-        } = ingredients;
+        } = parts;
         let passes = |name: &HeaderName| {
             *name != UPSTREAM_REQUEST_ID
-                && (is_head || *name != CONTENT_LENGTH)
+                && *name != CONTENT_LENGTH
                 && (links.is_empty() || !is_digest(name))
-                && !(verdict.ours && [EXPIRES, PRAGMA].contains(name))
+                && !(decision.overrides_origin && [EXPIRES, PRAGMA].contains(name))
         };
         let mut added = Vec::with_capacity(2);
-        if verdict.ours {
+        if decision.overrides_origin {
             added.push((CACHE_CONTROL, HeaderValue::from_static("private, no-cache")));
         }
         let etag = match fields.get(&ETAG) {
@@ -146,20 +138,19 @@ impl Entry {
             // If the origin sent several tags, clients get the first: preconditions are compared with that
             // one.
             Some(etag) => (fields.get_all(&ETAG).iter().count() > 1).then(|| etag.clone()),
-            None => (status == StatusCode::OK && !plain && !is_head).then(|| own_etag(&body, &links)),
+            None => (status == StatusCode::OK).then(|| own_etag(&body, &links)),
         };
         added.extend(etag.map(|etag| (ETAG, etag)));
         Self {
             status,
             has_links_in_fields: LINK_FIELDS.iter().any(|name| fields.contains_key(name)),
-            fields: StoredFields::new(&fields, passes, &added, kept),
+            fields: StoredFields::new(&fields, passes, &added, stored),
             body,
-            is_head,
             links,
             counts,
             page,
             record_ids,
-            verdict,
+            decision,
             variant,
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
@@ -184,12 +175,12 @@ impl Entry {
 
     /// Makes it a page of a set, with the set's lifetime.
     pub(super) fn join(&mut self, set: Arc<PageSet>, lifetime: Duration) {
-        self.verdict.freshness.lifetime = lifetime;
+        self.decision.freshness.lifetime = lifetime;
         self.set = Some(set);
     }
 
     /// Continues the hit count of the entry that a 304 confirmed.
-    pub fn carry_on(&mut self, confirmed: &Self) {
+    pub fn continue_hits_of(&mut self, confirmed: &Self) {
         self.hits = confirmed.hits.clone();
     }
 
@@ -197,7 +188,7 @@ impl Entry {
     #[must_use]
     pub(super) fn staled(&self, now: Now) -> Self {
         let mut stale = self.clone();
-        let lifetime = &mut stale.verdict.freshness.lifetime;
+        let lifetime = &mut stale.decision.freshness.lifetime;
         *lifetime = self.counted_age(now).min(*lifetime);
         stale
     }
@@ -251,22 +242,22 @@ impl Entry {
     /// the origin's clock may be wrong.
     #[must_use]
     pub fn counted_age(&self, now: Now) -> Duration {
-        if self.verdict.from_arrival { now.since(self.received) } else { self.age(now) }
+        if self.decision.by_ttl { now.since(self.received) } else { self.age(now) }
     }
 
     /// The remaining freshness in whole seconds; negative once it is stale.
     #[must_use]
     pub fn remaining(&self, now: Now) -> i64 {
-        let (lifetime, age) = (self.verdict.freshness.lifetime.as_secs(), self.counted_age(now).as_secs());
+        let (lifetime, age) = (self.decision.freshness.lifetime.as_secs(), self.counted_age(now).as_secs());
         i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age)
     }
 
     /// Whether it may be served if a fresh response can't be obtained.
     #[must_use]
     pub fn serves_on_error(&self, now: Now) -> bool {
-        !self.verdict.freshness.never_stale
+        !self.decision.freshness.never_stale
             && self.counted_age(now)
-                < self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_if_error)
+                < self.decision.freshness.lifetime.saturating_add(self.decision.freshness.stale_if_error)
     }
 
     /// Whether it may be served while it is revalidated. Not if its set has several pages: a client that
@@ -274,9 +265,9 @@ impl Entry {
     #[must_use]
     pub fn serves_while_revalidating(&self, now: Now) -> bool {
         let limit =
-            self.verdict.freshness.lifetime.saturating_add(self.verdict.freshness.stale_while_revalidate);
-        !self.verdict.freshness.never_stale
-            && !self.verdict.freshness.always_validate
+            self.decision.freshness.lifetime.saturating_add(self.decision.freshness.stale_while_revalidate);
+        !self.decision.freshness.never_stale
+            && !self.decision.freshness.always_validate
             && !self.set.as_ref().is_some_and(|set| set.has_several())
             && self.counted_age(now) < limit
     }
@@ -286,11 +277,11 @@ impl Entry {
     #[must_use]
     pub fn useful_for(&self, instant: Instant) -> Option<Duration> {
         let Freshness { lifetime, stale_while_revalidate, stale_if_error, never_stale, .. } =
-            self.verdict.freshness;
-        if self.can_be_validated() || !(self.verdict.ours || never_stale) {
+            self.decision.freshness;
+        if self.can_be_validated() || !(self.decision.overrides_origin || never_stale) {
             return None;
         }
-        let before = if self.verdict.from_arrival { Duration::ZERO } else { self.initial_age };
+        let before = if self.decision.by_ttl { Duration::ZERO } else { self.initial_age };
         let age = before.saturating_add(instant.saturating_duration_since(self.received));
         Some(lifetime.saturating_add(stale_while_revalidate.max(stale_if_error)).saturating_sub(age))
     }
@@ -302,7 +293,7 @@ impl Entry {
     }
 
     /// The memory use in bytes: the entry and its share of its page set, without the bookkeeping of its
-    /// place.
+    /// slot.
     #[must_use]
     pub fn weight(&self) -> usize {
         let own = size_of::<Self>() + ALLOCATION + self.body.len() + 2 * ALLOCATION;
@@ -361,24 +352,22 @@ mod tests {
         for value in ["\"one\"", "\"two\""] {
             fields.append(ETAG, HeaderValue::from_static(value));
         }
-        let entry = Entry::new(ingredients(fields, links));
+        let entry = Entry::new(parts(fields, links));
         let given = entry.fields.for_clients(HeaderValue::from_static("0"));
         assert_eq!(given.get_all(ETAG).iter().collect::<Vec<_>>(), [tag]);
         assert_eq!(entry.etag(), given.get(ETAG));
         assert_eq!(entry.fields.of_origin().get_all(ETAG).iter().count(), 2);
     }
 
-    fn ingredients(fields: HeaderMap, links: &[Splice]) -> Ingredients {
-        Ingredients {
-            plain: true,
-            is_head: false,
+    fn parts(fields: HeaderMap, links: &[Splice]) -> EntryParts {
+        EntryParts {
             status: StatusCode::OK,
             variant: Variant::of(&fields, &fields),
             fields,
             body: Bytes::from_static(b"body"),
             inspection: Inspection { links: links.to_vec(), ..Inspection::default() },
-            verdict: Verdict::NOT_KEPT,
-            kept: true,
+            decision: StoreDecision::NOT_STORED,
+            stored: true,
             received: Clock::System.now(),
             delay: Duration::ZERO,
         }
@@ -396,7 +385,7 @@ mod tests {
         {
             fields.insert(name, value(range));
         }
-        let entry = Entry::new(ingredients(fields, links));
+        let entry = Entry::new(parts(fields, links));
         assert!(entry.etag().is_some_and(|etag| etag.as_bytes().ends_with(b"\"tag\"")));
         assert!(head.is_unique(), "nobody else holds it");
     }

@@ -8,22 +8,22 @@ use crate::domain::id::AccountId;
 use crate::domain::query;
 use crate::rfc9111::key::PrimaryKey;
 
-/// Identifies a place in the cache: whose responses it holds, and for which request.
+/// Identifies a slot in the cache: whose responses it holds, and for which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceLabel {
+pub struct SlotLabel {
     /// The credential of the upstream request.
     pub credential: CredentialKey,
     /// The account, if the response was checked for one account only.
     pub account: Option<AccountId>,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// The primary key of the place; it contains path and query.
+    /// The primary key of the slot; it contains path and query.
     pub at: PrimaryKey,
     /// The key of the page set: the primary key without the parameters that select a page.
     pub pages: PrimaryKey,
 }
 
-impl PlaceLabel {
+impl SlotLabel {
     /// The path and query upstream.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
@@ -48,13 +48,13 @@ fn key(permit: &Permit, path_and_query: &str) -> PrimaryKey {
     )
 }
 
-/// The label of the place of a permitted request. `at` is its primary key.
+/// The label of the slot of a permitted request. `at` is its primary key.
 #[must_use]
-pub fn label(permit: &Permit, at: &PrimaryKey) -> PlaceLabel {
+pub fn label(permit: &Permit, at: &PrimaryKey) -> SlotLabel {
     let of_all_pages = query::without_page(permit.path_and_query());
     // Most requests select no page: both keys then share one allocation.
     let names_none = *of_all_pages == **permit.path_and_query();
-    PlaceLabel {
+    SlotLabel {
         credential: permit.credential().key.clone(),
         account: permit.account_scope().map(|scope| scope.account),
         endpoint: Arc::clone(&permit.endpoint().name),

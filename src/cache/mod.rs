@@ -1,7 +1,7 @@
 //! The response cache: `moka` stores the responses, `rfc9111` decides about them.
 //!
-//! A [`Place`] is identified by a primary key, which starts with the credential. It holds the variants that
-//! `Vary` distinguishes. The [`Shelf`] is bounded by bytes; an entry is weighed by its real memory use: key,
+//! A [`Slot`] is identified by a primary key, which starts with the credential. It holds the variants that
+//! `Vary` distinguishes. The [`ResponseCache`] is bounded by bytes; an entry is weighed by its real memory use: key,
 //! fields, body and bookkeeping. An entry is removed when it can't be used any more, when the capacity is
 //! exceeded, or by a purge.
 //!
@@ -10,15 +10,15 @@
 //!
 //! Not implemented: storage on disk, and sharing between processes.
 
-mod changes;
+mod refusals;
 pub mod closed_period;
 pub mod entry;
 pub mod fields;
-pub mod judge;
 mod label;
 pub mod lookup;
-pub mod not_kept;
+pub mod bypasses;
 pub mod page_set;
+pub mod policy;
 mod purge;
 pub mod purges;
 
@@ -34,62 +34,63 @@ use crate::domain::credential::CredentialKey;
 use crate::metrics::Metrics;
 use crate::rfc9111::key::{PrimaryKey, Variant};
 
-use changes::Changes;
-use judge::Bypass;
-use not_kept::{NotKept, NotKeptLately};
+use bypasses::{BypassedRequest, RecentBypasses};
 use page_set::{Admission, Arrival, Dropped, PageSets};
+use policy::Bypass;
 use purges::{Purges, Selection};
+use refusals::Refusals;
 
 pub use entry::Entry;
-pub use label::{PlaceLabel, label, primary_key};
+pub use label::{SlotLabel, label, primary_key};
+pub use lookup::Lookup;
 
 /// The store of cached responses.
-pub struct Shelf {
-    places: moka::sync::Cache<PrimaryKey, Arc<Place>, RandomState>,
+pub struct ResponseCache {
+    slots: moka::sync::Cache<PrimaryKey, Arc<Slot>, RandomState>,
     sets: PageSets,
     purges: Purges,
-    changes: Changes,
-    not_kept: NotKeptLately,
+    refusals: Refusals,
+    bypasses: RecentBypasses,
     metrics: Arc<Metrics>,
 }
 
 /// The counters at the time of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
+pub struct Generation {
     /// The number of purges so far.
     pub purges: u64,
-    /// The number of changes of URLs so far.
-    pub changes: u64,
+    /// The number of refusals so far.
+    pub refusals: u64,
 }
 
 /// The entries of one primary key.
 #[derive(Debug)]
-pub struct Place {
+pub struct Slot {
     /// What is stored here, for purging and for the admin API.
-    pub label: PlaceLabel,
+    pub label: SlotLabel,
     /// The variants, the most recent first.
     pub variants: Vec<Arc<Entry>>,
 }
 
-/// The overhead per place of `moka`, [`Place`] and its list, beside key and entries. `tests/weight.rs`
+/// The overhead per slot of `moka`, [`Slot`] and its list, beside key and entries. `tests/weight.rs`
 /// measures it.
 const BOOKKEEPING: usize = 500;
 
-/// The most variants per place. Keeping more is not useful, so the oldest are dropped.
+/// The most variants per slot. Keeping more is not useful, so the oldest are dropped.
 const MOST_VARIANTS: usize = 16;
 
-impl Shelf {
+impl ResponseCache {
     /// An empty store.
     #[must_use]
     pub fn new(cache: &config::Cache, metrics: Arc<Metrics>) -> Self {
         let counted = Arc::clone(&metrics);
-        let places = moka::sync::Cache::builder()
+        let slots = moka::sync::Cache::builder()
             .max_capacity(cache.max_bytes)
-            .weigher(|key: &PrimaryKey, place: &Arc<Place>| weight(key, place))
+            .weigher(|key: &PrimaryKey, slot: &Arc<Slot>| weight(key, slot))
             .expire_after(KeepAsLongAsUseful)
-            .eviction_listener(move |key, place: Arc<Place>, cause| {
+            .eviction_listener(move |key, slot: Arc<Slot>, cause| {
                 if cause != RemovalCause::Replaced {
-                    place.variants.iter().filter_map(|entry| entry.set()).for_each(|set| set.forget(&key));
+                    slot.variants.iter().filter_map(|entry| entry.set()).for_each(|set| set.forget(&key));
                 }
                 counted.evicted(match cause {
                     RemovalCause::Size => "size",
@@ -102,11 +103,11 @@ impl Shelf {
             // process.
             .build_with_hasher(RandomState::default());
         Self {
-            places,
+            slots,
             sets: PageSets::default(),
             purges: Purges::default(),
-            changes: Changes::default(),
-            not_kept: NotKeptLately::default(),
+            refusals: Refusals::default(),
+            bypasses: RecentBypasses::default(),
             metrics,
         }
     }
@@ -114,16 +115,16 @@ impl Shelf {
     /// Finds the response that a request selects, fresh or stale. `selects` tells whether a variant matches;
     /// it is not called for a variant without `Vary` fields.
     #[must_use]
-    pub fn find(&self, key: &PrimaryKey, selects: impl Fn(&Variant) -> bool) -> Shelved {
-        let Some(place) = self.places.get(key) else { return Shelved::Nothing };
-        let mut usable = place.variants.iter().filter(|entry| !entry.is_dropped()).peekable();
+    pub fn find(&self, key: &PrimaryKey, selects: impl Fn(&Variant) -> bool) -> Lookup {
+        let Some(slot) = self.slots.get(key) else { return Lookup::Nothing };
+        let mut usable = slot.variants.iter().filter(|entry| !entry.is_dropped()).peekable();
         if usable.peek().is_none() {
-            return Shelved::Nothing;
+            return Lookup::Nothing;
         }
         usable
             .filter(|entry| entry.variant.is_any() || selects(&entry.variant))
             .reduce(|one, other| if other.goes_before(one) { other } else { one })
-            .map_or(Shelved::OtherVariants, |entry| Shelved::Entry(Arc::clone(entry)))
+            .map_or(Lookup::OtherVariants, |entry| Lookup::Entry(Arc::clone(entry)))
     }
 
     /// The number of purges so far. A response records it at its request.
@@ -134,44 +135,33 @@ impl Shelf {
 
     /// The counters that a response records at its request.
     #[must_use]
-    pub fn moment(&self) -> Moment {
-        Moment { purges: self.purges.count(), changes: self.changes.count() }
+    pub fn generation(&self) -> Generation {
+        Generation { purges: self.purges.count(), refusals: self.refusals.count() }
     }
 
-    /// The number of the latest change of a URL. A request after it must not wait for an earlier upstream
+    /// The number of the latest refusal of a URL. A request after it must not wait for an earlier upstream
     /// request.
     #[must_use]
-    pub fn changed(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
-        self.changes.latest(credential, path_and_query)
+    pub fn latest_refusal(&self, credential: &CredentialKey, path_and_query: &str) -> Option<u64> {
+        self.refusals.latest(credential, path_and_query)
     }
 
     /// Removes all responses at a key. Responses that were requested earlier are not stored there any more.
     pub fn refuse(&self, key: &PrimaryKey, credential: &CredentialKey, path_and_query: &str) {
-        self.changes.note(credential, path_and_query);
+        self.refusals.record(credential, path_and_query);
         self.remove(key);
     }
 
-    /// Removes all responses for these paths, whoever may see them. Responses that were requested earlier are
-    /// not stored any more.
-    pub fn change(&self, credential: &CredentialKey, paths: &[String]) {
-        for path in paths {
-            self.changes.note(credential, path);
-        }
-        self.invalidate(|label| {
-            label.credential == *credential && paths.iter().any(|path| *path == label.path_and_query())
-        });
-    }
-
-    /// Stores a response that may be stored and was requested at that moment. If the rule's `ttl` decides, it
+    /// Stores a response that may be stored and was requested at that generation. If the rule's `ttl` decides, it
     /// becomes a page of its set.
     ///
     /// Returns the entry as stored; or as it was, with the reason why it is not stored.
-    pub fn keep(
+    pub fn store(
         &self,
         key: &PrimaryKey,
-        label: &PlaceLabel,
+        label: &SlotLabel,
         mut entry: Entry,
-        asked_at: Moment,
+        asked_at: Generation,
     ) -> (Arc<Entry>, Result<(), Bypass>) {
         let overtaken = || self.overtaken(asked_at, label);
         if let Some(bypass) = overtaken() {
@@ -180,7 +170,7 @@ impl Shelf {
         if self.has_newer(key, &entry) {
             return (Arc::new(entry), Err(Bypass::Superseded));
         }
-        if entry.verdict.from_arrival {
+        if entry.decision.by_ttl {
             let record_ids = std::mem::take(&mut entry.record_ids);
             let Admission { joined, dropped } = self.admit(key, label, &entry, &record_ids);
             if let Some(dropped) = dropped {
@@ -193,7 +183,7 @@ impl Shelf {
         }
         let entry = Arc::new(entry);
         self.put(key, label.clone(), &entry);
-        // A purge or change between the check and `put` did not find this entry, so check again.
+        // A purge or refusal between the check and `put` did not find this entry, so check again.
         let overtaken = overtaken().or_else(|| entry.is_dropped().then_some(Bypass::Superseded));
         if overtaken.is_some() {
             self.remove_entry(key, &entry);
@@ -201,11 +191,11 @@ impl Shelf {
         (entry, overtaken.map_or(Ok(()), Err))
     }
 
-    /// Why a response that was requested at that moment must not be stored any more.
-    fn overtaken(&self, asked_at: Moment, label: &PlaceLabel) -> Option<Bypass> {
-        if self.purges.took(asked_at.purges, label) {
+    /// Why a response that was requested at that generation must not be stored any more.
+    fn overtaken(&self, asked_at: Generation, label: &SlotLabel) -> Option<Bypass> {
+        if self.purges.covers(asked_at.purges, label) {
             Some(Bypass::Purged)
-        } else if self.changes.took(asked_at.changes, &label.credential, label.path_and_query()) {
+        } else if self.refusals.covers(asked_at.refusals, &label.credential, label.path_and_query()) {
             Some(Bypass::Superseded)
         } else {
             None
@@ -224,7 +214,7 @@ impl Shelf {
     }
 
     /// Finds or begins the set of a page.
-    fn admit(&self, key: &PrimaryKey, label: &PlaceLabel, entry: &Entry, record_ids: &[u64]) -> Admission {
+    fn admit(&self, key: &PrimaryKey, label: &SlotLabel, entry: &Entry, record_ids: &[u64]) -> Admission {
         let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
             set: &label.pages,
@@ -234,7 +224,7 @@ impl Shelf {
             record_ids,
             asked: entry.asked,
             received: entry.received,
-            lifetime: entry.verdict.freshness.lifetime,
+            lifetime: entry.decision.freshness.lifetime,
             changed: known.is_some_and(|known| known.body != entry.body),
         })
     }
@@ -249,12 +239,12 @@ impl Shelf {
     /// All responses stored at a key.
     #[must_use]
     pub fn variants(&self, key: &PrimaryKey) -> Vec<Arc<Entry>> {
-        self.places.get(key).map(|place| place.variants.clone()).unwrap_or_default()
+        self.slots.get(key).map(|slot| slot.variants.clone()).unwrap_or_default()
     }
 
     /// Stores a response in place of the one that the same requests select.
-    fn put(&self, key: &PrimaryKey, mut label: PlaceLabel, entry: &Arc<Entry>) {
-        self.places.entry_by_ref(key).and_upsert_with(|known| {
+    fn put(&self, key: &PrimaryKey, mut label: SlotLabel, entry: &Arc<Entry>) {
+        self.slots.entry_by_ref(key).and_upsert_with(|known| {
             let mut variants = vec![Arc::clone(entry)];
             if let Some(known) = known {
                 // Reuse the label that is stored already, so that equal keys share one allocation.
@@ -268,13 +258,13 @@ impl Shelf {
                     .filter(|other| other.variant != entry.variant && !other.is_dropped());
                 variants.extend(others.take(MOST_VARIANTS - 1).cloned());
             }
-            Arc::new(Place { label, variants })
+            Arc::new(Slot { label, variants })
         });
     }
 
     /// Removes all responses at a key.
     pub fn remove(&self, key: &PrimaryKey) {
-        self.places.invalidate(key);
+        self.slots.invalidate(key);
     }
 
     /// Removes a response if it is still this one.
@@ -283,16 +273,16 @@ impl Shelf {
     }
 
     fn retain(&self, key: &PrimaryKey, keeps: impl Fn(&Arc<Entry>) -> bool) {
-        self.places.entry_by_ref(key).and_compute_with(|known| {
+        self.slots.entry_by_ref(key).and_compute_with(|known| {
             let Some(known) = known else { return Op::Nop };
-            let place = known.value();
-            let left: Vec<_> = place.variants.iter().filter(|other| keeps(other)).cloned().collect();
+            let slot = known.value();
+            let left: Vec<_> = slot.variants.iter().filter(|other| keeps(other)).cloned().collect();
             if left.is_empty() {
                 Op::Remove
-            } else if left.len() == place.variants.len() {
+            } else if left.len() == slot.variants.len() {
                 Op::Nop
             } else {
-                Op::Put(Arc::new(Place { label: place.label.clone(), variants: left }))
+                Op::Put(Arc::new(Slot { label: slot.label.clone(), variants: left }))
             }
         });
     }
@@ -306,7 +296,7 @@ impl Shelf {
     /// Removes the responses of one endpoint that were fetched with a credential for single Instances.
     /// Responses of the endpoint that were requested earlier are not stored any more.
     pub fn forget_instances(&self, credential: &CredentialKey, endpoint: &Arc<str>) {
-        self.purges.note(Selection {
+        self.purges.record(Selection {
             credential: Some(credential.clone()),
             endpoint: Some(Arc::clone(endpoint)),
             ..Selection::default()
@@ -316,102 +306,91 @@ impl Shelf {
         });
     }
 
-    /// Removes every place that `picks` selects.
-    fn invalidate(&self, picks: impl Fn(&PlaceLabel) -> bool) {
-        for (key, place) in &self.places {
-            if picks(&place.label) {
-                self.places.invalidate(&*key);
+    /// Removes every slot that `picks` selects.
+    fn invalidate(&self, picks: impl Fn(&SlotLabel) -> bool) {
+        for (key, slot) in &self.slots {
+            if picks(&slot.label) {
+                self.slots.invalidate(&*key);
             }
         }
     }
 
     /// Records that a response was not stored, and why.
-    pub fn note_not_kept(
+    pub fn record_bypass(
         &self,
         key: &PrimaryKey,
-        label: impl FnOnce() -> PlaceLabel,
+        label: impl FnOnce() -> SlotLabel,
         bypass: Bypass,
         now: SystemTime,
     ) {
         self.metrics.not_stored(bypass.as_str());
-        self.not_kept.note(key, label, bypass, now);
+        self.bypasses.record(key, label, bypass, now);
     }
 
     /// The responses that were not stored recently.
-    pub fn not_kept(&self) -> impl Iterator<Item = Arc<NotKept>> {
-        self.not_kept.all()
+    pub fn bypasses(&self) -> impl Iterator<Item = Arc<BypassedRequest>> {
+        self.bypasses.all()
     }
 
-    /// All places, for the admin API.
-    pub fn places(&self) -> impl Iterator<Item = Arc<Place>> {
-        self.places.iter().map(|(_, place)| place)
+    /// All slots, for the admin API.
+    pub fn slots(&self) -> impl Iterator<Item = Arc<Slot>> {
+        self.slots.iter().map(|(_, slot)| slot)
     }
 
     /// Removes what has expired and updates the metrics. Must be called every second: `moka` does neither by
     /// itself without traffic.
     pub fn tidy(&self) {
-        self.places.run_pending_tasks();
+        self.slots.run_pending_tasks();
         self.sets.tidy();
-        self.not_kept.tidy();
+        self.bypasses.tidy();
         let as_gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.cache_entries.set(as_gauge(self.places.entry_count()));
-        self.metrics.cache_bytes.set(as_gauge(self.places.weighted_size()));
+        self.metrics.cache_entries.set(as_gauge(self.slots.entry_count()));
+        self.metrics.cache_bytes.set(as_gauge(self.slots.weighted_size()));
     }
 
-    /// The number of places and their total weight, as of the last [`tidy`](Self::tidy).
+    /// The number of slots and their total weight, as of the last [`tidy`](Self::tidy).
     #[must_use]
     pub fn fill(&self) -> (u64, u64) {
-        (self.places.entry_count(), self.places.weighted_size())
+        (self.slots.entry_count(), self.slots.weighted_size())
     }
 }
 
-/// The result of a lookup.
-#[derive(Clone, Debug)]
-pub enum Shelved {
-    /// A matching response.
-    Entry(Arc<Entry>),
-    /// Responses for the same URL that do not match this request (`Vary`).
-    OtherVariants,
-    /// Nothing is stored.
-    Nothing,
-}
-
-fn weight(key: &PrimaryKey, place: &Place) -> u32 {
-    let variants: usize = place.variants.iter().map(|entry| entry.weight()).sum();
-    let pages = &place.label.pages;
+fn weight(key: &PrimaryKey, slot: &Slot) -> u32 {
+    let variants: usize = slot.variants.iter().map(|entry| entry.weight()).sum();
+    let pages = &slot.label.pages;
     let label = if pages.is_shared_with(key) { 0 } else { pages.length() };
     u32::try_from(key.length() + label + BOOKKEEPING + variants).unwrap_or(u32::MAX)
 }
 
-/// Expires a place once none of its entries can be used: neither fresh, nor stale, nor by validation.
+/// Expires a slot once none of its entries can be used: neither fresh, nor stale, nor by validation.
 struct KeepAsLongAsUseful;
 
-impl moka::Expiry<PrimaryKey, Arc<Place>> for KeepAsLongAsUseful {
-    fn expire_after_create(&self, _: &PrimaryKey, place: &Arc<Place>, created: Instant) -> Option<Duration> {
-        useful_for(place, created)
+impl moka::Expiry<PrimaryKey, Arc<Slot>> for KeepAsLongAsUseful {
+    fn expire_after_create(&self, _: &PrimaryKey, slot: &Arc<Slot>, created: Instant) -> Option<Duration> {
+        useful_for(slot, created)
     }
 
     fn expire_after_update(
         &self,
         _: &PrimaryKey,
-        place: &Arc<Place>,
+        slot: &Arc<Slot>,
         updated: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        useful_for(place, updated)
+        useful_for(slot, updated)
     }
 }
 
 /// The longest time that one of the entries can be used; none if there is no limit.
-fn useful_for(place: &Place, instant: Instant) -> Option<Duration> {
-    let each = place.variants.iter().map(|entry| entry.useful_for(instant));
+fn useful_for(slot: &Slot, instant: Instant) -> Option<Duration> {
+    let each = slot.variants.iter().map(|entry| entry.useful_for(instant));
     each.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other))).flatten()
 }
 
 // The fuzz target uses the same model (`tests/fuzz`).
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, expect(dead_code, reason = "what only the tests use"))]
-#[path = "shelf_tests.rs"]
+#[path = "model_tests.rs"]
 mod tests;
 /// Runs a fuzzer's input on the store and on a simple model of it, and panics if they differ.
 #[cfg(fuzzing)]

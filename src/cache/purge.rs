@@ -10,23 +10,23 @@ use std::sync::Arc;
 use moka::ops::compute::{CompResult, Op};
 
 use super::purges::Selection;
-use super::{Place, PlaceLabel, Shelf};
+use super::{ResponseCache, Slot, SlotLabel};
 use crate::clock::Now;
 use crate::rfc9111::key::PrimaryKey;
 
-impl Shelf {
+impl ResponseCache {
     /// Removes the selected responses, and returns their number.
     pub fn purge(&self, selection: &Selection, now: Now) -> usize {
-        self.purges.note(selection.clone());
+        self.purges.record(selection.clone());
         let picked = self.picked(|label| selection.picks(label));
         // Drop the sets first, so that none of their pages is served during the removal.
-        for (_, place) in &picked {
-            for set in place.variants.iter().filter_map(|entry| entry.set()) {
+        for (_, slot) in &picked {
+            for set in slot.variants.iter().filter_map(|entry| entry.set()) {
                 drop(set.drop_all(now.monotonic));
             }
         }
-        let purged = picked.iter().filter_map(|(key, _)| self.places.remove(&**key));
-        let purged = purged.map(|place| place.variants.len()).sum();
+        let purged = picked.iter().filter_map(|(key, _)| self.slots.remove(&**key));
+        let purged = purged.map(|slot| slot.variants.len()).sum();
         self.tidy();
         purged
     }
@@ -34,10 +34,10 @@ impl Shelf {
     /// Makes the selected responses stale from now on, and returns their number. They may still be validated,
     /// and be served stale as if their lifetime had ended now.
     pub fn purge_softly(&self, selection: &Selection, now: Now) -> usize {
-        self.purges.note(selection.clone());
+        self.purges.record(selection.clone());
         let picked = self.picked(|label| selection.picks(label));
-        for (_, place) in &picked {
-            for set in place.variants.iter().filter_map(|entry| entry.set()) {
+        for (_, slot) in &picked {
+            for set in slot.variants.iter().filter_map(|entry| entry.set()) {
                 set.end(now.monotonic);
             }
         }
@@ -45,11 +45,11 @@ impl Shelf {
     }
 
     fn make_stale(&self, key: &PrimaryKey, now: Now) -> usize {
-        let outcome = self.places.entry_by_ref(key).and_compute_with(|known| {
+        let outcome = self.slots.entry_by_ref(key).and_compute_with(|known| {
             let Some(known) = known else { return Op::Nop };
-            let place = known.value();
-            let variants = place.variants.iter().map(|entry| Arc::new(entry.staled(now))).collect();
-            Op::Put(Arc::new(Place { label: place.label.clone(), variants }))
+            let slot = known.value();
+            let variants = slot.variants.iter().map(|entry| Arc::new(entry.staled(now))).collect();
+            Op::Put(Arc::new(Slot { label: slot.label.clone(), variants }))
         });
         match outcome {
             CompResult::ReplacedWith(entry) | CompResult::Inserted(entry) => entry.value().variants.len(),
@@ -57,20 +57,20 @@ impl Shelf {
         }
     }
 
-    /// The selected places, and those of their sibling pages.
-    fn picked(&self, picks: impl Fn(&PlaceLabel) -> bool) -> Vec<(Arc<PrimaryKey>, Arc<Place>)> {
+    /// The selected slots, and those of their sibling pages.
+    fn picked(&self, picks: impl Fn(&SlotLabel) -> bool) -> Vec<(Arc<PrimaryKey>, Arc<Slot>)> {
         let sets: HashSet<PrimaryKey> = self
-            .places
+            .slots
             .iter()
-            .filter(|(_, place)| picks(&place.label) && place.is_of_a_set())
-            .map(|(_, place)| place.label.pages.clone())
+            .filter(|(_, slot)| picks(&slot.label) && slot.is_of_a_set())
+            .map(|(_, slot)| slot.label.pages.clone())
             .collect();
-        let is_sibling = |place: &Place| place.is_of_a_set() && sets.contains(&place.label.pages);
-        self.places.iter().filter(|(_, place)| picks(&place.label) || is_sibling(place)).collect()
+        let is_sibling = |slot: &Slot| slot.is_of_a_set() && sets.contains(&slot.label.pages);
+        self.slots.iter().filter(|(_, slot)| picks(&slot.label) || is_sibling(slot)).collect()
     }
 }
 
-impl Place {
+impl Slot {
     fn is_of_a_set(&self) -> bool {
         self.variants.iter().any(|entry| entry.set().is_some())
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::PlaceLabel;
+use super::SlotLabel;
 use crate::domain::credential::CredentialKey;
 use crate::domain::id::AccountId;
 
@@ -37,21 +37,21 @@ pub(super) struct Purges {
 const REMEMBERED: usize = 64;
 
 impl Selection {
-    /// Whether the selection covers a place.
+    /// Whether the selection covers a slot.
     #[must_use]
-    pub fn picks(&self, label: &PlaceLabel) -> bool {
+    pub fn picks(&self, label: &SlotLabel) -> bool {
         self.is_whose(label) && label.path_and_query().starts_with(&self.path_prefix)
     }
 
-    /// Whether the selection covers a place, or may cover another page of its set.
-    fn may_pick_sibling(&self, label: &PlaceLabel) -> bool {
+    /// Whether the selection covers a slot, or may cover another page of its set.
+    fn may_pick_sibling(&self, label: &SlotLabel) -> bool {
         let path = self.path_prefix.split('?').next().unwrap_or_default();
         let is_whole = path.len() < self.path_prefix.len();
         let own = label.path_and_query().split('?').next().unwrap_or_default();
         self.is_whose(label) && if is_whole { own == path } else { own.starts_with(path) }
     }
 
-    fn is_whose(&self, label: &PlaceLabel) -> bool {
+    fn is_whose(&self, label: &SlotLabel) -> bool {
         self.credential.as_ref().is_none_or(|credential| *credential == label.credential)
             && self.account.is_none_or(|account| label.account == Some(account))
             && self.endpoint.as_ref().is_none_or(|endpoint| *endpoint == label.endpoint)
@@ -65,7 +65,7 @@ impl Purges {
     }
 
     /// Records a purge. Responses that it covers and that were requested earlier are not stored from now on.
-    pub(super) fn note(&self, selection: Selection) {
+    pub(super) fn record(&self, selection: Selection) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.count() + 1;
         recent.push_back((number, selection));
@@ -75,8 +75,8 @@ impl Purges {
         self.count.store(number, Ordering::SeqCst);
     }
 
-    /// Whether a purge after number `since` covers a place, or may have covered it.
-    pub(super) fn took(&self, since: u64, label: &PlaceLabel) -> bool {
+    /// Whether a purge after number `since` covers a slot, or may have covered it.
+    pub(super) fn covers(&self, since: u64, label: &SlotLabel) -> bool {
         if since == self.count() {
             return false;
         }

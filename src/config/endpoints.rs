@@ -10,12 +10,7 @@ use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
 
 /// Reads the added endpoints and appends them to the five.
-pub(super) fn read(
-    added: Option<&Value<'_>>,
-    narrowing: &Narrowing,
-    allow_unsafe_methods: bool,
-    ledger: &Ledger,
-) -> Vec<Arc<Endpoint>> {
+pub(super) fn read(added: Option<&Value<'_>>, narrowing: &Narrowing, ledger: &Ledger) -> Vec<Arc<Endpoint>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
         DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(narrowing))).collect();
     let Some(section) = added.and_then(Value::object) else { return endpoints };
@@ -33,8 +28,7 @@ pub(super) fn read(
                     "found the name `{name}`, which is the Billing Insights API's own; write another name"
                 ),
             );
-        } else if let Some(endpoint) =
-            value.object().map(|object| endpoint(name, allow_unsafe_methods, object, &endpoints, ledger))
+        } else if let Some(endpoint) = value.object().map(|object| endpoint(name, object, &endpoints, ledger))
         {
             endpoints.push(Arc::new(endpoint));
         }
@@ -47,17 +41,10 @@ fn is_endpoint_name(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
-fn endpoint(
-    name: &str,
-    allow_unsafe_methods: bool,
-    mut section: Object<'_>,
-    others: &[Arc<Endpoint>],
-    ledger: &Ledger,
-) -> Endpoint {
+fn endpoint(name: &str, mut section: Object<'_>, others: &[Arc<Endpoint>], ledger: &Ledger) -> Endpoint {
     let path = section.required("path", "write one, as `path: /reports/*`", path_pattern);
     let methods = section.value("methods");
-    let methods = methods
-        .map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value, allow_unsafe_methods));
+    let methods = methods.map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value));
     let scope = section.parsed("scope", value::domain);
     let fields = section.value("forward_request_fields");
     let forward_request_fields =
@@ -150,13 +137,13 @@ fn is_under(ours: &str, theirs: &str, other: &Endpoint) -> bool {
     documented && ours.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
+fn read_methods(value: &Value<'_>) -> Vec<Method> {
     let Some(items) = value.items() else { return Vec::new() };
     if items.is_empty() {
         value.wrong("write `[GET]` or `[GET, HEAD]`");
     }
     let mut methods: Vec<Method> = Vec::new();
-    for method in items.iter().filter_map(|item| item.parsed(|text| method(text, allow_unsafe))) {
+    for method in items.iter().filter_map(|item| item.parsed(method)) {
         if !methods.contains(&method) {
             methods.push(method);
         }
@@ -164,20 +151,11 @@ fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
     methods
 }
 
-/// Reads a method of an endpoint. The proxy answers `OPTIONS` itself; `CONNECT` would open a tunnel, and `TRACE`
-/// would show a token.
-fn method(text: &str, allow_unsafe: bool) -> Result<Method, String> {
+fn method(text: &str) -> Result<Method, String> {
     match text {
         "GET" => Ok(Method::GET),
         "HEAD" => Ok(Method::HEAD),
-        "CONNECT" | "TRACE" | "OPTIONS" => Err("take it out: this proxy never passes it on".to_owned()),
-        _ if !allow_unsafe => {
-            Err("write `GET` or `HEAD`, or set upstream.allow_unsafe_methods to true".to_owned())
-        }
-        _ if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
-            Err(format!("write `{}`: methods have upper-case letters", text.to_ascii_uppercase()))
-        }
-        _ => text.parse().map_err(|_| "write a method, as `POST`".to_owned()),
+        _ => Err("write `GET` or `HEAD`: the proxy is read-only".to_owned()),
     }
 }
 

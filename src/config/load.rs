@@ -94,15 +94,10 @@ fn assemble(
     }
     let mut top = root.object()?;
     let server = server::read(top.section("server"), ledger);
-    let upstream = upstream::read(top.section("upstream"), directory);
+    let upstream = upstream::read(top.section("upstream"), directory, ledger);
     let (policy, rejected_grace) =
         policy::read(top.section("entitlement"), &upstream.narrowing, upstream.instance_query_parameters);
-    let endpoints = endpoints::read(
-        upstream.endpoints.as_ref(),
-        &upstream.narrowing,
-        upstream.allow_unsafe_methods,
-        ledger,
-    );
+    let endpoints = endpoints::read(upstream.endpoints.as_ref(), &upstream.narrowing, ledger);
     let organizations = top.value("organizations");
     let instances = top.value("instances");
     let is_empty = |list: &Option<Value<'_>>| list.as_ref().is_none_or(Value::is_empty);

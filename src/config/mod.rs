@@ -157,8 +157,8 @@ pub struct Upstream {
     pub stale_wait: Duration,
     /// The largest response body accepted from upstream, after decompression, in bytes.
     pub max_response_bytes: u64,
-    /// The largest request body accepted from a client, for methods that have one, in bytes.
-    pub max_request_bytes: u64,
+    /// The memory that response bodies being read may take together, in bytes.
+    pub max_buffered_bytes: u64,
     /// A file with certificate authorities in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The forward proxy; `None` to use `HTTPS_PROXY` and `NO_PROXY`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::{Object, Value};
+use super::reader::{Ledger, Object, Value};
 use super::{Upstream, address, value};
 use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
@@ -15,14 +15,16 @@ use crate::domain::region::Region;
 pub(super) const ACCOUNT_PARAMETER_REMOVED: &str = "the API has no parameter for an account, it narrows by `filter`; \
     take this out, or write `account_filter: \"account_id eq '{account_id}'\"` with the attribute's name in it";
 
+/// The message for keys of versions that passed on other methods than `GET` and `HEAD`.
+const READ_ONLY: &str =
+    "the proxy is read-only: it answers GET and HEAD, and takes no request body; take this out";
+
 /// The section; parts of it belong to other sections of the configuration.
 pub(super) struct UpstreamSection<'a> {
     pub(super) upstream: Upstream,
     pub(super) addresses: Addresses,
     pub(super) narrowing: Narrowing,
     pub(super) instance_query_parameters: HashSet<Arc<str>>,
-    /// Whether added endpoints may name methods other than `GET` and `HEAD`.
-    pub(super) allow_unsafe_methods: bool,
     pub(super) endpoints: Option<Value<'a>>,
 }
 
@@ -48,7 +50,7 @@ impl Addresses {
 }
 
 /// Reads the section.
-pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSection<'a> {
+pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledger) -> UpstreamSection<'a> {
     let addresses = Addresses {
         region: section.parsed("region", value::domain).unwrap_or_default(),
         api_url: section.parsed("api_url", address::api_origin),
@@ -65,19 +67,32 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSec
         .into_iter()
         .map(Arc::from)
         .chain(added.into_iter().map(|one| one.value.into()));
+    section.removed("allow_unsafe_methods", READ_ONLY);
+    section.removed("max_request_bytes", READ_ONLY);
+    let max_response_bytes = section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20);
+    let max_buffered_bytes = section.located("max_buffered_bytes", value::size);
+    if let Some(buffered) = &max_buffered_bytes
+        && buffered.value < max_response_bytes
+    {
+        let least = bytesize::ByteSize::b(max_response_bytes);
+        ledger.error(
+            &buffered.place,
+            format!("found less than one answer may take; write at least `{least}` (`max_response_bytes`)"),
+        );
+    }
     let upstream = Upstream {
         connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
         request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
         stale_wait: section.parsed("stale_wait", value::duration).unwrap_or(Duration::from_secs(2)),
-        max_response_bytes: section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20),
-        max_request_bytes: section.parsed("max_request_bytes", value::size).unwrap_or(1 << 20),
+        max_response_bytes,
+        max_buffered_bytes: max_buffered_bytes
+            .map_or_else(|| max_response_bytes.max(256 << 20), |buffered| buffered.value),
         ca_file: section.parsed("ca_file", |text| address::path(text, directory)),
         proxy: section.parsed("proxy", address::forward_proxy),
         default_token_lifetime: section
             .parsed("default_token_lifetime", value::timeout)
             .unwrap_or(Duration::from_mins(5)),
     };
-    let allow_unsafe_methods = section.boolean("allow_unsafe_methods").unwrap_or(false);
     let endpoints = section.value("endpoints");
     section.finish();
     UpstreamSection {
@@ -85,7 +100,6 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSec
         addresses,
         narrowing,
         instance_query_parameters: instance_query_parameters.collect(),
-        allow_unsafe_methods,
         endpoints,
     }
 }

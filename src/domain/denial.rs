@@ -56,23 +56,3 @@ pub enum Denial {
     /// Talkdesk answered 403 to an identical request recently.
     DeniedByTalkdesk(Arc<LearnedDenial>),
 }
-
-impl Denial {
-    /// Whether it depends on the configuration only, so that it may be cached until the next reload.
-    #[must_use]
-    pub const fn lasts(&self) -> bool {
-        match self {
-            Self::TenantDisabled { .. }
-            | Self::ResellerSold { .. }
-            | Self::NoOauthClient { .. }
-            | Self::PlanNotEligible { .. }
-            | Self::OrganizationOnly
-            | Self::FilterNotUnderstood { .. } => true,
-            Self::ScopeMissing { learned, .. } => !*learned,
-            // A link may allow the parameter later; the list of accounts may expire or be read again.
-            Self::ParameterNotAllowed { .. }
-            | Self::AccountNotInOrganization { .. }
-            | Self::DeniedByTalkdesk(_) => false,
-        }
-    }
-}

@@ -13,8 +13,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Method;
-
 use super::credential::Credential;
 pub use super::denial::Denial;
 pub use super::endpoint::AccountScope;
@@ -32,7 +30,6 @@ pub struct Permit {
     tenant: Arc<Tenant>,
     credential: Arc<Credential>,
     endpoint: Arc<Endpoint>,
-    method: Method,
     path_and_query: Arc<str>,
     account_scope: Option<AccountScope>,
     client_filter: Option<Arc<Expression>>,
@@ -41,17 +38,13 @@ pub struct Permit {
 
 /// The properties of a request that the rules check.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct AccessRequest<'a> {
     /// The endpoint of the path.
     pub endpoint: &'a Arc<Endpoint>,
-    /// The method; one that the endpoint allows.
-    pub method: &'a Method,
     /// The path upstream.
     pub path: &'a str,
     /// The raw query.
     pub query: Option<&'a str>,
-    /// Whether the endpoint's rule is plain: remembered denials are ignored then.
-    pub plain: bool,
 }
 
 /// Decides whether `tenant` may make the request, and with which credential.
@@ -60,27 +53,25 @@ pub struct Ask<'a> {
 /// The first rule that refuses it.
 pub fn authorize(
     tenant: &Arc<Tenant>,
-    ask: &Ask<'_>,
+    request: &AccessRequest<'_>,
     policy: &Policy,
     learned: &Learned,
     now: Instant,
 ) -> Result<Permit, Denial> {
     tenant_is_enabled(tenant)?;
     let (credential, reach) = credential_for(tenant, policy)?;
-    scope_is_granted(credential, ask.endpoint, learned, now)?;
-    let narrowed = narrow(ask, credential, reach, policy, learned, now)?;
+    scope_is_granted(credential, request.endpoint, learned, now)?;
+    let narrowed = narrow(request, credential, reach, policy, learned, now)?;
     let permit = Permit {
         tenant: Arc::clone(tenant),
         credential: Arc::clone(credential),
-        endpoint: Arc::clone(ask.endpoint),
-        method: ask.method.clone(),
+        endpoint: Arc::clone(request.endpoint),
         path_and_query: narrowed.path_and_query,
         account_scope: narrowed.account_scope,
         client_filter: narrowed.client_filter,
         reread_accounts: narrowed.reread_accounts,
     };
-    if !ask.plain
-        && learned.has_denials()
+    if learned.has_denials()
         && let Some(denial) = learned.denial(&permit.as_denied_request(), now)
     {
         return Err(Denial::DeniedByTalkdesk(denial));
@@ -183,7 +174,7 @@ struct Narrowed {
 }
 
 fn narrow(
-    ask: &Ask<'_>,
+    request: &AccessRequest<'_>,
     credential: &Credential,
     reach: Reach<'_>,
     policy: &Policy,
@@ -191,47 +182,43 @@ fn narrow(
     now: Instant,
 ) -> Result<Narrowed, Denial> {
     match reach {
-        Reach::Narrowed(account) => narrow_to_instance(ask, credential, account, policy, learned),
+        Reach::Narrowed(account) => narrow_to_instance(request, credential, account, policy, learned),
         Reach::Unknown => Err(Denial::OrganizationOnly),
         Reach::Direct(account) => {
             if let Some(own) = account {
                 let equality = [ComparisonKind::Equality];
-                refuse_other_accounts(&filters(ask), narrowing_of(ask, policy), own, &equality)?;
+                refuse_other_accounts(&filters(request), narrowing_of(request, policy), own, &equality)?;
             }
-            Ok(Narrowed { path_and_query: canonical(ask), ..Narrowed::default() })
+            Ok(Narrowed { path_and_query: canonical(request), ..Narrowed::default() })
         }
         Reach::Organization(organization) => {
-            let reread = accounts_are_in(organization, ask, policy, learned, now)?;
+            let reread = accounts_are_in(organization, request, policy, learned, now)?;
             let reread_accounts = reread.then(|| Arc::clone(organization));
-            Ok(Narrowed { path_and_query: canonical(ask), reread_accounts, ..Narrowed::default() })
+            Ok(Narrowed { path_and_query: canonical(request), reread_accounts, ..Narrowed::default() })
         }
     }
 }
 
 /// Adds the account condition to an Instance's query, and returns the scope for checking the response.
 fn narrow_to_instance(
-    ask: &Ask<'_>,
+    request: &AccessRequest<'_>,
     credential: &Credential,
     account: AccountId,
     policy: &Policy,
     learned: &Learned,
 ) -> Result<Narrowed, Denial> {
-    // Other methods name what they change in a body, which can't be restricted to the account.
-    if !matches!(*ask.method, Method::GET | Method::HEAD) {
-        return Err(Denial::OrganizationOnly);
-    }
-    let narrowing = match &ask.endpoint.content {
+    let narrowing = match &request.endpoint.content {
         Content::Accounts | Content::Opaque => return Err(Denial::OrganizationOnly),
         Content::Catalogue => None,
         Content::Records(narrowing) => Some(narrowing),
     };
     let mut kept = Vec::new();
     let mut filters = Vec::new();
-    for parameter in query::parameters(ask.query.unwrap_or_default()) {
+    for parameter in query::parameters(request.query.unwrap_or_default()) {
         if parameter.is(FILTER) {
             filters.push(parameter);
         } else if policy.instance_query_parameters.contains(&*parameter.name())
-            || learned.is_link_parameter(&credential.key, account, &ask.endpoint.name, &parameter)
+            || learned.is_link_parameter(&credential.key, account, &request.endpoint.name, &parameter)
         {
             kept.push(parameter);
         } else {
@@ -240,7 +227,7 @@ fn narrow_to_instance(
     }
     let theirs = client_filter(&filters)?;
     let used = [ComparisonKind::Equality, ComparisonKind::Other];
-    refuse_other_accounts(theirs.as_slice(), narrowing_of(ask, policy), account, &used)?;
+    refuse_other_accounts(theirs.as_slice(), narrowing_of(request, policy), account, &used)?;
     // Remove the account condition that the filter may already contain: links in responses carry it, and
     // following a link must give the same request.
     let ours = narrowing.map(|narrowing| narrowing.filter.for_account(account));
@@ -252,7 +239,7 @@ fn narrow_to_instance(
     };
     kept.extend(filter.map(|filter| Parameter::new(FILTER, filter)));
     Ok(Narrowed {
-        path_and_query: query::joined(ask.path, &query::written(kept)),
+        path_and_query: query::joined(request.path, &query::written(kept)),
         account_scope: narrowing
             .map(|narrowing| AccountScope { field: Arc::clone(&narrowing.field), account }),
         client_filter: theirs.map(Arc::new),
@@ -297,14 +284,14 @@ fn refuse_other_accounts(
 /// accounts must be read again.
 fn accounts_are_in(
     organization: &Organization,
-    ask: &Ask<'_>,
+    request: &AccessRequest<'_>,
     policy: &Policy,
     learned: &Learned,
     now: Instant,
 ) -> Result<bool, Denial> {
-    let narrowing = narrowing_of(ask, policy);
+    let narrowing = narrowing_of(request, policy);
     let mut named = Vec::new();
-    let filters = filters(ask);
+    let filters = filters(request);
     for expression in &filters {
         expression.compared_values(&|attribute| narrowing.names_account(attribute), &mut |value, by| {
             if by == ComparisonKind::Equality {
@@ -339,8 +326,8 @@ fn accounts_are_in(
     Ok(reread)
 }
 
-fn narrowing_of<'a>(ask: &Ask<'a>, policy: &'a Policy) -> &'a Narrowing {
-    match &ask.endpoint.content {
+fn narrowing_of<'a>(request: &AccessRequest<'a>, policy: &'a Policy) -> &'a Narrowing {
+    match &request.endpoint.content {
         Content::Records(narrowing) => narrowing,
         Content::Accounts | Content::Catalogue | Content::Opaque => &policy.narrowing,
     }
@@ -348,15 +335,15 @@ fn narrowing_of<'a>(ask: &Ask<'a>, policy: &'a Policy) -> &'a Narrowing {
 
 /// The filters of a query that can be parsed. Others are sent unchanged for Organizations and direct
 /// Instances, and refused by `narrow_to_instance`.
-fn filters(ask: &Ask<'_>) -> Vec<Expression> {
-    query::parameters(ask.query.unwrap_or_default())
+fn filters(request: &AccessRequest<'_>) -> Vec<Expression> {
+    query::parameters(request.query.unwrap_or_default())
         .filter(|parameter| parameter.is(FILTER))
         .filter_map(|parameter| filter::parse(parameter.text()?).ok())
         .collect()
 }
 
-fn canonical(ask: &Ask<'_>) -> Arc<str> {
-    query::joined(ask.path, &query::canonical(ask.query.unwrap_or_default()))
+fn canonical(request: &AccessRequest<'_>) -> Arc<str> {
+    query::joined(request.path, &query::canonical(request.query.unwrap_or_default()))
 }
 
 impl Permit {
@@ -376,12 +363,6 @@ impl Permit {
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
-    }
-
-    /// The method of the client's request.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        &self.method
     }
 
     /// The path and query upstream.
@@ -418,7 +399,6 @@ impl Permit {
             parameters.push(Parameter::new("per_page", "1"));
         }
         Self {
-            method: Method::GET,
             path_and_query: query::joined(self.path(), &query::written(parameters)),
             account_scope: Some(AccountScope {
                 field: Arc::clone(&narrowing.field),
@@ -438,11 +418,9 @@ impl Permit {
     /// The key for remembering a denial of this request.
     #[must_use]
     pub fn as_denied_request(&self) -> DeniedRequest {
-        // `HEAD` is sent as `GET`, so a denial of one applies to both.
-        let method = if self.method == Method::HEAD { &Method::GET } else { &self.method };
         DeniedRequest {
             credential: self.credential.key.clone(),
-            request: format!("{method} {}", self.path_and_query).into(),
+            path_and_query: Arc::clone(&self.path_and_query),
         }
     }
 }

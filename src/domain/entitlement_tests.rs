@@ -111,7 +111,7 @@ fn added(content: Content) -> Arc<Endpoint> {
         position: 5,
         name: "reports".into(),
         path: PathPattern::Exact("/reports".into()),
-        methods: vec![Method::GET, Method::HEAD, Method::POST],
+        methods: vec![http::Method::GET, http::Method::HEAD],
         scope: None,
         content,
         forward_request_fields: ForwardedFields::Listed(Vec::new()),
@@ -137,9 +137,7 @@ fn canonical_filter(filter: &str) -> String {
 struct Situation {
     tenant: Arc<Tenant>,
     endpoint: Arc<Endpoint>,
-    method: Method,
     query: Option<String>,
-    plain: bool,
     policy: Policy,
     learned: Learned,
     now: Instant,
@@ -158,9 +156,7 @@ impl Situation {
         Self {
             tenant,
             endpoint: documented("invoices"),
-            method: Method::GET,
             query: None,
-            plain: false,
             policy,
             learned: Learned::default(),
             now: Clock::System.now().monotonic,
@@ -182,16 +178,6 @@ impl Situation {
         self
     }
 
-    fn with_method(mut self, method: Method) -> Self {
-        self.method = method;
-        self
-    }
-
-    fn plainly(mut self) -> Self {
-        self.plain = true;
-        self
-    }
-
     fn with_plans(mut self, plans: &[&str]) -> Self {
         self.policy.eligible_plans = plans.iter().copied().map(Arc::from).collect();
         self
@@ -208,14 +194,8 @@ impl Situation {
 
     fn decide(&self) -> Result<Permit, Denial> {
         let path = self.path();
-        let ask = Ask {
-            endpoint: &self.endpoint,
-            method: &self.method,
-            path: &path,
-            query: self.query.as_deref(),
-            plain: self.plain,
-        };
-        authorize(&self.tenant, &ask, &self.policy, &self.learned, self.now)
+        let request = AccessRequest { endpoint: &self.endpoint, path: &path, query: self.query.as_deref() };
+        authorize(&self.tenant, &request, &self.policy, &self.learned, self.now)
     }
 
     #[track_caller]
@@ -281,11 +261,10 @@ fn parameter_denied(name: &str) -> Denial {
 
 #[test]
 fn a_permit_says_for_whom_where_and_how() {
-    let situation = Situation::of(direct()).with_method(Method::HEAD);
+    let situation = Situation::of(direct());
     let permit = situation.permit();
     assert!(Arc::ptr_eq(permit.tenant(), &situation.tenant));
     assert!(Arc::ptr_eq(permit.endpoint(), &situation.endpoint));
-    assert_eq!(permit.method(), Method::HEAD);
     assert_eq!(&**permit.path_and_query(), "/express/invoices");
 }
 
@@ -674,14 +653,6 @@ fn a_value_can_not_add_a_filter(#[case] query: &str, #[case] value: &str) {
     assert_eq!(sent, format!("/express/invoices?{}&page={value}", own_filter_parameter()));
 }
 
-#[test]
-fn a_plain_rule_widens_nothing() {
-    let situation = Situation::of(narrowed()).plainly();
-    assert_eq!(situation.sent(), format!("/express/invoices?{}", own_filter_parameter()));
-    let foreign = situation.filtering("account_id eq '5ea75fe7aa224700012eae41'");
-    assert_eq!(foreign.denial(), account_denied(SIBLING));
-}
-
 fn reports() -> Narrowing {
     Narrowing { filter: "tenant in ('{account_id}')".parse().expect("a filter"), field: "owner".into() }
 }
@@ -918,12 +889,8 @@ fn for_a_direct_instance_of_unknown_id_upstream_decides() {
 #[rstest]
 #[case::organization(organization(acme()))]
 #[case::direct_instance(direct())]
-fn parameters_go_upstream_in_one_form_whatever_the_rule(
-    #[case] tenant: Arc<Tenant>,
-    #[values(false, true)] plain: bool,
-) {
-    let mut situation = Situation::of(tenant).asking("per_page=9&a=2&&page=1&a=1&%62=%20");
-    situation.plain = plain;
+fn parameters_go_upstream_in_one_form(#[case] tenant: Arc<Tenant>) {
+    let situation = Situation::of(tenant).asking("per_page=9&a=2&&page=1&a=1&%62=%20");
     assert_eq!(situation.sent(), "/express/invoices?a=2&a=1&b=%20&page=1&per_page=9");
 }
 
@@ -952,27 +919,6 @@ fn a_remembered_denial_ends_with_its_time() {
     let situation = denied(direct(), "page=1").later_by(Duration::from_secs(59));
     assert!(situation.decide().is_err());
     assert!(situation.later_by(Duration::from_secs(1)).decide().is_ok());
-}
-
-#[rstest]
-#[case::get_then_head(Method::GET, Method::HEAD)]
-#[case::head_then_get(Method::HEAD, Method::GET)]
-fn head_and_get_share_a_remembered_denial(#[case] first: Method, #[case] second: Method) {
-    let situation = Situation::of(direct()).with_method(first);
-    let request = situation.permit().as_denied_request();
-    assert!(situation.learn_denial(&request).with_method(second).decide().is_err());
-}
-
-#[test]
-fn another_method_does_not_share_it() {
-    let situation = Situation::of(direct()).at(&added(Content::Opaque)).with_method(Method::POST);
-    let request = situation.permit().as_denied_request();
-    assert!(situation.learn_denial(&request).with_method(Method::GET).decide().is_ok());
-}
-
-#[test]
-fn a_plain_request_ignores_a_remembered_denial() {
-    assert!(denied(direct(), "page=1").plainly().decide().is_ok());
 }
 
 #[test]
@@ -1085,9 +1031,9 @@ fn faulty(kind: Kind, faults: &[Fault]) -> Situation {
         situation = situation.learn_scopes(owner, &["other:read"], Duration::from_mins(10));
     }
     if has(Fault::DeniedByTalkdesk) {
-        let request = format!("GET {}?{query}", situation.path()).into();
-        situation =
-            situation.learn_denial(&DeniedRequest { credential: credential(owner).key.clone(), request });
+        let path_and_query = format!("{}?{query}", situation.path()).into();
+        let credential = credential(owner).key.clone();
+        situation = situation.learn_denial(&DeniedRequest { credential, path_and_query });
     }
     situation
 }
@@ -1212,10 +1158,8 @@ proptest! {
     #[test]
     fn whatever_a_narrowed_instance_asks_it_gets_its_own_account_or_nothing(
         query in queries(),
-        plain in any::<bool>(),
     ) {
-        let mut situation = Situation::of(narrowed()).asking(&query);
-        situation.plain = plain;
+        let situation = Situation::of(narrowed()).asking(&query);
         if let Ok(permit) = situation.decide() {
             let sent = permit.path_and_query().strip_prefix("/express/invoices?").expect("a query").to_owned();
             let is_plain_text = |byte: u8| byte.is_ascii_alphanumeric() || b"=&%_-.~".contains(&byte);
@@ -1234,46 +1178,6 @@ proptest! {
             prop_assert!(others.is_empty(), "{others:?}");
             prop_assert!(pairs.iter().all(|(name, _)| INSTANCE_QUERY_PARAMETERS.contains(&name.as_str())), "{sent}");
             prop_assert_eq!(permit.account_scope().map(|scope| scope.account), Some(account(OWN)));
-        }
-    }
-
-    /// Where a request leads is remembered for as long as nothing new is learned, whatever the time.
-    #[test]
-    fn time_alone_takes_no_permit_away_and_changes_no_denial_that_lasts(
-        kind in prop::sample::select(vec![Kind::Organization, Kind::Narrowed, Kind::Direct]),
-        query in queries(),
-        discovers in any::<bool>(),
-        scope in prop::sample::select(vec!["express-accounts-invoices:read", "other:read"]),
-        scope_lives in 0..1000_u64,
-        listed in prop::sample::subsequence(vec![OWN, SIBLING], 0..=2),
-        denied in any::<bool>(),
-        waits in prop::collection::vec(0..10_000_u64, 1..4),
-    ) {
-        let mut situation = faulty(kind, &[]).asking(&query);
-        if discovers && kind == Kind::Organization {
-            situation.tenant = organization(Organization { discover_accounts: true, ..acme() });
-            situation = situation.learn_accounts(&listed);
-        }
-        let owner = if kind == Kind::Direct { "instances/globex" } else { "organizations/acme" };
-        situation = situation.learn_scopes(owner, &[scope], Duration::from_secs(scope_lives));
-        if denied {
-            let request = format!("GET {}?{}", situation.path(), own_filter_parameter()).into();
-            situation =
-                situation.learn_denial(&DeniedRequest { credential: credential(owner).key.clone(), request });
-        }
-        let mut decided: Option<String> = None;
-        for wait in std::iter::once(0).chain(waits) {
-            situation = situation.later_by(Duration::from_secs(wait));
-            let decision = situation.decide();
-            let stands = match &decision {
-                Ok(permit) => permit.reread_accounts().is_none(),
-                Err(denial) => denial.lasts(),
-            };
-            if let Some(before) = &decided {
-                prop_assert_eq!(before, &format!("{decision:?}"), "after {} s", wait);
-            } else if stands {
-                decided = Some(format!("{decision:?}"));
-            }
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -26,7 +25,6 @@ pub struct Learned {
     denials: ArcSwap<HashMap<DeniedRequest, Arc<LearnedDenial>>>,
     /// The current and the previous generation of link parameters.
     link_parameters: ArcSwap<[HashSet<LinkParameter>; 2]>,
-    lessons: AtomicU64,
 }
 
 /// The scopes that Talkdesk granted with a token.
@@ -61,13 +59,13 @@ struct LinkParameter {
     parameter: Parameter<'static>,
 }
 
-/// A request as Talkdesk sees it: credential, method and URL.
+/// A request as Talkdesk sees it: credential and URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeniedRequest {
     /// The credential.
     pub credential: CredentialKey,
-    /// Method and path with query.
-    pub request: Box<str>,
+    /// The path and query upstream.
+    pub path_and_query: Arc<str>,
 }
 
 /// A 403 of Talkdesk.
@@ -104,18 +102,6 @@ const MOST_LINK_PARAMETERS: usize = 1_024;
 const LONGEST_LINK_PARAMETER: usize = 4 * 1024;
 
 impl Learned {
-    /// A version number of the tables, except link parameters. A cached decision is valid while this number
-    /// is the one read before deciding. It is incremented after the tables change, so a decision under the
-    /// new number never used the old tables.
-    #[must_use]
-    pub fn lessons(&self) -> u64 {
-        self.lessons.load(Ordering::Acquire)
-    }
-
-    fn count(&self) {
-        self.lessons.fetch_add(1, Ordering::Release);
-    }
-
     /// The scopes of the credential's token, while that token is valid. None: unknown.
     #[must_use]
     pub fn scopes(&self, credential: &CredentialKey, now: Instant) -> Option<Arc<LearnedScopes>> {
@@ -134,7 +120,6 @@ impl Learned {
             }
             known
         });
-        self.count();
     }
 
     /// The learned accounts of an Organization.
@@ -182,7 +167,6 @@ impl Learned {
             add_tenants(&mut tenants, organization, &list, &claims(&lists));
             Accounts { lists, tenants }
         });
-        self.count();
     }
 
     /// Applies a new configuration: removes the lists of Organizations that are not in it, and rebuilds the
@@ -201,7 +185,6 @@ impl Learned {
             }
             Accounts { lists, tenants }
         });
-        self.count();
     }
 
     /// Whether a link in a response to this account had this parameter with this value.
@@ -272,7 +255,6 @@ impl Learned {
             }
             known
         });
-        self.count();
     }
 
     /// Forgets the denials that `forget` selects: after a purge, a reload, or a new token.
@@ -282,7 +264,6 @@ impl Learned {
                 let kept = known.iter().filter(|(request, _)| !forget(request));
                 kept.map(|(request, denial)| (request.clone(), denial.clone())).collect::<HashMap<_, _>>()
             });
-            self.count();
         }
     }
 }
@@ -415,7 +396,7 @@ mod tests {
         let credential = CredentialKey::new("t", "a", &"c".parse().expect("client id"), None, None);
         let request = |number: usize| DeniedRequest {
             credential: credential.clone(),
-            request: format!("GET /{number}").into(),
+            path_and_query: format!("/{number}").into(),
         };
         let denial = LearnedDenial {
             reason: "no".into(),

@@ -8,15 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 
 use super::Proxy;
 use super::fetch_request::FetchRequest;
-use super::fetch_result::Content;
 use super::snapshot::Snapshot;
 use crate::domain::endpoint::{Content as EndpointContent, Endpoint, PathPattern};
-use crate::domain::entitlement::{self, Ask as AccessRequest};
+use crate::domain::entitlement::AccessRequest;
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
@@ -210,18 +209,19 @@ impl Proxy {
         query: &str,
     ) -> Result<Page, Unread> {
         let unread = |reason: String| Unread::Page(number, reason);
-        let ask = self.accounts_ask(snapshot, organization, query).map_err(Unread::Denied)?;
-        let origin = Arc::clone(&ask.origin);
-        let endpoint = Arc::clone(ask.permit.endpoint());
+        let request = self.accounts_request(snapshot, organization, query).map_err(Unread::Denied)?;
+        let origin = Arc::clone(&request.origin);
+        let endpoint = Arc::clone(request.permit.endpoint());
         let now = self.clock.now();
-        let found = self.lookup_own(&ask, now);
-        let answer = self.obtain(found, Arc::new(ask), now).await.map_err(|rejection| {
+        let found = self.lookup_own(&request, now);
+        let answer = self.obtain(found, Arc::new(request), now).await.map_err(|rejection| {
             let told =
                 rejection.told(Some(&format!("organizations/{}", organization.id)), StatusCode::FORBIDDEN);
             unread(told.what)
         })?;
-        match answer.content {
-            Content::Entry(entry) if entry.status == StatusCode::OK && entry.page.is_page => {
+        let entry = answer.entry;
+        match entry.status {
+            StatusCode::OK if entry.page.is_page => {
                 let body: Value =
                     serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
                 let accounts = match &body["_embedded"]["accounts"] {
@@ -237,18 +237,13 @@ impl Proxy {
                 let next = next.map(|query| query.ok_or(Unread::LeadsElsewhere(number))).transpose()?;
                 Ok(Page { accounts, total: body["total"].as_u64(), next, answered_at: entry.received })
             }
-            Content::Entry(entry) if entry.status == StatusCode::OK => Err(Unread::NotAList(number)),
-            Content::Entry(entry)
-                if entry.status == StatusCode::BAD_REQUEST && number == 1 && !query.is_empty() =>
-            {
-                Err(Unread::PageSize)
-            }
-            Content::Entry(entry) => Err(unread(format!("Talkdesk answered {}", entry.status.as_u16()))),
-            Content::Stream(_) => Err(unread("it is too large".into())),
+            StatusCode::OK => Err(Unread::NotAList(number)),
+            StatusCode::BAD_REQUEST if number == 1 && !query.is_empty() => Err(Unread::PageSize),
+            status => Err(unread(format!("Talkdesk answered {}", status.as_u16()))),
         }
     }
 
-    fn accounts_ask(
+    fn accounts_request(
         &self,
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
@@ -258,10 +253,9 @@ impl Proxy {
         let tenant = snapshot.tenant(&name, &self.learned).ok_or("it is not configured any more")?;
         let endpoint = accounts_endpoint(snapshot).ok_or("there is no such endpoint")?;
         let PathPattern::Exact(path) = &endpoint.path else { return Err("there is no such endpoint".into()) };
-        let asked = AccessRequest { endpoint, method: &Method::GET, path, query: Some(query), plain: false };
-        let now = self.clock.now().monotonic;
-        let permit = entitlement::authorize(&tenant, &asked, &snapshot.config.policy, &self.learned, now)
-            .map_err(|denial| {
+        let access = AccessRequest { endpoint, path, query: Some(query) };
+        let permit =
+            snapshot.authorize(&tenant, &access, &self.learned, self.clock.now()).map_err(|denial| {
                 super::rejection::Rejection::Denied(denial).told(None, StatusCode::FORBIDDEN).code
             })?;
         let origin = snapshot.origin(&permit.credential().key).ok_or("it has no credential")?;

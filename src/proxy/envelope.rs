@@ -15,23 +15,22 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
-use super::entrance::Entrance;
-use super::headers::{NAME, OWN_VIA};
-use super::refused::Refused;
+use super::listener::Listener;
+use super::problem_response::problem_response;
 use super::rejection::Rejection;
 use super::request_log::RequestLog;
 use super::snapshot::Snapshot;
-use super::{Progress, Proxy, RequestContext};
+use super::{Proxy, Reply, RequestContext};
 use crate::access_log::{AccessLog, Record};
 use crate::audit;
 use crate::body::Body;
 use crate::clock::Now;
 use crate::guard::Connection;
+use crate::headers::{CACHE_STATUS, OWN_VIA, SAME_FOR_ALL, X_REQUEST_ID, X_TENANT};
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
-use crate::prepared_head::{CACHE_STATUS, Places, SAME_FOR_ALL, X_TENANT};
-use crate::request_id::X_REQUEST_ID;
+use crate::version::NAME;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -42,7 +41,7 @@ pub struct Envelope(Arc<Wrapping>);
 struct Wrapping {
     proxy: Arc<Proxy>,
     connection: Connection,
-    entrance: Arc<Entrance>,
+    listener: Arc<Listener>,
     access_log: Option<AccessLog>,
 }
 
@@ -60,10 +59,10 @@ impl Envelope {
     pub fn new(
         proxy: Arc<Proxy>,
         connection: Connection,
-        entrance: Arc<Entrance>,
+        listener: Arc<Listener>,
         access_log: Option<AccessLog>,
     ) -> Self {
-        Self(Arc::new(Wrapping { proxy, connection, entrance, access_log }))
+        Self(Arc::new(Wrapping { proxy, connection, listener, access_log }))
     }
 }
 
@@ -78,15 +77,10 @@ impl Wrapping {
             traceparent: self.access_log.as_ref().and_then(|_| text(request.headers().get("traceparent"))),
         };
         let mut log = RequestLog::new(request.headers());
-        log.is_written_down = self.access_log.is_some();
         log.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let under_way = match self.proxy.answer(&mut log, &snapshot, request, &self.context(&asked)) {
-            Ok(Progress::UnderWay(under_way)) => under_way,
-            Ok(Progress::Answered(response)) => {
-                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, log, &snapshot)));
-            }
-            Ok(Progress::Refused(dead_end)) => {
-                let response = self.refused(&dead_end.refused, &mut log, &asked.method);
+        let pending = match self.proxy.answer(&mut log, &snapshot, request, &self.context(&asked)) {
+            Ok(Reply::Pending(pending)) => pending,
+            Ok(Reply::Ready(response)) => {
                 return Answering::AtOnce(Some(self.finish(Ok(response), &asked, log, &snapshot)));
             }
             Err(rejection) => {
@@ -96,7 +90,7 @@ impl Wrapping {
         let this = Arc::clone(self);
         Answering::Later(Box::pin(async move {
             let context = this.context(&asked);
-            let outcome = this.proxy.answer_later(&mut log, &snapshot, *under_way, &context).await;
+            let outcome = this.proxy.answer_later(&mut log, &snapshot, *pending, &context).await;
             let response = this.finish(outcome, &asked, log, &snapshot);
             drop(in_flight);
             response
@@ -104,7 +98,7 @@ impl Wrapping {
     }
 
     fn context(&self, asked: &Asked) -> RequestContext<'_> {
-        RequestContext { entrance: &self.entrance, connection: self.connection, at: asked.at }
+        RequestContext { listener: &self.listener, connection: self.connection, at: asked.at }
     }
 
     /// The answer, with what every answer carries, counted and written down.
@@ -140,17 +134,13 @@ impl Wrapping {
         }
         log.upstream_request_id = rejection.upstream_request_id().map(Into::into);
         let tenant = log.tenant.as_ref().map(|tenant| &*tenant.label);
-        let refused = Refused::new(rejection, tenant, snapshot.config.server.denial_status);
-        self.refused(&refused, log, method)
-    }
-
-    fn refused(&self, refused: &Refused, log: &mut RequestLog, method: &Method) -> Response<Body> {
-        log.reason = Some(refused.code);
-        log.outcome = if refused.is_denial { TenantOutcome::Denied } else { TenantOutcome::Error };
-        if refused.is_denial {
-            self.proxy.metrics.denied(refused.code);
+        let told = rejection.told(tenant, snapshot.config.server.denial_status);
+        log.reason = Some(told.code);
+        log.outcome = if rejection.is_denial() { TenantOutcome::Denied } else { TenantOutcome::Error };
+        if rejection.is_denial() {
+            self.proxy.metrics.denied(told.code);
         }
-        refused.answer(method, &log.request_id)
+        problem_response(rejection, &told, tenant, method, &log.request_id)
     }
 
     fn observe(&self, asked: &Asked, log: &RequestLog, response: &Response<Body>, snapshot: &Snapshot) {
@@ -159,7 +149,7 @@ impl Wrapping {
         let counted = snapshot.endpoint_metrics(log.endpoint);
         counted.answered(status, log.result, duration.as_secs_f64());
         let ended = |tenant: &TenantMetrics| tenant.ended(log.outcome, asked.at.wall, counted, status);
-        match (&log.counted, &log.tenant) {
+        match (&log.tenant_metrics, &log.tenant) {
             (Some(tenant), _) => ended(tenant),
             (None, Some(tenant)) => ended(&snapshot.counted(&tenant.name)),
             (None, None) => {}
@@ -169,7 +159,7 @@ impl Wrapping {
             && let Some(what) = log.audited(endpoint.clone(), status)
         {
             let asked_by = audit::Asked {
-                listener: Arc::clone(&self.entrance.address),
+                listener: Arc::clone(&self.listener.address),
                 connection: self.connection,
                 request_id: Some(log.request_id.clone()),
             };
@@ -179,7 +169,7 @@ impl Wrapping {
             access_log.write(Record {
                 time: asked.at.wall,
                 request_id: log.request_id.clone(),
-                listener: Arc::clone(&self.entrance.address),
+                listener: Arc::clone(&self.listener.address),
                 connection: self.connection,
                 method: asked.method.clone(),
                 path: asked.path.clone(),
@@ -190,9 +180,9 @@ impl Wrapping {
                 reason: log.reason,
                 duration,
                 // Another's fetch may have begun before this request came.
-                upstream: log.upstream.min(duration),
-                waited: log.waited,
-                token: log.token.map(TokenUse::as_str),
+                upstream: log.exchange.upstream.min(duration),
+                waited: log.exchange.waited,
+                token: log.exchange.token.map(TokenUse::as_str),
                 traceparent: asked.traceparent.clone(),
                 upstream_request_id: log.upstream_request_id.clone(),
             });
@@ -235,27 +225,26 @@ impl Future for Answering {
     }
 }
 
-/// The fields that every answer carries.
+/// The fields that every response carries.
 fn add_own_fields(fields: &mut HeaderMap, log: &RequestLog) {
-    let request_id = log.request_id.value().clone();
-    let cache_status = log.status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
-    let tenant = log.tenant.as_ref().map(|tenant| tenant.field.clone());
-    if Places::are_in(fields) {
-        Places { request_id, cache_status, tenant }.fill(fields);
-    } else {
-        fields.insert(X_REQUEST_ID, request_id);
-        fields.insert(CACHE_STATUS, cache_status);
-        for (name, value) in SAME_FOR_ALL.into_iter().chain(tenant.map(|tenant| (X_TENANT, tenant))) {
-            fields.insert(name, value);
-        }
-        if !fields.contains_key(VIA) {
-            fields.insert(VIA, HeaderValue::from_static(OWN_VIA));
-        }
+    let cache_status =
+        log.cache_status.map_or_else(|| HeaderValue::from_static(NAME), |status| status.value());
+    fields.insert(X_REQUEST_ID, log.request_id.value().clone());
+    fields.insert(CACHE_STATUS, cache_status);
+    match &log.tenant {
+        Some(tenant) => drop(fields.insert(X_TENANT, tenant.field.clone())),
+        None => drop(fields.remove(X_TENANT)),
     }
-    if log.bare {
+    for (name, value) in SAME_FOR_ALL {
+        fields.insert(name, value);
+    }
+    if !fields.contains_key(VIA) {
+        fields.insert(VIA, HeaderValue::from_static(OWN_VIA));
+    }
+    if !log.tenant_in_path {
         fields.append(VARY, HeaderValue::from_static("X-Tenant"));
     }
-    if let Some(rate) = log.rate.filter(|_| log.result != CacheResult::Collapsed) {
+    if let Some(rate) = log.exchange.rate.filter(|_| log.result != CacheResult::Collapsed) {
         rate.add_to(fields);
     }
 }

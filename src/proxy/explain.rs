@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::rejection::{Rejection, Told};
 use crate::config::{Config, Overrides, Rule};
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, Endpoint, PathPattern};
-use crate::domain::entitlement::{Ask, Denial, Permit, authorize};
+use crate::domain::entitlement::{AccessRequest, Denial, Permit, authorize};
 use crate::domain::learned::Learned;
 use crate::domain::target;
 use crate::domain::tenant::{Seller, Tenant, TenantKind};
@@ -87,9 +87,8 @@ pub fn explain<'a>(
         return Err(Rejection::UnknownEndpoint { meant: meant() });
     };
     let endpoint = &configured.endpoint;
-    let plain = configured.rule == Rule::Plain;
-    let ask = Ask { endpoint, method: &Method::GET, path: target.path, query, plain };
-    let outcome = authorize(tenant, &ask, &config.policy, learned, now);
+    let access = AccessRequest { endpoint, path: target.path, query };
+    let outcome = authorize(tenant, &access, &config.policy, learned, now);
     let facts = [
         enabled(tenant),
         seller(tenant),
@@ -100,7 +99,7 @@ pub fn explain<'a>(
         parameters(tenant, config),
         filter(tenant, endpoint, config),
         accounts(tenant, learned),
-        remembered(&outcome, plain),
+        remembered(&outcome),
     ];
     Ok(Explanation { config, tenant, endpoint, facts, outcome })
 }
@@ -324,17 +323,16 @@ fn accounts(tenant: &Tenant, learned: &Learned) -> String {
     }
 }
 
-fn remembered(outcome: &Result<Permit, Denial>, plain: bool) -> String {
+fn remembered(outcome: &Result<Permit, Denial>) -> String {
     match outcome {
         Err(Denial::DeniedByTalkdesk(denial)) => format!("Talkdesk said: {}", denial.reason),
-        _ if plain => "a plain rule remembers none".into(),
         _ => "no denial of this request is remembered".into(),
     }
 }
 
 fn cache_rule(rule: &Rule) -> String {
     match rule {
-        Rule::Plain => "plain: RFC 9111 as the origin has it".into(),
+        Rule::Plain => "the origin decides, by RFC 9111".into(),
         Rule::Ours(rule) => {
             let seconds = |time: std::time::Duration| time.as_secs();
             let ttl = rule.ttl.map_or("the origin's time".to_owned(), |ttl| format!("{} s", seconds(ttl)));

@@ -68,7 +68,7 @@ fn listing(snapshot: &Snapshot) -> Index {
         }
     });
     Index {
-        name: super::headers::NAME,
+        name: crate::version::NAME,
         version: env!("CARGO_PKG_VERSION"),
         endpoints: endpoints.collect(),
         tenant: [

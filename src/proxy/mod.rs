@@ -3,51 +3,44 @@
 //! ```text
 //! hyper ─ [ envelope: request id · observe · load shed ] ─ Proxy::answer ─ Origin ─ [ client ]
 //!                                                               │
-//!          guard → tenant → entitlement → cache → (miss) limit → token → send → check → store
+//!          guard → route → authorize → cache → (miss) limit → token → send → check → store
 //! ```
 //!
 //! Each step decides and returns `Result<_, Rejection>`. [`Proxy::answer`] calls them in this order, up to the first one that
-//! has to wait; [`Proxy::answer_later`] goes on from there; `lead` holds the steps for tenant and entitlement. No other code
-//! knows the order. Each step takes what the one before it returned: without a `Permit`, which only the entitlement makes,
-//! neither the cache nor upstream can be asked.
+//! has to wait; [`Proxy::answer_later`] continues from there. No other code knows the order. Each step takes what the one
+//! before it returned: without a `Permit`, which only the entitlement makes, neither the cache nor upstream can be asked.
 
-pub mod fetch_request;
-pub mod upstream_timer;
+pub mod circuit_breaker;
 mod denial_words;
 pub mod discovery;
-pub mod early;
-pub mod entrance;
 pub mod envelope;
 pub mod explain;
+pub mod fetch;
+pub mod fetch_request;
 pub mod fetch_result;
-pub mod token_scanner;
-pub mod growing;
-mod head_of_answer;
-pub mod headers;
-pub mod circuit_breaker;
+mod forbidden;
 pub mod index;
-mod keep;
-mod lead;
-mod mentions;
-
+pub mod listener;
 pub mod online;
 pub mod origin;
 mod probe;
+pub mod problem_response;
 pub mod proofs;
-pub mod receive;
-pub mod reload;
-mod refusal;
-mod refused;
+pub mod read_budget;
 pub mod rejection;
-mod request_body;
-pub mod replay;
+pub mod reload;
+pub mod request_log;
+pub mod respond;
+mod response_body;
+mod response_head;
 pub mod retry_budget;
 pub mod reuse;
-pub mod routes;
+mod route;
 pub mod snapshot;
-pub mod store;
+mod store;
+pub mod token_scanner;
+pub mod upstream_timer;
 mod validate;
-pub mod request_log;
 mod words;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,63 +48,66 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use foldhash::quality::RandomState;
-use http::header::{AUTHORIZATION, IF_RANGE, RANGE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use self::discovery::Discovery;
-use self::early::may_be_early;
-use self::entrance::Entrance;
-use self::fetch_request::{FetchRequest, FlightKey, Wish};
-use self::fetch_result::{Answer, Content, Outcome};
-use self::lead::Led;
+use self::fetch::Fetcher;
+use self::fetch_request::{FetchRequest, FlightKey, upstream_target};
+use self::fetch_result::{Answer, SharedResult};
+use self::listener::Listener;
+use self::origin::Origin;
+use self::read_budget::ReadBudget;
 use self::rejection::Rejection;
-use self::replay::Recipient;
 use self::request_log::RequestLog;
-use self::routes::{Asking, DeadEnd, Leads, Route};
+use self::respond::Recipient;
+use self::route::Routed;
 use self::snapshot::{Shared, Snapshot};
 use self::upstream_timer::UpstreamTimer;
 use crate::audit::AuditLog;
 use crate::body::Body;
-use crate::cache::Shelf;
 use crate::cache::lookup::Reuse;
+use crate::cache::{ResponseCache, primary_key};
 use crate::clock::{Clock, Now};
-use crate::config::{Config, Rule};
+use crate::config::Config;
+use crate::domain::entitlement::{AccessRequest, Denial, Permit};
 use crate::domain::learned::Learned;
 use crate::guard::{Blocked, Connection};
+use crate::headers::forwarded;
 use crate::limit::client::ClientKey;
 use crate::metrics::Metrics;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::RequestSaid;
+use crate::rfc9111::key::PrimaryKey;
 use crate::single_flight::SingleFlight;
 
-/// The longest request target.
-pub const LONGEST_TARGET: usize = 8 * 1024;
+/// The longest request target, in bytes.
+pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// For how long a key whose answer can't be shared passes without waiting for others.
+/// For how long requests for a key whose response can't be shared do not wait for each other.
 const UNCOLLAPSED_FOR: Duration = Duration::from_mins(1);
 
 /// The proxy.
 pub struct Proxy {
-    snapshot: ArcSwap<Snapshot>,
-    shared: Shared,
-    /// Held while the configuration changes, and while something is learned that has to fit to it.
-    changing: Mutex<()>,
     /// The response cache.
-    pub shelf: Shelf,
-    /// What Talkdesk has told.
+    pub cache: Arc<ResponseCache>,
+    /// What was learned from Talkdesk.
     pub learned: Arc<Learned>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
-    /// What an auditor wants to know.
+    /// The audit log.
     pub audit: AuditLog,
-    flights: SingleFlight<FlightKey, Outcome>,
+    pub(crate) fetcher: Fetcher,
+    shared: Shared,
+    /// Held while the configuration changes, and while something is learned that depends on it.
+    changing: Mutex<()>,
+    flights: SingleFlight<FlightKey, SharedResult>,
     uncollapsed: moka::sync::Cache<FlightKey, (), RandomState>,
     discovery: Discovery,
     in_flight: AtomicUsize,
@@ -120,7 +116,7 @@ pub struct Proxy {
 /// The context of a request.
 pub struct RequestContext<'a> {
     /// The listener.
-    pub entrance: &'a Arc<Entrance>,
+    pub listener: &'a Listener,
     /// The connection.
     pub connection: Connection,
     /// When its head arrived.
@@ -128,21 +124,20 @@ pub struct RequestContext<'a> {
 }
 
 /// The result of the steps that do not wait.
-pub enum Progress {
+pub enum Reply {
     /// The response.
-    Answered(Response<Body>),
-    /// A refusal from the memo of routing results.
-    Refused(Arc<DeadEnd>),
-    /// The rest has to wait.
-    UnderWay(Box<UnderWay>),
+    Ready(Response<Body>),
+    /// The remaining steps have to wait.
+    Pending(Box<Pending>),
 }
 
-/// A request that has to wait for its answer.
-pub struct UnderWay {
+/// A permitted request that memory alone does not answer.
+pub struct Pending {
     head: Parts,
-    body: Incoming,
-    route: Arc<Route>,
-    wish: Wish,
+    permit: Permit,
+    origin: Arc<Origin>,
+    key: PrimaryKey,
+    directives: RequestDirectives,
     found: Reuse,
 }
 
@@ -150,15 +145,24 @@ impl Proxy {
     /// A proxy for this configuration.
     #[must_use]
     pub fn new(config: Config, shared: &Shared) -> Arc<Self> {
-        Arc::new(Self {
-            shelf: Shelf::new(&config.cache, Arc::clone(&shared.metrics)),
+        let cache = Arc::new(ResponseCache::new(&config.cache, Arc::clone(&shared.metrics)));
+        let fetcher = Fetcher {
+            cache: Arc::clone(&cache),
+            read_budget: ReadBudget::new(config.upstream.max_buffered_bytes),
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, shared, None)),
-            shared: shared.clone(),
-            changing: Mutex::default(),
+            learned: Arc::clone(&shared.learned),
+            metrics: Arc::clone(&shared.metrics),
+            clock: shared.clock.clone(),
+        };
+        Arc::new(Self {
+            cache,
+            fetcher,
             learned: Arc::clone(&shared.learned),
             metrics: Arc::clone(&shared.metrics),
             clock: shared.clock.clone(),
             audit: shared.audit.clone(),
+            shared: shared.clone(),
+            changing: Mutex::default(),
             flights: SingleFlight::default(),
             uncollapsed: moka::sync::Cache::builder()
                 .max_capacity(10_000)
@@ -169,93 +173,68 @@ impl Proxy {
         })
     }
 
-    /// Counts a request in, and says how many there are with it.
+    /// Counts a request as in flight, and returns how many there are with it.
     fn enter(&self) -> usize {
         self.metrics.http_requests_in_flight.inc();
         self.in_flight.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts a request out.
+    /// Ends the count of a request.
     fn leave(&self) {
         self.metrics.http_requests_in_flight.dec();
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The configuration as it is now, with what was made of it.
+    /// The memory that response bodies take until they are stored or sent, in bytes.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+    pub fn buffered_bytes(&self) -> u64 {
+        self.fetcher.read_budget.used()
     }
 
-    /// Answers a request from memory, or says how far it got, for [`Proxy::answer_later`] to go on from there. The whole
-    /// of it uses one configuration. What becomes known on the way is recorded in `log`, for the access log, the
-    /// metrics, and the fields that every answer carries.
+    /// The current configuration, with what was made of it.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.fetcher.snapshot()
+    }
+
+    /// Answers a request from memory, or says how far it got, for [`Proxy::answer_later`] to continue from there. All steps
+    /// use one configuration. What becomes known on the way is recorded in `log`, for the access log, the metrics, and the
+    /// fields that every response carries.
     ///
     /// # Errors
-    /// A [`Rejection`], which the envelope turns into an answer.
+    /// A [`Rejection`], which the envelope turns into a response.
     pub fn answer(
         self: &Arc<Self>,
         log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
         request: Request<Incoming>,
         context: &RequestContext<'_>,
-    ) -> Result<Progress, Rejection> {
+    ) -> Result<Reply, Rejection> {
         let (head, body) = request.into_parts();
         log.unread_body = !body.is_end_stream();
-        let asking = Asking::of(&head, log.mentions.tenant, context, &self.learned);
-        let known = asking.as_ref().and_then(|asking| snapshot.routes.find(asking));
-        if known.is_some() {
-            snapshot.guard.admit_known_host(&head.headers, log.mentions.page, context.connection)?;
-        } else {
-            snapshot.guard.admit(&head, context.connection, false)?;
-        }
-        request_body::may_be(&head.method, &body)?;
-        let route = match known {
-            Some(Leads::To(route)) => route,
-            Some(Leads::Nowhere(dead_end)) => {
-                log.ended_at(&dead_end);
-                return Ok(Progress::Refused(dead_end));
-            }
-            None => match self.lead(log, snapshot, &head, context) {
-                Ok(Led::To(route)) => {
-                    asking.inspect(|asking| snapshot.routes.remember(asking, Leads::To(Arc::clone(&route))));
-                    route
-                }
-                Ok(Led::Answered(response)) => return Ok(Progress::Answered(response)),
-                Err(rejection) => {
-                    if let Some((asking, dead_end)) = asking.zip(DeadEnd::of(&rejection, log, snapshot)) {
-                        snapshot.routes.remember(&asking, Leads::Nowhere(Arc::new(dead_end)));
-                    }
-                    return Err(rejection);
-                }
-            },
+        snapshot.guard.admit(&head, context.connection, false)?;
+        refuse_body(log.unread_body, &head.method)?;
+        let route = match self.route(log, snapshot, &head, context)? {
+            Routed::Answered(response) => return Ok(Reply::Ready(response)),
+            Routed::To(route) => route,
         };
-        log.led_to(&route);
-        if log.overloaded && log.unread_body {
-            // Nothing in memory answers it, and its body would take memory, and a place for as long as it comes.
-            return Err(Rejection::Overloaded);
+        let access = AccessRequest { endpoint: route.endpoint, path: route.path, query: head.uri.query() };
+        let permit = snapshot.authorize(&route.tenant, &access, &self.learned, context.at)?;
+        log.permitted(&permit, snapshot);
+        if let Some(organization) = permit.reread_accounts() {
+            self.discover(snapshot, organization);
         }
-        let plain = *snapshot.rule(route.permit.endpoint()) == Rule::Plain;
-        let reads = matches!(head.method, Method::GET | Method::HEAD);
-        let wish = Wish {
-            directives: if log.mentions.directives {
-                RequestDirectives::read(&head.headers)
-            } else {
-                RequestDirectives::default()
-            },
-            for_origin: !reads || (plain && headers::has_condition_for_origin(&head.headers)),
-        };
-        let found = self.lookup(&route, &head.headers, &wish, snapshot, context.at);
-        let under_way = UnderWay { head, body, route, wish, found };
-        if let Reuse::Fresh(entry) = &under_way.found
-            && !self.is_long_refused(&under_way.route.origin, snapshot, context.at)
+        let origin = snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
+        let (key, directives) = (primary_key(&permit), RequestDirectives::read(&head.headers));
+        let found = self.lookup(&permit, &key, &head.headers, &directives, snapshot, context.at);
+        if let Reuse::Fresh(entry) = &found
+            && !self.is_long_refused(origin, snapshot, context.at)
         {
             let answer = Answer::hit(Arc::clone(entry), context.at);
-            return self
-                .replay(log, &under_way.head, &under_way.route, answer, context.at)
-                .map(Progress::Answered);
+            return Ok(Reply::Ready(respond(log, snapshot, &head, origin, &answer, context.at)));
         }
-        Ok(Progress::UnderWay(Box::new(under_way)))
+        let origin = Arc::clone(origin);
+        Ok(Reply::Pending(Box::new(Pending { head, permit, origin, key, directives, found })))
     }
 
     /// Answers a request that memory alone does not answer.
@@ -266,88 +245,63 @@ impl Proxy {
         self: &Arc<Self>,
         log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
-        under_way: UnderWay,
+        pending: Pending,
         context: &RequestContext<'_>,
     ) -> Result<Response<Body>, Rejection> {
-        let UnderWay { head, body, route, wish, found } = under_way;
-        let body = request_body::read(body, &snapshot.config.upstream, &self.clock).await?;
-        log.unread_body = false;
-        let client = client_key(&head, snapshot, context.connection);
-        let ask = Arc::new(ask(&route, body, &head, wish, snapshot, client));
+        let Pending { head, permit, origin, key, directives, found } = pending;
+        let request = Arc::new(FetchRequest {
+            target: upstream_target(&permit),
+            fields: forwarded(&head.headers, &permit.endpoint().forward_request_fields),
+            said: RequestSaid {
+                no_store: directives.no_store,
+                authorization: head.headers.contains_key(AUTHORIZATION),
+            },
+            client: Some(client_key(&head, snapshot, context.connection)),
+            snapshot: Arc::clone(snapshot),
+            origin: Arc::clone(&origin),
+            timer: UpstreamTimer::default(),
+            permit,
+            key,
+            directives,
+        });
         let answer = if log.overloaded {
-            self.answer_from_cache(found, &ask, context.at)
+            self.answer_from_cache(found, &request, context.at)
         } else {
-            self.obtain(found, Arc::clone(&ask), context.at).await
+            self.obtain(found, Arc::clone(&request), context.at).await
         };
         let answer = answer.inspect_err(|rejection| {
-            log.upstream = ask.timer.elapsed(self.clock.now());
-            log.rate = rejection.is_of_credentials_limit().then(|| route.origin.used_up());
+            log.exchange.upstream = request.timer.elapsed(self.clock.now());
+            log.exchange.rate = rejection.is_of_credentials_limit().then(|| origin.used_up());
         })?;
-        if head.version == Version::HTTP_10 && matches!(answer.content, Content::Stream(_)) {
-            log.note(&answer);
-            // To HTTP/1.0 the end of a connection is the end of a body: a part could be taken for the whole.
-            return Err(Rejection::UpstreamResponseTooLarge { limit: snapshot.config.cache.max_entry_bytes });
-        }
-        self.replay(log, &head, &route, answer, self.clock.now())
-    }
-
-    fn replay(
-        &self,
-        log: &mut RequestLog,
-        head: &Parts,
-        route: &Route,
-        answer: Answer,
-        now: Now,
-    ) -> Result<Response<Body>, Rejection> {
-        log.note(&answer);
-        let recipient = Recipient {
-            method: &head.method,
-            fields: &head.headers,
-            mentions: log.mentions,
-            base: &route.base,
-            now,
-            clock: &self.clock,
-        };
-        let from_cache = answer.status.hit || answer.status.collapsed;
-        recipient.answer(answer.content, &route.origin.links, from_cache)
+        Ok(respond(log, snapshot, &head, &origin, &answer, self.clock.now()))
     }
 }
 
-/// What upstream needs to know of a permitted request.
-fn ask(
-    route: &Route,
-    body: Bytes,
+/// Adapts an answer to the client, and records it.
+fn respond(
+    log: &mut RequestLog,
+    snapshot: &Snapshot,
     head: &Parts,
-    wish: Wish,
-    snapshot: &Arc<Snapshot>,
-    client: ClientKey,
-) -> FetchRequest {
-    let permit = &route.permit;
-    let plain = *snapshot.rule(permit.endpoint()) == Rule::Plain;
-    // A part of an answer can't be checked record by record.
-    let may_be_part = plain && head.method == Method::GET && permit.account_scope().is_none();
-    FetchRequest {
-        key: route.key.clone(),
-        target: route.target(),
-        origin: Arc::clone(&route.origin),
-        fields: headers::forwarded(&head.headers, &permit.endpoint().forward_request_fields, wish.for_origin),
-        body,
-        range: head
-            .headers
-            .get(RANGE)
-            .filter(|_| may_be_part && !head.headers.contains_key(IF_RANGE))
-            .cloned(),
-        said: RequestSaid {
-            no_store: wish.directives.no_store,
-            authorization: head.headers.contains_key(AUTHORIZATION),
-        },
-        wish,
-        may_be_early: plain && may_be_early(head, permit),
-        client: Some(client),
-        snapshot: Arc::clone(snapshot),
-        permit: permit.clone(),
-        timer: UpstreamTimer::default(),
-    }
+    origin: &Origin,
+    answer: &Answer,
+    now: Now,
+) -> Response<Body> {
+    log.answered(answer);
+    let recipient = Recipient {
+        head,
+        public_url: snapshot.config.server.public_url.as_deref(),
+        prefix: log.tenant.as_ref().filter(|_| log.tenant_in_path).map(|tenant| &*tenant.label),
+        now,
+    };
+    let from_cache = answer.status.hit || answer.status.collapsed;
+    recipient.response(&answer.entry, &origin.links, from_cache)
+}
+
+/// A request whose method has no body must not have one: what follows on the connection could be taken for a request
+/// (CVE-2025-4366). The other methods are refused later, by name.
+fn refuse_body(has_body: bool, method: &Method) -> Result<(), Rejection> {
+    let has_none = [Method::GET, Method::HEAD, Method::OPTIONS, Method::CONNECT, Method::TRACE];
+    if has_body && has_none.contains(method) { Err(Rejection::BodyNotAllowed) } else { Ok(()) }
 }
 
 /// What tells clients apart: the configured field if it is sent, else a Unix peer's user, else the address.
@@ -369,5 +323,11 @@ impl From<Blocked> for Rejection {
             Blocked::Origin => Self::OriginNotAllowed,
             Blocked::Peer => Self::PeerNotAllowed,
         }
+    }
+}
+
+impl From<Denial> for Rejection {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
     }
 }

@@ -16,23 +16,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, PRAGMA, VARY};
-use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Proxy;
+use super::fetch::fetch;
 use super::fetch_request::FetchRequest;
 use super::fetch_result::FetchResult;
 use super::probe::{ProbeResult, probe};
 use super::rejection::Rejection;
 use super::snapshot::Snapshot;
-use super::store::fetch;
 use crate::cache::Entry;
-use crate::cache::judge::Bypass;
-use crate::config::Rule;
+use crate::cache::policy::Bypass;
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPattern};
-use crate::domain::entitlement::{self, AccountScope, Ask as AccessRequest, Denial};
+use crate::domain::entitlement::{AccessRequest, AccountScope, Denial};
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{Tenant, TenantKind};
 use crate::inspect::{Unfit, inspect};
@@ -160,13 +159,8 @@ impl Prover<'_> {
         let mut narrowing = Vec::new();
         for endpoint in &self.snapshot.endpoints {
             let name = &*endpoint.name;
-            let why_not = if matches!(endpoint.path, PathPattern::Prefix(_)) {
-                Some("no path to ask for: it has all below one; ask for one of yours by hand")
-            } else {
-                let has_get = endpoint.methods.contains(&Method::GET);
-                (!has_get).then_some("it does not answer GET; ask it by hand")
-            };
-            if let Some(why) = why_not {
+            if matches!(endpoint.path, PathPattern::Prefix(_)) {
+                let why = "no path to ask for: it has all below one; ask for one of yours by hand";
                 findings.push(Finding::new(name, Verdict::NotAsked, why));
                 continue;
             }
@@ -233,10 +227,7 @@ impl Prover<'_> {
     /// What an answer says, and its body.
     fn judged(&self, endpoint: &Endpoint, landed: &FetchResult) -> (Finding, Bytes) {
         let name = &*endpoint.name;
-        let Some(entry) = &landed.entry else {
-            let said = "the page is too large to be looked through";
-            return (Finding::failed(name, said, "raise cache.max_entry_bytes"), Bytes::new());
-        };
+        let entry = &landed.entry;
         let status = entry.status.as_u16();
         if entry.status != StatusCode::OK {
             let request = entry.upstream_request_id().map(|id| format!(" (its request id is {id})"));
@@ -270,7 +261,7 @@ impl Prover<'_> {
             fields: fields.collect(),
             kept: landed.stored.map(|()| fresh).map_err(Bypass::as_str),
             ours: match landed.stored {
-                Ok(()) => entry.verdict.ours,
+                Ok(()) => entry.decision.overrides_origin,
                 Err(Bypass::Rfc(_)) => false,
                 Err(_) => true,
             },
@@ -345,8 +336,8 @@ impl Prover<'_> {
         let outcome = self.patiently(&endpoint.name, async || {
             // Anew each time: what was learned meanwhile counts.
             let ask = self.ask(endpoint, query)?;
-            match fetch(self.proxy, &ask, None, Waiter::Background, None, None).await {
-                Some(outcome) => outcome.map(|(landed, _)| landed),
+            match fetch(&self.proxy.fetcher, &ask, None, Waiter::Background, None).await {
+                Some(outcome) => outcome,
                 None => Err(Rejection::Internal),
             }
         });
@@ -357,7 +348,7 @@ impl Prover<'_> {
     async fn probe(&self, endpoint: &Arc<Endpoint>, narrowing: &Narrowing) -> Result<ProbeResult, Finding> {
         let outcome = self.patiently(&endpoint.name, async || {
             let ask = self.ask(endpoint, "")?;
-            probe(self.proxy, &ask, narrowing, self.deadline).await
+            probe(&self.proxy.fetcher, &ask, narrowing, self.deadline).await
         });
         outcome.await
     }
@@ -395,13 +386,10 @@ impl Prover<'_> {
         let path = match &endpoint.path {
             PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
         };
-        let plain = *self.snapshot.rule(endpoint) == Rule::Plain;
         let query = Some(query).filter(|query| !query.is_empty());
-        let asked = AccessRequest { endpoint, method: &Method::GET, path, query, plain };
-        let now = self.proxy.clock.now().monotonic;
-        let policy = &self.snapshot.config.policy;
-        let permit = entitlement::authorize(&self.tenant, &asked, policy, &self.proxy.learned, now)
-            .map_err(Rejection::Denied)?;
+        let access = AccessRequest { endpoint, path, query };
+        let now = self.proxy.clock.now();
+        let permit = self.snapshot.authorize(&self.tenant, &access, &self.proxy.learned, now)?;
         let origin = self.snapshot.origin(&permit.credential().key).ok_or(Rejection::Internal)?;
         Ok(FetchRequest::own(permit, origin, &self.snapshot))
     }

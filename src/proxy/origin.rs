@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, USER_AGENT,
-};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::circuit_breaker::{BreakerPermit, CircuitBreaker};
-use super::headers::{RateState, add_via};
+use super::circuit_breaker::CircuitBreaker;
+use super::fetch_result::Exchange;
 use super::proofs::NarrowingProofs;
 use super::rejection::{Limit, Rejection};
 use super::retry_budget::RetryBudget;
@@ -27,6 +25,7 @@ use crate::client::{Failure, FailureKind, Outbound};
 use crate::clock::{Clock, Now};
 use crate::domain::entitlement::{Permit, still_granted};
 use crate::domain::learned::Learned;
+use crate::headers::{RateState, add_via};
 use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
@@ -76,21 +75,15 @@ pub struct UpstreamRequest<'a> {
     pub permit: &'a Permit,
     /// The URL; none if it is not valid.
     pub target: Option<&'a Uri>,
-    /// The method that goes upstream.
-    pub method: &'a Method,
-    /// The body, for methods that have one.
-    pub body: &'a Bytes,
     /// The client's fields that are forwarded, and the preconditions.
     pub fields: &'a HeaderMap,
     /// Its place in the queue of the rate limit.
     pub waiter: Waiter,
     /// When it must be over.
     pub deadline: Instant,
-    /// How long an exchange must have lasted for its timeout to speak of the API.
-    pub patience: Duration,
-    /// Whether the endpoint's rule is plain: then nothing of ours comes between the client and what upstream does, and
-    /// neither does what upstream does here count for others.
-    pub plain: bool,
+    /// How long an exchange must have lasted for its timeout to count as a failure of the API: one that had little time left,
+    /// after waiting for a limit or a token, says nothing about it.
+    pub min_timeout: Duration,
     /// Measures the wait for upstream.
     pub timer: &'a UpstreamTimer,
     /// Where it counts, by endpoint.
@@ -105,14 +98,10 @@ pub struct UpstreamResponse {
     pub response: Response<Incoming>,
     /// Keep it until the body is read: it holds a place among the requests in flight.
     pub pass: Pass,
-    /// The state of the rate limit.
-    pub rate: RateState,
     /// When the last attempt was sent.
-    pub asked: Now,
-    /// How long it waited for the limit.
-    pub waited: Duration,
-    /// Where its token came from.
-    pub token: TokenUse,
+    pub sent_at: Now,
+    /// What is known of the exchange so far.
+    pub exchange: Exchange,
     /// The number of that token.
     pub token_number: u64,
 }
@@ -126,7 +115,7 @@ impl Origin {
     pub async fn send(&self, request: &UpstreamRequest<'_>) -> Result<UpstreamResponse, Rejection> {
         let mut waited = Duration::ZERO;
         let mut token_use = TokenUse::Kept;
-        let mut may_retry = !request.plain && request.method.is_safe();
+        let mut may_retry = true;
         let mut first = true;
         loop {
             request.timer.stop(self.clock.now());
@@ -134,7 +123,7 @@ impl Origin {
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
             }
-            let permit = if request.plain { None } else { Some(self.breaker.permit(self.clock.now())?) };
+            let permit = self.breaker.permit(self.clock.now())?;
             // The token comes before the limit, so that what can't be sent for want of one takes no place; and
             // again after the wait, since the first may have ended by then.
             let (_, first_use) = self.token(request).await?;
@@ -142,18 +131,18 @@ impl Origin {
             waited += pass.waited;
             let (token, last_use) = self.token(request).await?;
             token_use = token_use.max(first_use).max(last_use);
-            let asked = self.clock.now();
+            let sent_at = self.clock.now();
             if std::mem::take(&mut first) {
-                self.budget.sent(asked);
+                self.budget.sent(sent_at);
             }
             let outcome = self.exchange(request, &token).await;
             if let Some(reason) = passing_failure(&outcome)
                 && std::mem::take(&mut may_retry)
-                && self.budget.take(asked)
+                && self.budget.take(sent_at)
             {
                 self.metrics.upstream_retry(reason);
                 if outcome.is_ok() {
-                    record_response(permit, false, asked);
+                    permit.record_response(false, sent_at);
                 }
                 continue;
             }
@@ -162,19 +151,18 @@ impl Origin {
                 Err(rejection) => {
                     let now = self.clock.now();
                     let out_of_time = rejection == Rejection::UpstreamTimeout;
-                    // One that had little time left, after waiting for a limit or a token, says nothing.
-                    let says_nothing = out_of_time && now.since(asked.monotonic) < request.patience;
+                    let says_nothing = out_of_time && now.since(sent_at.monotonic) < request.min_timeout;
                     if out_of_time || matches!(rejection, Rejection::UpstreamUnreachable(_)) {
-                        if !says_nothing && !request.plain {
+                        if !says_nothing {
                             self.breaker.record_failure(&rejection, now);
                         }
                     } else {
-                        record_response(permit, false, now);
+                        permit.record_response(false, now);
                     }
                     return Err(rejection);
                 }
             };
-            record_response(permit, !response.status().is_server_error(), self.clock.now());
+            permit.record_response(!response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
                 // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
@@ -185,22 +173,16 @@ impl Origin {
             if !response.status().is_server_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
                 self.tokens.accepted();
             }
-            let refused = self.apply_retry_after(&response);
-            if !request.plain {
-                refused?;
-            }
+            self.apply_retry_after(&response)?;
             let (burst, window) = self.gate.policy();
-            let rate = RateState { burst, window, remaining: pass.remaining };
-            let token_number = token.number;
-            return Ok(UpstreamResponse {
-                response,
-                pass,
-                rate,
-                asked,
+            let exchange = Exchange {
+                rate: Some(RateState { burst, window, remaining: pass.remaining }),
+                upstream: Duration::ZERO,
                 waited,
-                token: token_use,
-                token_number,
-            });
+                token: Some(token_use),
+                status: Some(response.status()),
+            };
+            return Ok(UpstreamResponse { response, pass, sent_at, exchange, token_number: token.number });
         }
     }
 
@@ -259,7 +241,7 @@ impl Origin {
         let outcome = self.clock.timeout_at(request.deadline, sending).await;
         match outcome {
             Ok(Ok(mut response)) => {
-                TokenScanner::guard(&mut response, token, &self.metrics);
+                TokenScanner::attach(&mut response, token, &self.metrics);
                 request.endpoint_metrics.upstream_answered(response.status());
                 Ok(response)
             }
@@ -305,12 +287,6 @@ impl Origin {
             self.gate.took_one();
         }
         Ok(())
-    }
-}
-
-fn record_response(permit: Option<BreakerPermit<'_>>, well: bool, now: Now) {
-    if let Some(permit) = permit {
-        permit.record_response(well, now);
     }
 }
 
@@ -364,16 +340,13 @@ fn build_http_request(
     host: Option<&HeaderValue>,
 ) -> Result<Request<Full<Bytes>>, Rejection> {
     let target = request.target.cloned();
-    let mut http_request = Request::new(Full::new(request.body.clone()));
-    *http_request.method_mut() = request.method.clone();
+    let mut http_request = Request::new(Full::default());
     *http_request.uri_mut() =
         target.ok_or(Rejection::InvalidTarget("the query has a character that must not stand in a URL"))?;
     let own = http_request.headers_mut();
     own.clone_from(request.fields);
     own.reserve(OWN_FIELDS);
-    // A part of a compressed body could not be decoded.
-    let coding = if own.contains_key(RANGE) { "identity" } else { "gzip" };
-    own.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    own.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     own.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
     own.insert(AUTHORIZATION, token.authorization.clone());
     if let Some(host) = host {

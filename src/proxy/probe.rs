@@ -12,20 +12,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 
-use super::Proxy;
+use super::fetch::{Fetch, Fetcher};
 use super::fetch_request::{FetchRequest, upstream_target};
 use super::origin::{UpstreamRequest, UpstreamResponse};
 use super::proofs::{PROVEN_FOR, ProofSlot, ProofState};
-use super::receive::{Received, Receiving};
 use super::rejection::Rejection;
-use super::store::Fetch;
-use super::token_scanner::TokenScanner;
+use super::response_body::ResponseBody;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
 use crate::inspect::{AccountViolation, Count, Inspection, Unfit, inspect};
@@ -74,12 +70,12 @@ pub(super) enum ProbeCheck {
 /// # Errors
 /// A [`Rejection`] where Talkdesk could not be asked.
 pub(super) async fn probe(
-    proxy: &Proxy,
-    ask: &FetchRequest,
+    fetcher: &Fetcher,
+    request: &FetchRequest,
     narrowing: &Narrowing,
     deadline: Instant,
 ) -> Result<ProbeResult, Rejection> {
-    Fetch::new(proxy, ask, Waiter::Background).probe(narrowing, deadline).await
+    Fetch::new(fetcher, request, Waiter::Background).probe(narrowing, deadline).await
 }
 
 impl Fetch<'_> {
@@ -88,12 +84,12 @@ impl Fetch<'_> {
     /// # Errors
     /// [`Rejection::AccountScopeUnproven`] where it does not; another [`Rejection`] where it could not be asked.
     pub(super) async fn prove_narrowing(&self, deadline: Instant) -> Result<(), Rejection> {
-        let permit = &self.ask.permit;
+        let permit = &self.request.permit;
         let (Some(_), Content::Records(narrowing)) = (permit.account_scope(), &permit.endpoint().content)
         else {
             return Ok(());
         };
-        let slot = self.ask.origin.proofs.slot(permit, narrowing);
+        let slot = self.request.origin.proofs.slot(permit, narrowing);
         let pending = self.ensure_proven(&slot, narrowing, deadline).await?;
         *self.proof() = Some(Proof { slot, pending });
         Ok(())
@@ -108,14 +104,14 @@ impl Fetch<'_> {
         if let Some(known) = self.known(slot) {
             return known;
         }
-        let waiting = self.proxy.clock.timeout_at(deadline, slot.probing.lock());
+        let waiting = self.fetcher.clock.timeout_at(deadline, slot.probing.lock());
         let _probing = waiting.await.map_err(|_| Rejection::UpstreamTimeout)?;
         // Another request may have probed meanwhile.
         if let Some(known) = self.known(slot) {
             return known;
         }
         let result = self.probe(narrowing, deadline).await?;
-        let now = self.proxy.clock.now();
+        let now = self.fetcher.clock.now();
         match result {
             ProbeResult::Narrows => {
                 let _ = slot.set(ProofState::Proven { until: now.after(PROVEN_FOR) });
@@ -123,7 +119,7 @@ impl Fetch<'_> {
                 Ok(None)
             }
             ProbeResult::Refused(token) => {
-                let until = now.after(self.ask.snapshot.config.upstream.request_timeout);
+                let until = now.after(self.request.snapshot.config.upstream.request_timeout);
                 let _ = slot.set(ProofState::Refused { token, until });
                 Ok(Some(Pending::Refused(token)))
             }
@@ -174,12 +170,12 @@ impl Fetch<'_> {
     /// # Errors
     /// [`Rejection::AccountScopeUnproven`] where the narrowing was disproven meanwhile.
     pub(super) fn complete_proof(&self, status: StatusCode) -> Result<(), Rejection> {
-        let is_scoped = self.ask.permit.account_scope().is_some();
+        let is_scoped = self.request.permit.account_scope().is_some();
         if !is_scoped || status.is_client_error() || status.is_server_error() {
             return Ok(());
         }
         let Some(Proof { slot, pending }) = self.proof().take() else { return Err(Rejection::Internal) };
-        let now = self.proxy.clock.now();
+        let now = self.fetcher.clock.now();
         if let Some(Pending::Refused(token)) = pending {
             slot.resolve_refusal(token, ProofState::Proven { until: now.after(PROVEN_FOR) });
             self.update_unproven_metric();
@@ -201,7 +197,7 @@ impl Fetch<'_> {
 
     /// The state as it is known; `None` if a probe is needed.
     fn known(&self, slot: &ProofSlot) -> Option<Result<Option<Pending>, Rejection>> {
-        let now = self.proxy.clock.now();
+        let now = self.fetcher.clock.now();
         match slot.state() {
             ProofState::Proven { until } if now.monotonic < until => Some(Ok(None)),
             ProofState::Refused { token, until } if now.monotonic < until => {
@@ -218,13 +214,13 @@ impl Fetch<'_> {
     }
 
     fn disproven(&self, slot: &ProofSlot, reason: &str) {
-        let retry_at = self.proxy.clock.now().after(ASK_AGAIN_AFTER);
+        let retry_at = self.fetcher.clock.now().after(ASK_AGAIN_AFTER);
         let before = slot.set(ProofState::Unproven { reason: reason.into(), retry_at });
-        let permit = &self.ask.permit;
+        let permit = &self.request.permit;
         // Entries stored for Instances may describe other accounts. With a filter that was never proven there are none, and
         // clients choose their filters.
         if !slot.has_client_filter || matches!(before, ProofState::Proven { .. }) {
-            self.proxy.shelf.forget_instances(&permit.credential().key, &permit.endpoint().name);
+            self.fetcher.cache.forget_instances(&permit.credential().key, &permit.endpoint().name);
         }
         self.update_unproven_metric();
         let (owner, endpoint) = (&permit.credential().owner, &permit.endpoint().name);
@@ -237,20 +233,20 @@ impl Fetch<'_> {
     }
 
     fn update_unproven_metric(&self) {
-        let endpoint = &self.ask.permit.endpoint().name;
-        let unproven = self.ask.origin.proofs.unproven().iter().any(|one| one.endpoint == *endpoint);
-        let owner = self.ask.permit.credential().owner.to_string();
-        self.proxy.metrics.account_scope_unproven(&owner, endpoint, unproven);
+        let endpoint = &self.request.permit.endpoint().name;
+        let unproven = self.request.origin.proofs.unproven().iter().any(|one| one.endpoint == *endpoint);
+        let owner = self.request.permit.credential().owner.to_string();
+        self.fetcher.metrics.account_scope_unproven(&owner, endpoint, unproven);
     }
 
     fn unproven(&self, slot: &ProofSlot, reason: &str, retry_in: Duration) -> Rejection {
-        let endpoint = &self.ask.permit.endpoint().name;
+        let endpoint = &self.request.permit.endpoint().name;
         Rejection::AccountScopeUnproven(slot.unproven(endpoint, reason, retry_in))
     }
 
     /// Sends the probe.
     async fn probe(&self, narrowing: &Narrowing, deadline: Instant) -> Result<ProbeResult, Rejection> {
-        let FetchRequest { permit, snapshot, origin, timer, .. } = self.ask;
+        let FetchRequest { permit, snapshot, origin, timer, .. } = self.request;
         let has_client_filter = permit.client_filter().is_some();
         let permit = permit.probe(narrowing);
         let mut fields = HeaderMap::new();
@@ -259,14 +255,10 @@ impl Fetch<'_> {
             .send(&UpstreamRequest {
                 permit: &permit,
                 target: upstream_target(&permit).as_ref(),
-                method: &Method::GET,
-                body: &Bytes::new(),
                 fields: &fields,
                 waiter: self.waiter.clone(),
                 deadline,
-                patience: snapshot.config.upstream.request_timeout / 2,
-                // So that a 429 becomes a `Rejection`: it says nothing about narrowing.
-                plain: false,
+                min_timeout: snapshot.config.upstream.request_timeout / 2,
                 timer,
                 endpoint_metrics: snapshot.endpoint_metrics(Some(permit.endpoint().position)),
                 tenant_metrics: snapshot.tenant_metrics(&permit.tenant().name),
@@ -275,13 +267,15 @@ impl Fetch<'_> {
         let status = sent.response.status();
         match status {
             StatusCode::OK => {
-                let reading = self.read_probe(sent.response);
-                let body = self.proxy.clock.timeout_at(deadline, reading).await;
+                let limit = snapshot.config.cache.max_entry_bytes;
+                let reading = ResponseBody::read(sent.response, limit, &self.fetcher.read_budget);
+                let body = self.fetcher.clock.timeout_at(deadline, reading).await;
                 let body = body.unwrap_or(Err(Rejection::UpstreamTimeout))?;
-                let page: Value = serde_json::from_slice(&body).map_err(|error| {
+                let body = body.bytes();
+                let page: Value = serde_json::from_slice(body).map_err(|error| {
                     Rejection::UpstreamProtocolError(format!("its body is not JSON ({error})"))
                 })?;
-                Ok(match inspect(&body, &origin.links, permit.account_scope()) {
+                Ok(match inspect(body, &origin.links, permit.account_scope()) {
                     Ok(inspection) => probe_result_of(&inspection, &page),
                     Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) => {
                         does_not_narrow("it answered with data outside of its records")
@@ -300,27 +294,16 @@ impl Fetch<'_> {
         }
     }
 
-    async fn read_probe(&self, response: http::Response<Incoming>) -> Result<Bytes, Rejection> {
-        let limit = self.ask.snapshot.config.cache.max_entry_bytes;
-        let scanner = TokenScanner::of(&response);
-        let (head, body) = response.into_parts();
-        let ends_openly = head.version == http::Version::HTTP_2;
-        match Receiving::new(&head.headers, body, limit, false, scanner, ends_openly)?.read(limit).await? {
-            Received::Whole(body) => Ok(body),
-            Received::Part(_) => Err(Rejection::UpstreamResponseTooLarge { limit }),
-        }
-    }
-
     /// Allows the Instance the parameters of links in its own answers. A parameter whose name occurs in a value of the
     /// request is skipped: a client could have put it there.
     pub(super) fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
-        let permit = &self.ask.permit;
+        let permit = &self.request.permit;
         let Some(scope) = permit.account_scope().filter(|_| inspection.page.is_page) else { return };
         let (_, own_query) = permit.path_and_query().split_once('?').unwrap_or_default();
         let own_values: Vec<_> = query::parameters(own_query).map(|one| one.value().into_owned()).collect();
-        let allowed = &self.ask.snapshot.config.policy.instance_query_parameters;
+        let allowed = &self.request.snapshot.config.policy.instance_query_parameters;
         for url in links::urls(body, &inspection.links) {
-            let target = &url[self.ask.origin.links.length_in(url.as_bytes()).unwrap_or_default()..];
+            let target = &url[self.request.origin.links.length_in(url.as_bytes()).unwrap_or_default()..];
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             if path != permit.path() {
                 continue;
@@ -330,7 +313,12 @@ impl Fetch<'_> {
                 let name = parameter.name();
                 if own_values.iter().all(|value| !value.contains(&*name)) {
                     let (credential, endpoint) = (&permit.credential().key, &permit.endpoint().name);
-                    self.proxy.learned.learn_link_parameter(credential, scope.account, endpoint, &parameter);
+                    self.fetcher.learned.learn_link_parameter(
+                        credential,
+                        scope.account,
+                        endpoint,
+                        &parameter,
+                    );
                 }
             }
         }

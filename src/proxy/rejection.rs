@@ -42,20 +42,8 @@ pub enum Rejection {
     HeaderTooLarge,
     /// A body where there must be none.
     BodyNotAllowed,
-    /// A body that is larger than may be.
-    ContentTooLarge {
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// A body that did not come to its end in time.
-    BodyIncomplete,
-    /// None of the bytes that the client asks for are there.
-    RangeNotSatisfiable {
-        /// How many there are.
-        length: u64,
-    },
-    /// More requests in flight than configured.
-    Overloaded,
+    /// The proxy is at a limit of its own.
+    Overloaded(Overload),
     /// The limit of the credential, or of the client.
     RateLimited {
         /// Whose limit it is.
@@ -131,6 +119,15 @@ pub struct Unproven {
     pub retry_in: Duration,
 }
 
+/// Which limit of the proxy is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overload {
+    /// `server.max_requests_in_flight`.
+    Requests,
+    /// `upstream.max_buffered_bytes`.
+    BufferedBytes,
+}
+
 /// Whose limit it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -171,6 +168,7 @@ struct Problem<'a> {
     tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'a str>,
+    request_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -180,17 +178,9 @@ struct Field<'a> {
 }
 
 impl Rejection {
-    /// The body: a problem, in Talkdesk's shape too.
+    /// The body: a problem, in Talkdesk's format too.
     #[must_use]
     pub fn body(&self, told: &Told, request_id: &RequestId, tenant: Option<&str>) -> Vec<u8> {
-        let (mut body, after) = self.body_around_id(told, tenant);
-        body.extend_from_slice(request_id.as_str().as_bytes());
-        body.extend_from_slice(after);
-        body
-    }
-
-    /// What comes before the request's name in the body, and after it.
-    pub(super) fn body_around_id(&self, told: &Told, tenant: Option<&str>) -> (Vec<u8>, &'static [u8]) {
         let denial = if let Self::Denied(denial) = self { Some(denial) } else { None };
         let fields = match denial {
             Some(Denial::ParameterNotAllowed { parameter }) => {
@@ -202,8 +192,8 @@ impl Rejection {
             Some(Denial::FilterNotUnderstood { reason }) => {
                 vec![Field { name: FILTER, description: reason }]
             }
-            Some(Denial::AccountNotInOrganization { account }) => {
-                vec![Field { name: account, description: "not an account that this tenant may ask for" }]
+            Some(Denial::AccountNotInOrganization { .. }) => {
+                vec![Field { name: FILTER, description: "names an account that this tenant may not ask for" }]
             }
             _ => Vec::new(),
         };
@@ -218,16 +208,9 @@ impl Rejection {
             fields,
             tenant,
             upstream_request_id: self.upstream_request_id(),
+            request_id: request_id.as_str(),
         };
-        // A name of a request has no character that JSON would have to write in another way.
-        let mut body = serde_json::to_vec(&problem).unwrap_or_default();
-        if body.pop().is_none() {
-            body.push(b'{');
-        } else {
-            body.push(b',');
-        }
-        body.extend_from_slice(b"\"request_id\":\"");
-        (body, b"\"}")
+        serde_json::to_vec(&problem).unwrap_or_default()
     }
 
     /// Talkdesk's name for the request that it refused.
@@ -244,7 +227,7 @@ impl Rejection {
     #[must_use]
     pub fn excuses_stale(&self) -> Option<&'static str> {
         match self {
-            Self::RateLimited { limit: Limit::Upstream | Limit::Client, .. } | Self::Overloaded => {
+            Self::RateLimited { limit: Limit::Upstream | Limit::Client, .. } | Self::Overloaded(_) => {
                 Some("limited")
             }
             Self::UpstreamRateLimited { .. } => Some("paused"),
@@ -266,9 +249,6 @@ impl Rejection {
             | Self::MalformedRequest
             | Self::HeaderTooLarge
             | Self::BodyNotAllowed
-            | Self::ContentTooLarge { .. }
-            | Self::BodyIncomplete
-            | Self::RangeNotSatisfiable { .. }
             | Self::UnknownEndpoint { .. }
             | Self::MethodNotAllowed { .. }
             | Self::Unnamed(_)
@@ -304,8 +284,6 @@ impl Rejection {
                 | Self::MalformedRequest
                 | Self::HeaderTooLarge
                 | Self::BodyNotAllowed
-                | Self::ContentTooLarge { .. }
-                | Self::BodyIncomplete
                 | Self::UnknownEndpoint { .. }
                 | Self::MethodNotAllowed { .. }
                 | Self::Unnamed(_)

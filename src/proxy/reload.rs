@@ -81,11 +81,11 @@ impl Proxy {
         let rules_changed = changed_rules(&before.config, &config);
         let after = Arc::new(Snapshot::new(config, &self.shared, Some(&before)));
         let to_prove = changed_secrets(&before, &after, &mut changes);
-        self.snapshot.store(Arc::clone(&after));
+        self.fetcher.snapshot.store(Arc::clone(&after));
         self.learned.keep_accounts_of(&organizations_that_stay(&before, &after));
         self.learned.forget_denials(|_| true);
         for gone in keys(&before.config).difference(&keys(&after.config)) {
-            self.shelf.forget_credential(gone);
+            self.cache.forget_credential(gone);
         }
         for gone in owners(&before.config).difference(&owners(&after.config)) {
             self.metrics.forget_credential(&gone.to_string());
@@ -104,8 +104,9 @@ impl Proxy {
         for endpoint in rules_changed {
             // Whoever is under way goes by the old rule, and does not store by it.
             let selection = Selection { endpoint: Some(endpoint.into()), ..Selection::default() };
-            self.shelf.purge_softly(&selection, self.clock.now());
+            self.cache.purge_softly(&selection, self.clock.now());
         }
+        self.fetcher.read_budget.set_limit(after.config.upstream.max_buffered_bytes);
         self.discover_anew();
         (changes, to_prove)
     }

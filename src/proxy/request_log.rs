@@ -1,88 +1,69 @@
-//! What is known about a request when it is answered: for the log, the metrics, and the fields that every answer carries.
+//! What is known about a request when it is answered: for the log, the metrics, and the fields that every response carries.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::fetch_result::{Answer, Content};
-use super::headers::{CacheStatus, RateState};
-use super::mentions::Mentions;
-use super::routes::{DeadEnd, Route};
+use super::fetch_result::{Answer, Exchange};
+use super::snapshot::Snapshot;
 use crate::audit::What;
 use crate::domain::credential::Credential;
+use crate::domain::entitlement::Permit;
 use crate::domain::tenant::Tenant;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
-use crate::oauth::token_use::TokenUse;
 use crate::request_id::RequestId;
+use crate::rfc9111::cache_status::CacheStatus;
 
-/// One request, on its way.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The record of one request.
 pub struct RequestLog {
-    /// Its name: the client's, if it sent a sane one.
+    /// The client's id, if it sent a valid one; otherwise a random one.
     pub request_id: RequestId,
-    /// Which fields it has.
-    pub mentions: Mentions,
-    /// Who it is for, once that is known.
+    /// The tenant, once it is known.
     pub tenant: Option<Arc<Tenant>>,
-    /// The credential that it may be made with, once that is decided.
+    /// The credential, once the request is permitted.
     pub credential: Option<Arc<Credential>>,
-    /// Whether there are too many requests in flight for this one to wait for anything.
+    /// Whether too many requests are in flight for this one to wait.
     pub overloaded: bool,
-    /// Whether its path names no tenant.
-    pub bare: bool,
-    /// Whether it has a body that was not read to its end.
+    /// Whether the path names the tenant.
+    pub tenant_in_path: bool,
+    /// Whether it has a body, which is not read.
     pub unread_body: bool,
-    /// The place of its endpoint in the closed list.
+    /// The position of its endpoint in the closed list.
     pub endpoint: Option<usize>,
-    /// What to say of the cache, where it was asked.
-    pub status: Option<CacheStatus>,
+    /// What `Cache-Status` says, if the cache was asked.
+    pub cache_status: Option<CacheStatus>,
     /// What the cache did.
     pub result: CacheResult,
-    /// How the credential stands.
-    pub rate: Option<RateState>,
-    /// How long upstream took.
-    pub upstream: Duration,
-    /// How long the limit was waited for.
-    pub waited: Duration,
-    /// How the token was come by that it was sent with.
-    pub token: Option<TokenUse>,
-    /// The name of why it was refused, or of why its answer was not stored.
+    /// The exchange with upstream.
+    pub exchange: Exchange,
+    /// The code of its rejection, or the reason why the response was not stored.
     pub reason: Option<&'static str>,
-    /// How it ended for its tenant.
+    /// The outcome for its tenant.
     pub outcome: TenantOutcome,
-    /// The series of its tenant, once its route is known.
-    pub counted: Option<Arc<TenantMetrics>>,
-    /// Whether there is a log that it will stand in.
-    pub is_written_down: bool,
-    /// Talkdesk's name for the request, where it is written down.
+    /// The series of its tenant, once it is permitted.
+    pub tenant_metrics: Option<Arc<TenantMetrics>>,
+    /// Talkdesk's id of the request.
     pub upstream_request_id: Option<Arc<str>>,
 }
 
 impl RequestLog {
-    /// A request of which only its fields are known.
+    /// The record of a request with these fields.
     #[must_use]
     pub fn new(fields: &HeaderMap) -> Self {
-        let mentions = Mentions::of(fields);
         Self {
-            request_id: if mentions.request_id { RequestId::of(fields) } else { RequestId::random() },
-            mentions,
+            request_id: RequestId::of(fields),
             tenant: None,
             credential: None,
             overloaded: false,
-            bare: false,
+            tenant_in_path: true,
             unread_body: false,
             endpoint: None,
-            status: None,
+            cache_status: None,
             result: CacheResult::NotAsked,
-            rate: None,
-            upstream: Duration::ZERO,
-            waited: Duration::ZERO,
-            token: None,
+            exchange: Exchange::default(),
             reason: None,
             outcome: TenantOutcome::Error,
-            counted: None,
-            is_written_down: false,
+            tenant_metrics: None,
             upstream_request_id: None,
         }
     }
@@ -112,31 +93,17 @@ impl RequestLog {
         })
     }
 
-    /// Takes note of where it leads.
-    pub fn led_to(&mut self, route: &Route) {
-        self.bare = route.bare;
-        self.tenant = Some(Arc::clone(route.permit.tenant()));
-        self.endpoint = Some(route.permit.endpoint().position);
-        self.credential = Some(Arc::clone(route.permit.credential()));
-        self.counted = Some(Arc::clone(&route.counted));
+    /// Records the permit.
+    pub fn permitted(&mut self, permit: &Permit, snapshot: &Snapshot) {
+        self.credential = Some(Arc::clone(permit.credential()));
+        self.tenant_metrics = Some(snapshot.counted(&permit.tenant().name));
     }
 
-    /// Takes note of where it is refused.
-    pub fn ended_at(&mut self, dead_end: &DeadEnd) {
-        self.bare = dead_end.bare;
-        self.tenant = Some(Arc::clone(&dead_end.tenant));
-        self.endpoint = Some(dead_end.endpoint);
-        self.counted = Some(Arc::clone(&dead_end.counted));
-    }
-
-    /// Takes note of an answer.
-    pub fn note(&mut self, answer: &Answer) {
-        self.status = Some(answer.status);
+    /// Records the answer.
+    pub fn answered(&mut self, answer: &Answer) {
+        self.cache_status = Some(answer.status);
         self.result = answer.result;
-        self.rate = answer.rate;
-        self.upstream = answer.upstream;
-        self.waited = answer.waited;
-        self.token = answer.token;
+        self.exchange = answer.exchange;
         self.reason = answer.status.detail;
         self.outcome = match answer.result {
             CacheResult::Hit => TenantOutcome::Hit,
@@ -147,11 +114,6 @@ impl RequestLog {
             | CacheResult::Bypass
             | CacheResult::NotAsked => TenantOutcome::Miss,
         };
-        if self.is_written_down {
-            self.upstream_request_id = match &answer.content {
-                Content::Entry(entry) => entry.upstream_request_id(),
-                Content::Stream(stream) => stream.upstream_request_id.clone(),
-            };
-        }
+        self.upstream_request_id = answer.entry.upstream_request_id();
     }
 }

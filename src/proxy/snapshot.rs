@@ -12,13 +12,15 @@ use super::fetch_request::FetchRequest;
 use super::origin::{Origin, host_in_plain};
 use super::proofs::NarrowingProofs;
 use super::retry_budget::RetryBudget;
-use super::routes::Routes;
 use crate::audit::AuditLog;
+use crate::cache::policy::CachePolicy;
 use crate::client::Outbound;
 use crate::clock::Clock;
-use crate::config::{Config, ConfiguredEndpoint, Rule};
+use crate::clock::Now;
+use crate::config::Config;
 use crate::domain::credential::CredentialKey;
 use crate::domain::endpoint::{Content, Endpoint, Narrowing};
+use crate::domain::entitlement::{self, AccessRequest, Denial, Permit};
 use crate::domain::id::AccountId;
 use crate::domain::learned::Learned;
 use crate::domain::tenant::{Tenant, TenantKind, TenantName};
@@ -40,10 +42,9 @@ pub struct Snapshot {
     pub guard: Guard,
     /// The limit of each client, where configured.
     pub client_limiter: Option<Arc<ClientLimiter>>,
-    /// Where requests lead by it.
-    pub routes: Routes,
     // What every request looks up. The keys are the configuration's, so none of them is chosen by a client.
     origins: HashMap<CredentialKey, Arc<Origin>, RandomState>,
+    policies: Vec<CachePolicy>,
     endpoint_metrics: Vec<EndpointMetrics>,
     nowhere_metrics: EndpointMetrics,
     configured_accounts: HashSet<AccountId>,
@@ -128,6 +129,7 @@ impl Snapshot {
         Self {
             origins: origins.collect(),
             endpoints: config.endpoints.iter().map(|configured| Arc::clone(&configured.endpoint)).collect(),
+            policies: config.endpoints.iter().map(|one| CachePolicy::new(&one.rule)).collect(),
             endpoint_metrics: config
                 .endpoints
                 .iter()
@@ -140,7 +142,6 @@ impl Snapshot {
                 before.map(|before| before.learned_still(learned)).unwrap_or_default(),
             ),
             other_tenants: other,
-            routes: Routes::default(),
             guard: Guard::new(&config.server),
             client_limiter: config.limits.client.as_ref().map(|limit| {
                 let known = before.filter(|before| before.config.limits.client.as_ref() == Some(limit));
@@ -168,14 +169,27 @@ impl Snapshot {
         account_id(learned).is_some_and(|id| self.configured_accounts.contains(&id))
     }
 
-    /// The cache rule of an endpoint.
+    /// The caching policy of an endpoint.
     ///
     /// # Panics
     /// Never for an endpoint of this snapshot.
     #[must_use]
-    pub fn rule(&self, endpoint: &Endpoint) -> &Rule {
-        let ConfiguredEndpoint { rule, .. } = &self.config.endpoints[endpoint.position];
-        rule
+    pub fn policy(&self, endpoint: &Endpoint) -> &CachePolicy {
+        &self.policies[endpoint.position]
+    }
+
+    /// Decides whether a tenant may make a request.
+    ///
+    /// # Errors
+    /// The [`Denial`].
+    pub fn authorize(
+        &self,
+        tenant: &Arc<Tenant>,
+        request: &AccessRequest<'_>,
+        learned: &Learned,
+        now: Now,
+    ) -> Result<Permit, Denial> {
+        entitlement::authorize(tenant, request, &self.config.policy, learned, now.monotonic)
     }
 
     /// How the records of an endpoint are narrowed, where they are.
@@ -188,15 +202,16 @@ impl Snapshot {
         }
     }
 
-    /// Whether a request would still be made with its credential, and be judged by its rule.
+    /// Whether a request would still use the same credential and caching policy.
     #[must_use]
-    pub fn is_current_for(&self, ask: &FetchRequest) -> bool {
-        if std::ptr::eq(self, &raw const *ask.snapshot) {
+    pub fn is_current_for(&self, request: &FetchRequest) -> bool {
+        if std::ptr::eq(self, &raw const *request.snapshot) {
             return true;
         }
-        let endpoint = ask.permit.endpoint();
-        let now = self.config.endpoints.iter().find(|one| one.endpoint.name == endpoint.name);
-        self.origin(&ask.permit.credential().key).is_some() && now.is_some_and(|now| now.rule == *ask.rule())
+        let endpoint = request.permit.endpoint();
+        let known = self.endpoints.iter().find(|known| known.name == endpoint.name);
+        self.origin(&request.permit.credential().key).is_some()
+            && known.is_some_and(|known| self.policy(known) == request.policy())
     }
 
     /// The way to the API with a credential.

@@ -1,48 +1,36 @@
 //! Validates bodies: JSON where the endpoint answers JSON, and only the account's records where an account scope applies.
 
-use http::StatusCode;
-
-use super::head_of_answer::says_json;
+use super::fetch::Fetch;
 use super::rejection::Rejection;
-use super::store::{Fetch, Head};
+use super::response_head::{ResponseHead, says_json};
 use crate::domain::endpoint::Content;
-use crate::inspect::{AccountViolation, Inspection, Unfit, inspect, may_have_links};
-use crate::rfc9111::directives::ResponseDirectives;
+use crate::inspect::{AccountViolation, Inspection, Unfit, inspect};
 
 impl Fetch<'_> {
     /// Validates the body. An invalid body is never sent to the client.
-    pub(super) fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
-        let must_be_json = self.must_be_json(head.status);
-        let account_scope = self.ask.permit.account_scope();
-        let is_looked_at = must_be_json || says_json(&head.fields) || account_scope.is_some();
-        // Under a plain rule nothing else is read in it than where its links are.
-        let has_nothing_to_find =
-            self.ask.is_plain() && !must_be_json && account_scope.is_none() && !may_have_links(body);
-        if !is_looked_at || has_nothing_to_find {
+    pub(super) fn check(&self, head: &ResponseHead, body: &[u8]) -> Result<Inspection, Rejection> {
+        // A success must be JSON on the five documented endpoints, and on added ones whose records are checked.
+        let must_be_json =
+            head.status.is_success() && self.request.permit.endpoint().content != Content::Opaque;
+        let account_scope = self.request.permit.account_scope();
+        if !must_be_json && !says_json(&head.fields) && account_scope.is_none() {
             return Ok(Inspection::default());
         }
-        match inspect(body, &self.ask.origin.links, account_scope) {
-            Ok(inspection) if self.stays_as_it_is(head) => Ok(Inspection { links: Vec::new(), ..inspection }),
+        let links = &self.request.origin.links;
+        match inspect(body, links, account_scope) {
+            Ok(inspection) if self.request.policy().forbids_rewriting(&head.fields) => {
+                Ok(Inspection { links: Vec::new(), ..inspection })
+            }
             Ok(inspection) => Ok(inspection),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
             Err(Unfit::NotJson(not_json)) => {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
             }
-            // An error has members of its own; records of another account it must not have either.
+            // An error has members of its own; it must not have records of another account either.
             Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
-                Ok(inspect(body, &self.ask.origin.links, None).unwrap_or_default())
+                Ok(inspect(body, links, None).unwrap_or_default())
             }
-            Err(Unfit::AccountViolation(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
+            Err(Unfit::AccountViolation(violation)) => Err(Rejection::AccountMismatch(violation.to_string())),
         }
-    }
-
-    /// Whether a success must be JSON: on the five documented endpoints, and on added ones whose records are checked.
-    pub(super) fn must_be_json(&self, status: StatusCode) -> bool {
-        status.is_success() && self.ask.permit.endpoint().content != Content::Opaque
-    }
-
-    /// A plain rule leaves content alone that is not to be changed (RFC 9111, section 5.2.2.6).
-    pub(super) fn stays_as_it_is(&self, head: &Head) -> bool {
-        self.ask.is_plain() && ResponseDirectives::read(&head.fields).no_transform
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::denial_words::denial_told;
-use super::rejection::{Limit, Rejection, Told, Unproven};
+use super::rejection::{Limit, Overload, Rejection, Told, Unproven};
 use crate::client::FailureKind;
 use crate::domain::tenant::Unnamed;
 use crate::oauth::grant::{GrantError, printable};
@@ -74,7 +74,7 @@ impl Rejection {
                 StatusCode::URI_TOO_LONG,
                 "uri_too_long",
                 "http_request_error",
-                format!("The request target is longer than {} bytes.", super::LONGEST_TARGET),
+                format!("The request target is longer than {} bytes.", super::MAX_TARGET_BYTES),
                 "Ask for less at once: a shorter filter, or a page at a time.",
             ),
             Self::MalformedRequest => told(
@@ -95,31 +95,20 @@ impl Rejection {
                 StatusCode::BAD_REQUEST,
                 "body_not_allowed",
                 "http_request_error",
-                "The request has a body, and this endpoint takes none.".into(),
+                "The request has a body, and this proxy takes none.".into(),
                 "Send it without Content-Length and Transfer-Encoding. The connection is closed.",
             ),
-            Self::ContentTooLarge { limit } => told(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "content_too_large",
-                "http_request_error",
-                format!("The request's body is larger than {limit} bytes."),
-                "Send less at once, or have the operator raise upstream.max_request_bytes. The connection is closed.",
-            ),
-            Self::BodyIncomplete => told(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_incomplete",
-                "http_request_error",
-                "The request's body did not come to its end in time, so nothing was sent to Talkdesk.".into(),
-                "Send it again, whole. The connection is closed.",
-            ),
-            Self::RangeNotSatisfiable { length } => told(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "range_not_satisfiable",
-                "http_request_error",
-                format!("None of the bytes that Range asks for are there: the answer has {length}."),
-                "Ask for bytes below that, or send no Range to get the whole.",
-            ),
-            Self::Overloaded => Told {
+            Self::Overloaded(Overload::BufferedBytes) => Told {
+                retry_in: Some(Duration::from_secs(1)),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "connection_limit_reached",
+                    "The answers that this proxy is reading from Talkdesk take as much memory as it is configured to use.".into(),
+                    "Try again after the time in Retry-After, or have the operator raise upstream.max_buffered_bytes.",
+                )
+            },
+            Self::Overloaded(Overload::Requests) => Told {
                 retry_in: Some(Duration::from_secs(1)),
                 ..told(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use http::header::{DATE, EXPIRES, HeaderMap, LAST_MODIFIED, VARY};
-use http::{Method, StatusCode};
 
 use super::directives::{Qualified, RequestDirectives, ResponseDirectives, age};
 
@@ -27,8 +27,6 @@ pub struct Freshness {
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotStored {
-    /// Only responses to `GET` are stored (section 3).
-    Method,
     /// The status is informational, 304, 412 or 416, or `must-understand` is set and the status is not
     /// understood.
     Status,
@@ -60,8 +58,6 @@ pub struct RequestSaid {
 /// A response, as [`may_store`] and [`freshness`] read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
-    /// The method of the upstream request.
-    pub method: &'a Method,
     /// The status code.
     pub status: StatusCode,
     /// The header fields.
@@ -74,16 +70,12 @@ pub struct Response<'a> {
     pub received: SystemTime,
 }
 
-/// Checks whether a shared cache may store a response (section 3).
+/// Checks whether a shared cache may store the response to a `GET` (section 3).
 ///
 /// # Errors
 /// The first reason not to store it.
 pub fn may_store(response: &Response<'_>) -> Result<(), NotStored> {
     let Response { status, fields, directives, .. } = *response;
-    // The response to `HEAD` has no content to store. It can refresh a stored `GET` response (section 4.3.5).
-    if *response.method != Method::GET {
-        return Err(NotStored::Method);
-    }
     // `Content-Range` has no meaning with another status (RFC 9110, section 14.4).
     if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotStored::Partial);

@@ -31,7 +31,6 @@ fn with_response<T>(status: u16, lines: &[Line], look: impl FnOnce(Response<'_>)
     let fields = fields(lines);
     let directives = ResponseDirectives::read(&fields);
     look(Response {
-        method: &Method::GET,
         status: StatusCode::from_u16(status).expect("a status"),
         fields: &fields,
         directives: &directives,
@@ -63,21 +62,6 @@ fn cache_control(value: &'static str) -> Line {
 }
 
 // Section 3: storing.
-
-#[rstest]
-#[case::get(&Method::GET, Ok(()))]
-#[case::head(&Method::HEAD, Err(NotStored::Method))]
-#[case::post(&Method::POST, Err(NotStored::Method))]
-#[case::put(&Method::PUT, Err(NotStored::Method))]
-#[case::delete(&Method::DELETE, Err(NotStored::Method))]
-#[case::options(&Method::OPTIONS, Err(NotStored::Method))]
-fn section_3_only_answers_to_get_are_stored(
-    #[case] method: &Method,
-    #[case] expected: Result<(), NotStored>,
-) {
-    let lines = [cache_control("max-age=60")];
-    assert_eq!(with_response(200, &lines, |response| may_store(&Response { method, ..response })), expected);
-}
 
 #[rstest]
 #[case::continues(100)]
@@ -582,7 +566,6 @@ proptest! {
         let directives = ResponseDirectives::read(&fields);
         let status = StatusCode::from_u16(status).expect("a status");
         let response = Response {
-            method: &Method::GET,
             status,
             fields: &fields,
             directives: &directives,
@@ -657,7 +640,6 @@ proptest! {
         }
         let directives = ResponseDirectives::read(&fields);
         let response = Response {
-            method: &Method::GET,
             status: StatusCode::OK,
             fields: &fields,
             directives: &directives,

@@ -6,13 +6,13 @@
 //! `docs/rfc9111.md` lists each requirement of RFC 9111 with the test that covers it, or the reason why it
 //! does not apply.
 //!
-//! Not implemented: storing partial responses (a range is answered from a complete stored response),
-//! `Warning` (obsoleted by RFC 9111), and extension directives (ignored, as section 5.2.3 requires).
+//! Not implemented: methods other than `GET` and `HEAD`, which this proxy refuses, so nothing is invalidated (section
+//! 4.4); partial responses and ranges; `Warning` (obsoleted by RFC 9111); and extension directives (ignored, as section
+//! 5.2.3 requires).
 
+pub mod cache_status;
 pub mod directives;
 pub mod freshness;
-pub mod invalidation;
 pub mod key;
 mod list;
-pub mod range;
 pub mod validation;

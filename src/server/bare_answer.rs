@@ -11,10 +11,11 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head_timer::Waits;
+use crate::headers::proxy_status;
 use crate::metrics::Metrics;
-use crate::proxy::headers::{NAME, proxy_status};
 use crate::proxy::rejection::Rejection;
 use crate::request_id::RequestId;
+use crate::version::NAME;
 
 /// A connection whose bare answers are dressed.
 pub(super) struct Dressed<T> {

@@ -31,7 +31,7 @@ use tokio::time::timeout;
 use super::bare_answer::Dressed;
 use super::head_timer::{Waits, Watched};
 use super::{Answers, Bounds, Stopping, Word};
-use crate::body::{Body, CutOff};
+use crate::body::Body;
 use crate::joined_writes::JoinedWrites;
 
 /// The longest request head, in bytes. The number of fields is left at hyper's default of 100: with any other
@@ -47,7 +47,7 @@ const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
 /// Serves a connection to its end. Once `stopping.accepting` is given, the connection ends with its current
 /// request. The caller drops the future when `stopping.serving` is given, as
-/// [`Listener::serve`](super::Listener::serve) does.
+/// [`ListeningSocket::serve`](super::ListeningSocket::serve) does.
 pub async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -143,12 +143,12 @@ impl<S: Answers> Future for Answering<S> {
 
 impl http_body::Body for Answer {
     type Data = Bytes;
-    type Error = CutOff;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -8,8 +8,8 @@ use billing_insights_proxy::access_log::AccessLog;
 use billing_insights_proxy::clock::ManualClock;
 use billing_insights_proxy::config::LogFormat;
 use billing_insights_proxy::guard::Connection;
-use billing_insights_proxy::proxy::entrance::Entrance;
 use billing_insights_proxy::proxy::envelope::Envelope;
+use billing_insights_proxy::proxy::listener::Listener;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -59,7 +59,7 @@ impl Logged {
         let log = AccessLog::start(LogFormat::Json, written.clone(), metrics).expect("a thread");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let entrance = Arc::new(Entrance::wide(&address));
+        let entrance = Arc::new(Listener::for_all_tenants(&address));
         let (served, lines) = (Arc::clone(proxy.app.proxy()), log.clone());
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {

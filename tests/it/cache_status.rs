@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use rstest::rstest;
 
-use crate::plain::PLAIN;
+use crate::added_endpoints::ADDED;
 use crate::support::peer::{Canned, Peer, Wire};
 use crate::support::{Proxy, Reply};
 
@@ -109,13 +109,6 @@ const GET: Second = Second { wait: 0, method: Method::GET, fields: &[] };
     GET,
     "fwd=uri-miss; fwd-status=500; detail=no_freshness"
 )]
-#[case::another_method(
-    answer("max-age=60"), answer(""), Second { method: Method::POST, ..GET }, "fwd=method; fwd-status=200; detail=method"
-)]
-#[case::for_the_origin_to_judge(
-    answer("max-age=60"), answer("no-store"), Second { fields: &[("if-match", "\"a\"")], ..GET },
-    "fwd=bypass; fwd-status=200; detail=no_store"
-)]
 #[case::only_if_cached(
     answer("no-store"), answer(""), Second { fields: &[("cache-control", "only-if-cached")], ..GET }, ""
 )]
@@ -128,7 +121,7 @@ async fn rfc_9211_every_answer_says_what_the_cache_did(
 ) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(PATH, [first, then]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     let miss = proxy.get(ASKED).await;
     assert_eq!((&*parameters(&miss)["fwd"], &*parameters(&miss)["fwd-status"]), ("uri-miss", "200"));
     proxy.advance(Duration::from_secs(second.wait));
@@ -149,7 +142,7 @@ async fn rfc_9211_every_answer_says_what_the_cache_did(
 async fn rfc_9211_an_answer_without_the_cache_names_it_and_says_no_more(#[case] path: &str) {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers("/express/invoices", [Canned::json("no JSON")]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     assert_eq!(parameters(&proxy.get(path).await), BTreeMap::new());
 }
 
@@ -157,7 +150,7 @@ async fn rfc_9211_an_answer_without_the_cache_names_it_and_says_no_more(#[case] 
 async fn rfc_9211_who_shared_a_fetch_is_told_that_it_was_collapsed() {
     let peer = Peer::start(Wire::HttpMock).await;
     peer.answers(PATH, [answer("max-age=60")]);
-    let proxy: Proxy = peer.proxy(PLAIN).await;
+    let proxy: Proxy = peer.proxy(ADDED).await;
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for reply in futures_util::future::join_all((0..50).map(|_| proxy.get(ASKED))).await {
         parameters(&reply);

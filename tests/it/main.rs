@@ -3,17 +3,16 @@
 
 #![expect(unreachable_pub, reason = "what the support module offers is for the modules beside it")]
 
-mod support;
-
 mod access_log;
+mod added_endpoints;
 mod admin;
 mod attacks;
 mod audit;
+mod authorization;
 mod cache;
-mod canaries;
 mod cache_status;
+mod canaries;
 mod discovery;
-mod early;
 mod entitlement;
 mod explaining;
 mod failures;
@@ -22,6 +21,7 @@ mod forwarding;
 mod hostile_clients;
 mod hostile_upstream;
 mod isolation;
+mod large_answers;
 mod limits;
 mod listeners;
 mod naming;
@@ -29,16 +29,14 @@ mod narrowing;
 mod online;
 mod page_sets;
 mod pauses;
-mod plain;
-mod purging;
 mod process;
+mod purging;
 mod races;
 mod reloading;
-mod routes;
 mod rfc5861;
 mod rfc9111;
 mod stopping;
-mod streams;
+mod support;
 mod token_failures;
 mod tokens;
 mod version;

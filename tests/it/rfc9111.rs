@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 use tokio::sync::Notify;
 
-use crate::plain::PLAIN;
+use crate::added_endpoints::ADDED;
 use crate::support::peer::{Canned, Peer, Wire};
 use crate::support::raw::{Act, RawPeer};
 use crate::support::{Proxy, eventually};
@@ -18,7 +18,7 @@ const PATH: &str = "/test/a";
 
 async fn start() -> (Peer, Proxy) {
     let peer = Peer::start(Wire::HttpMock).await;
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     (peer, proxy)
 }
 
@@ -81,7 +81,7 @@ async fn section_3_1_trailers_are_not_joined_to_the_fields() {
     let answer = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nX-A: 1\r\nTrailer: X-A, X-End\r\n\
         Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-A: 2\r\nX-End: 3\r\n\r\n";
     peer.plays([vec![Act::Send(answer.to_vec())]]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     for _ in 0..2 {
         let reply = proxy.get(ASKED).await;
         assert_eq!((reply.text().as_str(), reply.field("x-end")), ("x", ""));
@@ -100,7 +100,7 @@ async fn section_3_2_a_304_replaces_every_field_but_those_of_the_body_and_of_the
         ETag: W/\"a\"\r\nX-Two: 3\r\nContent-Type: text/html\r\nContent-Length: 9\r\nContent-Range: bytes 0-1/9\r\n\
         Proxy-Authenticate: Basic\r\nSet-Cookie: a=b\r\n\r\n";
     peer.plays([vec![Act::Send(first.to_vec())], vec![Act::Send(second.to_vec())]]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
     for _ in 0..2 {
@@ -125,7 +125,7 @@ async fn section_3_3_an_answer_that_breaks_off_is_neither_stored_nor_taken_for_t
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: max-age=60\r\n";
     let whole = format!("{head}Content-Length: 4\r\n\r\nwell").into_bytes();
     peer.plays([vec![Act::Send(format!("{head}{rest}").into_bytes())], vec![Act::Send(whole)]]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     // What came before the end may be on its way to the client already: then that is cut off as well.
     if let Ok(reply) = proxy.try_get(ASKED).await {
         reply.assert_problem(502, "upstream_protocol_error");
@@ -147,19 +147,6 @@ async fn section_4_another_url_is_another_answer() {
     }
     assert_eq!(peer.calls(PATH), 3);
     assert_eq!(proxy.get("/organizations/acme/test/A").await.text(), "A");
-}
-
-#[tokio::test]
-async fn section_4_an_unsafe_request_is_written_through() {
-    let (peer, proxy) = start().await;
-    peer.answers(PATH, [fresh("stored"), Canned { status: 404, ..text("not changed") }]);
-    proxy.get(ASKED).await;
-    for method in [Method::POST, Method::PUT, Method::DELETE] {
-        let fields = [("cache-control", "only-if-cached, max-stale")];
-        assert_eq!(proxy.ask(method, ASKED, &fields).await.text(), "not changed");
-    }
-    assert_eq!(peer.calls(PATH), 4);
-    assert_eq!(proxy.get(ASKED).await.text(), "stored", "an error has changed nothing");
 }
 
 #[rstest]
@@ -212,7 +199,7 @@ async fn section_4_requests_are_collapsed_only_where_the_answer_may_be_reused(
     );
     let answer = Act::Send(answer.into_bytes());
     peer.plays([vec![Act::Until(Arc::clone(&told)), answer.clone()], vec![answer]]);
-    let proxy = Arc::new(peer.proxy(PLAIN).await);
+    let proxy = Arc::new(peer.proxy(ADDED).await);
     let asking: Vec<_> = (0..6)
         .map(|_| {
             let proxy = Arc::clone(&proxy);
@@ -307,7 +294,7 @@ async fn section_4_2_4_what_must_not_be_stale_is_an_error_where_upstream_is_down
         Cache-Control: {directives}, stale-if-error=600, stale-while-revalidate=600\r\n\r\nx"
     );
     peer.plays([vec![Act::Send(answer.into_bytes())], vec![Act::Reset]]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
     for fields in [vec![], vec![("cache-control", "max-stale")]] {
@@ -321,7 +308,7 @@ async fn section_4_2_4_nothing_is_stale_that_nobody_allows() {
     let answer =
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: max-age=60\r\nContent-Length: 1\r\n\r\nx";
     peer.plays([vec![Act::Send(answer.to_vec())], vec![Act::Reset]]);
-    let proxy = peer.proxy(PLAIN).await;
+    let proxy = peer.proxy(ADDED).await;
     proxy.get(ASKED).await;
     proxy.advance(Duration::from_secs(61));
     proxy.get(ASKED).await.assert_problem(502, "upstream_unreachable");
@@ -354,23 +341,6 @@ async fn section_4_3_2_a_clients_conditions_are_judged_by_what_is_stored(
     assert_eq!(reply.status.as_u16(), if status == 200 { stored } else { status });
     assert_eq!((reply.field("etag"), reply.field("x-a"), reply.field("age")), ("\"a\"", "1", "0"));
     assert_eq!((reply.text().as_str(), peer.calls(PATH)), (if status == 304 { "" } else { "x" }, 1));
-}
-
-#[rstest]
-#[case::made_later(3, 206)]
-#[case::made_at_once(2, 200)]
-#[tokio::test]
-async fn section_4_3_2_a_range_with_a_date_counts_only_where_the_date_is_a_strong_validator(
-    #[case] hour: u32,
-    #[case] status: u16,
-) {
-    let (peer, proxy) = start().await;
-    let answer = text("0123").with("last-modified", &date(2)).with("date", &date(hour));
-    peer.answers(PATH, [answer.with("cache-control", "max-age=99999999999")]);
-    proxy.get(ASKED).await;
-    let reply = proxy.get_with(ASKED, &[("range", "bytes=0-1"), ("if-range", &date(2))]).await;
-    assert_eq!(reply.status.as_u16(), status);
-    assert_eq!(peer.calls(PATH), 1);
 }
 
 #[tokio::test]
@@ -423,36 +393,6 @@ async fn section_5_2_1_5_a_request_that_is_not_to_be_stored_leaves_what_is() {
 }
 
 // --- Section 4.4 -------------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn section_4_4_what_was_asked_for_before_a_change_does_not_come_back_after_it() {
-    let peer = RawPeer::start().await;
-    let told = Arc::new(Notify::new());
-    let answer = |body: &str| {
-        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\n\r\n{body}")
-            .into_bytes()
-    };
-    let changed = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec();
-    peer.plays([
-        vec![Act::Until(Arc::clone(&told)), Act::Send(answer("old"))],
-        vec![Act::Send(changed)],
-        vec![Act::Send(answer("new"))],
-    ]);
-    let proxy = Arc::new(peer.proxy(PLAIN).await);
-    let before = tokio::spawn({
-        let proxy = Arc::clone(&proxy);
-        async move { proxy.get(ASKED).await }
-    });
-    eventually("it was asked for", async || (peer.calls() == 1).then_some(())).await;
-    assert_eq!(proxy.ask(Method::PUT, ASKED, &[]).await.status, StatusCode::NO_CONTENT);
-    let after = tokio::time::timeout(Duration::from_secs(10), proxy.get(ASKED)).await;
-    assert_eq!(after.expect("whoever asks after a change waits for nothing older").text(), "new");
-    told.notify_one();
-    let before = before.await.expect("an answer");
-    assert_eq!(before.text(), "old");
-    assert_eq!(before.cache_status(), "fwd=uri-miss; fwd-status=200; detail=superseded");
-    assert_eq!((proxy.get(ASKED).await.text().as_str(), peer.calls()), ("new", 3));
-}
 
 // --- Section 5 ---------------------------------------------------------------------------------------------------
 

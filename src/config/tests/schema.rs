@@ -50,11 +50,10 @@ upstream:
   request_timeout: 1s
   stale_wait: 1s
   max_response_bytes: 64MiB
-  max_request_bytes: 2MiB
+  max_buffered_bytes: 512MiB
   ca_file: ca.pem
   proxy: http://proxy.internal:3128
   default_token_lifetime: 1m
-  allow_unsafe_methods: true
   endpoints:
     reports:
       path: /reports/*
@@ -457,6 +456,7 @@ const READER_ALONE: [&str; 9] = [
     "may not be named at this listener",
     "write the name of a group that is in /etc/group",
     "at most a quarter of",
+    "found less than one answer may take",
     "(`upstream.max_response_bytes`) are not taken",
     "asks for this instance with its own",
     "found `Acme`; write `acme`",

@@ -137,23 +137,34 @@ fn a_client_limit_is_off_unless_it_is_there() {
 }
 
 #[test]
-fn other_methods_are_taken_where_the_operator_allows_them_and_some_never() {
+fn the_proxy_is_read_only() {
     let with_methods = |methods: &str| {
-        let endpoint = format!("    test: {{ path: /test/*, methods: {methods} }}\n");
-        with_acme(&format!("upstream:\n  allow_unsafe_methods: true\n  endpoints:\n{endpoint}"))
+        with_acme(&format!(
+            "upstream: {{ endpoints: {{ test: {{ path: /test/*, methods: {methods} }} }} }}\n"
+        ))
     };
-    let config = accepted(&with_methods("[GET, HEAD, POST, PUT, DELETE, M-SEARCH]"));
+    let config = accepted(&with_methods("[HEAD, GET, HEAD]"));
     let added = config.endpoints.last().expect("the added one");
-    let methods: Vec<_> = added.endpoint.methods.iter().map(Method::as_str).collect();
-    assert_eq!(methods, ["GET", "HEAD", "POST", "PUT", "DELETE", "M-SEARCH"]);
-    for (methods, advice) in [
-        ("[CONNECT]", "take it out"),
-        ("[TRACE]", "take it out"),
-        ("[OPTIONS]", "take it out"),
-        ("[post]", "write `POST`"),
-        ("[\"P OST\"]", "write a method"),
-    ] {
+    assert_eq!(added.endpoint.methods, [Method::HEAD, Method::GET]);
+    for methods in ["[POST]", "[CONNECT]", "[get]"] {
         let fault = only_fault(&with_methods(methods));
-        assert!(fault.message.contains(advice), "{methods}: {fault}");
+        assert!(fault.message.contains("the proxy is read-only"), "{methods}: {fault}");
     }
+    for key in ["allow_unsafe_methods: true", "max_request_bytes: 1MiB"] {
+        let fault = only_fault(&with_acme(&format!("upstream: {{ {key} }}\n")));
+        let name = key.split(':').next().expect("a name");
+        assert!(
+            fault.message.starts_with(&format!("found `{name}`, which was removed; the proxy is read-only")),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn answers_being_read_may_take_at_least_what_one_may() {
+    let config = accepted(&with_acme("upstream: { max_response_bytes: 512MiB }\n"));
+    assert_eq!(config.upstream.max_buffered_bytes, 512 << 20);
+    let fault =
+        only_fault(&with_acme("upstream: { max_response_bytes: 64MiB, max_buffered_bytes: 63MiB }\n"));
+    assert!(fault.message.contains("write at least `64.0 MiB`"), "{fault}");
 }

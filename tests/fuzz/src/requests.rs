@@ -9,14 +9,14 @@ use billing_insights_proxy::cache::primary_key;
 use billing_insights_proxy::config::{Config, Environment, parse};
 use billing_insights_proxy::domain::credential::Credential;
 use billing_insights_proxy::domain::endpoint::{Content, Endpoint, PathPattern};
-use billing_insights_proxy::domain::entitlement::{Ask, Permit, authorize};
+use billing_insights_proxy::domain::entitlement::{AccessRequest, Permit, authorize};
 use billing_insights_proxy::domain::filter::{ComparisonKind, parse as parse_filter};
 use billing_insights_proxy::domain::learned::Learned;
 use billing_insights_proxy::domain::query::parameters;
 use billing_insights_proxy::domain::target;
 use billing_insights_proxy::domain::tenant::{Naming, Seller, Tenant, TenantKind};
-use billing_insights_proxy::prepared_head::X_TENANT;
-use billing_insights_proxy::proxy::headers::forwarded;
+use billing_insights_proxy::headers::X_TENANT;
+use billing_insights_proxy::headers::forwarded;
 use http::{HeaderMap, Method, Uri};
 
 use crate::lines::fields;
@@ -32,7 +32,6 @@ const YAML: &str = "
 upstream:
   api_url: https://api.io
   token_url: https://{account}.id.io/oauth/token
-  allow_unsafe_methods: true
   instance_query_parameters: [after]
   endpoints:
     reports: { path: /reports/*, methods: [GET, HEAD, POST], forward_request_fields: all }
@@ -84,9 +83,8 @@ pub fn run(data: &[u8]) {
     }
     let mut permits = Vec::new();
     for tenant in STAGE.config.tenants.iter() {
-        let plain = matches!(endpoint.path, PathPattern::Prefix(_));
-        let ask = Ask { endpoint, method: &method, path: target.path, query: url.query(), plain };
-        let Ok(permit) = authorize(tenant, &ask, &STAGE.config.policy, &STAGE.learned, STAGE.now) else {
+        let request = AccessRequest { endpoint, path: target.path, query: url.query() };
+        let Ok(permit) = authorize(tenant, &request, &STAGE.config.policy, &STAGE.learned, STAGE.now) else {
             continue;
         };
         holds(&permit, tenant, endpoint, &url);

@@ -50,7 +50,6 @@ pub struct Canned {
 pub struct Seen {
     pub method: http::Method,
     pub target: String,
-    pub body: Bytes,
     pub fields: HeaderMap,
     pub version: Option<Version>,
 }
@@ -214,7 +213,6 @@ async fn http_mock(script: &Arc<Script>) -> (httpmock::MockServer, String) {
             let canned = script.answer(Seen {
                 method: request.method(),
                 target,
-                body: Bytes::copy_from_slice(request.body_ref()),
                 fields: request.headers(),
                 version: None,
             });
@@ -250,7 +248,9 @@ async fn tls_http2(script: Arc<Script>, folder: &std::path::Path) -> String {
             let (acceptor, script) = (acceptor.clone(), Arc::clone(&script));
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&script)));
+                let service = hyper::service::service_fn(move |request| {
+                    std::future::ready(answer(request, Arc::clone(&script)))
+                });
                 let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -260,18 +260,16 @@ async fn tls_http2(script: Arc<Script>, folder: &std::path::Path) -> String {
     url
 }
 
-async fn answer(
+fn answer(
     request: Request<Incoming>,
     script: Arc<Script>,
 ) -> Result<Response<UnsyncBoxBody<Bytes, h2::Error>>, std::convert::Infallible> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let (head, _) = request.into_parts();
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let reset = script.resets.lock().expect("no panic").get(head.uri.path()).cloned();
     let canned = script.answer(Seen {
         method: head.method,
         target,
-        body,
         fields: head.headers,
         version: Some(head.version),
     });

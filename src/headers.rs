@@ -5,19 +5,27 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, InvalidHeaderValue, PROXY_AUTHENTICATE,
+    ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    WWW_AUTHENTICATE,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 
-use crate::cache::lookup::Forward;
 use crate::config::forwarding::is_forbidden;
 use crate::domain::endpoint::ForwardedFields;
-use crate::prepared_head::{CACHE_STATUS, X_TENANT};
+pub use crate::request_id::X_REQUEST_ID;
+use crate::version::NAME;
 
-/// The proxy's name in `Via`, `Cache-Status` and `Proxy-Status`.
-pub const NAME: &str = "billing-insights-proxy";
+/// Names the tenant of a request and of its response.
+pub const X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
+/// `Cache-Status` (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The fields that every response carries with the same value.
+pub const SAME_FOR_ALL: [(HeaderName, HeaderValue); 2] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
+];
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// `Via` of an answer of the proxy's own.
 pub const OWN_VIA: &str = "1.1 billing-insights-proxy";
@@ -41,31 +49,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
-/// The client's fields that go upstream: those of the allow-list, without what `Connection` names. Where nothing is
-/// cached (`for_origin`) the conditions are the client's own, and dropping one would make a careful request a careless
-/// one.
+/// The client's fields that go upstream: those of the allow-list, without what `Connection` names.
 #[must_use]
-pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields, for_origin: bool) -> HeaderMap {
+pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields) -> HeaderMap {
     let of_connection = named_by_connection(request);
-    let passes = |name: &HeaderName| {
-        let may_pass = || match allowed {
-            ForwardedFields::Listed(listed) => listed.contains(name) && !is_forbidden(name),
-            ForwardedFields::All => !is_forbidden(name),
-        };
-        let condition = for_origin && CONDITIONS.contains(name);
-        (ALWAYS_FORWARDED.contains(name) || condition || may_pass()) && !of_connection.contains(name)
+    let may_pass = |name: &HeaderName| match allowed {
+        ForwardedFields::Listed(listed) => listed.contains(name) && !is_forbidden(name),
+        ForwardedFields::All => !is_forbidden(name),
     };
-    copy(request, passes)
-}
-
-/// The conditions that only the origin may judge (RFC 9110, section 13.1; RFC 9111, section 4.3.2), and for methods
-/// that are not cached the others as well.
-const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
-
-/// Whether a request has a condition that only the origin may judge.
-#[must_use]
-pub fn has_condition_for_origin(request: &HeaderMap) -> bool {
-    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+    copy(request, |name| (ALWAYS_FORWARDED.contains(name) || may_pass(name)) && !of_connection.contains(name))
 }
 
 /// The fields of an answer, without those of the connection, those that no client may have, and those that are the
@@ -115,86 +107,6 @@ pub fn add_via(fields: &mut HeaderMap, version: http::Version) {
     fields.append(http::header::VIA, HeaderValue::from_static(via));
 }
 
-/// The members of `Cache-Status` (RFC 9211, section 2).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CacheStatus {
-    /// Answered from the cache.
-    pub hit: bool,
-    /// Why the request went upstream.
-    pub forward: Option<Forward>,
-    /// What upstream answered.
-    pub forward_status: Option<u16>,
-    /// The answer was stored.
-    pub stored: bool,
-    /// Another request's fetch answered.
-    pub collapsed: bool,
-    /// Seconds that the answer stays fresh; negative if it is stale.
-    pub ttl: Option<i64>,
-    /// The name of a reason.
-    pub detail: Option<&'static str>,
-}
-
-impl CacheStatus {
-    /// The field's value.
-    #[must_use]
-    pub fn value(&self) -> HeaderValue {
-        let mut value = Value::default();
-        value.add(NAME);
-        if self.hit {
-            value.add("; hit");
-        }
-        if let Some(forward) = self.forward {
-            value.add("; fwd=").add(forward.as_str());
-        }
-        if let Some(status) = self.forward_status {
-            value.add("; fwd-status=").add(itoa::Buffer::new().format(status));
-        }
-        if let Some(ttl) = self.ttl {
-            value.add("; ttl=").add(itoa::Buffer::new().format(ttl));
-        }
-        if self.stored {
-            value.add("; stored");
-        }
-        if self.collapsed {
-            value.add("; collapsed");
-        }
-        if let Some(detail) = self.detail {
-            value.add("; detail=").add(detail);
-        }
-        value.field().unwrap_or_else(|_| HeaderValue::from_static(NAME))
-    }
-}
-
-/// A short value that is put together: on the stack, so that it takes one allocation, of its own length. What would be
-/// longer is cut off.
-struct Value {
-    bytes: [u8; LONGEST_VALUE],
-    length: usize,
-}
-
-/// Longer than any that the proxy puts together.
-const LONGEST_VALUE: usize = 192;
-
-impl Default for Value {
-    fn default() -> Self {
-        Self { bytes: [0; LONGEST_VALUE], length: 0 }
-    }
-}
-
-impl Value {
-    fn add(&mut self, text: &str) -> &mut Self {
-        let room = &mut self.bytes[self.length..];
-        let length = text.len().min(room.len());
-        room[..length].copy_from_slice(&text.as_bytes()[..length]);
-        self.length += length;
-        self
-    }
-
-    fn field(&self) -> Result<HeaderValue, InvalidHeaderValue> {
-        HeaderValue::from_bytes(&self.bytes[..self.length])
-    }
-}
-
 /// The value of `Proxy-Status` for an error.
 #[must_use]
 pub fn proxy_status(error: &str, code: &str) -> HeaderValue {
@@ -216,11 +128,10 @@ pub struct RateState {
 impl RateState {
     /// Adds `RateLimit` and `RateLimit-Policy`.
     pub fn add_to(self, fields: &mut HeaderMap) {
-        let (mut policy, mut state) = (Value::default(), Value::default());
-        policy.add("\"upstream\";q=").add(itoa::Buffer::new().format(self.burst.get()));
-        policy.add(";w=").add(itoa::Buffer::new().format(self.window.as_secs().max(1)));
-        state.add("\"upstream\";r=").add(itoa::Buffer::new().format(self.remaining));
-        if let (Ok(policy), Ok(state)) = (policy.field(), state.field()) {
+        let window = self.window.as_secs().max(1);
+        let policy = HeaderValue::try_from(format!("\"upstream\";q={};w={window}", self.burst));
+        let state = HeaderValue::try_from(format!("\"upstream\";r={}", self.remaining));
+        if let (Ok(policy), Ok(state)) = (policy, state) {
             fields.insert(RATE_LIMIT_POLICY, policy);
             fields.insert(RATE_LIMIT, state);
         }
@@ -264,9 +175,9 @@ mod tests {
             ("if-none-match", "\"x\""),
             ("accept-encoding", "br"),
         ]);
-        let listed = forwarded(&request, &ForwardedFields::Listed(Vec::new()), false);
+        let listed = forwarded(&request, &ForwardedFields::Listed(Vec::new()));
         assert_eq!(listed, fields(&[("accept", "application/json"), ("traceparent", "00-1-2-01")]));
-        let all = forwarded(&request, &ForwardedFields::All, false);
+        let all = forwarded(&request, &ForwardedFields::All);
         assert_eq!(
             all,
             fields(&[
@@ -286,7 +197,7 @@ mod tests {
             ("x-a", "1"),
             ("etag", "\"e\""),
         ]);
-        assert!(forwarded(&message, &ForwardedFields::All, false).get("accept").is_none());
+        assert!(forwarded(&message, &ForwardedFields::All).get("accept").is_none());
         assert_eq!(sanitised(&message), fields(&[("etag", "\"e\"")]));
     }
 
@@ -295,21 +206,6 @@ mod tests {
         let response =
             fields(&[("set-cookie", "a=b"), ("www-authenticate", "Bearer"), ("content-type", "a/b")]);
         assert_eq!(sanitised(&response), fields(&[("content-type", "a/b")]));
-    }
-
-    #[test]
-    fn cache_status_is_a_structured_field() {
-        let status = CacheStatus {
-            forward: Some(Forward::UriMiss),
-            forward_status: Some(200),
-            stored: true,
-            ttl: Some(3600),
-            ..CacheStatus::default()
-        };
-        let value = status.value();
-        assert_eq!(value, "billing-insights-proxy; fwd=uri-miss; fwd-status=200; ttl=3600; stored");
-        let parsed: Result<sfv::List, _> = sfv::Parser::new(value.as_bytes()).parse();
-        assert!(parsed.is_ok());
     }
 
     #[test]

@@ -7,15 +7,16 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::entry::Ingredients;
-use super::judge::Verdict;
-use super::lookup::{Forward, Reuse, judge};
+use super::entry::EntryParts;
+use super::lookup::{Reuse, reuse};
+use super::policy::{CachePolicy, StoreDecision};
 use super::purges::Selection;
 use super::*;
 use crate::clock::{Clock, ManualClock, Now};
 use crate::config::{OurRule, Overrides, Rule};
 use crate::domain::query;
 use crate::inspect::{Count, Counts, Inspection};
+use crate::rfc9111::cache_status::Forward;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
@@ -73,7 +74,7 @@ struct Wanted {
 }
 
 struct Stage {
-    shelf: Shelf,
+    cache: ResponseCache,
     clock: ManualClock,
     random: Choices,
     model: Model,
@@ -164,7 +165,7 @@ impl Model {
         selects(Some(language)).or_else(|| selects(None)).ok_or(Forward::VaryMiss)
     }
 
-    /// Takes away all that stands at a place.
+    /// Takes away all that stands at a slot.
     fn clear(&mut self, spot: Spot) -> usize {
         let gone = self.standing.remove(&spot).unwrap_or_default();
         for set in gone.iter().filter_map(|one| one.set) {
@@ -183,7 +184,7 @@ impl Model {
         self.standing.retain(|_, all| !all.is_empty());
     }
 
-    /// Whether something may stand there, and as what; and the place where its set is looked for.
+    /// Whether something may stand there, and as what; and the slot where its set is looked for.
     fn put(
         &mut self,
         spot: Spot,
@@ -198,7 +199,7 @@ impl Model {
             return Err(Bypass::Superseded);
         }
         if one.from_arrival {
-            let (set, lifetime) = self.place(spot, &one, life).ok_or(Bypass::Superseded)?;
+            let (set, lifetime) = self.slot(spot, &one, life).ok_or(Bypass::Superseded)?;
             one.set = Some(set);
             one.freshness.lifetime = lifetime;
         }
@@ -216,7 +217,7 @@ impl Model {
         before.next_back()
     }
 
-    fn place(&mut self, spot: Spot, one: &Standing, life: Option<Duration>) -> Option<(usize, Duration)> {
+    fn slot(&mut self, spot: Spot, one: &Standing, life: Option<Duration>) -> Option<(usize, Duration)> {
         let name = (spot.0, spot.1);
         let changed = self.before(spot, one).is_some_and(|before| before.body != one.body);
         let Some(&current) = self.current.get(&name) else { return self.begin(spot, one, None, life) };
@@ -299,7 +300,7 @@ impl Model {
         Some((self.sets.len() - 1, whole))
     }
 
-    /// The places that a purge picks, with those of the pages beside them.
+    /// The slots that a purge picks, with those of the pages beside them.
     fn picked(&self, wanted: Wanted) -> Vec<Spot> {
         let is_of_a_set = |spot: &Spot| self.standing[spot].iter().any(|one| one.set.is_some());
         let spots: Vec<Spot> = self.standing.keys().copied().collect();
@@ -398,11 +399,11 @@ fn credential(number: usize) -> CredentialKey {
     )
 }
 
-fn at(spot: Spot) -> (PrimaryKey, PlaceLabel) {
+fn at(spot: Spot) -> (PrimaryKey, SlotLabel) {
     let credential = credential(spot.0);
     let key = |path: &str| PrimaryKey::new(credential.as_bytes(), "https://api.example.com", path, None);
     let path = format!("/express/{}?page={}", spot.1, spot.2);
-    let label = PlaceLabel {
+    let label = SlotLabel {
         credential: credential.clone(),
         account: None,
         endpoint: "invoices".into(),
@@ -444,7 +445,7 @@ impl Stage {
             lives: BTreeMap::new(),
         };
         Self {
-            shelf: Shelf::new(&cache, Arc::new(Metrics::new())),
+            cache: ResponseCache::new(&cache, Arc::new(Metrics::new())),
             clock: ManualClock::new(),
             random: Choices::Chance(fastrand::Rng::with_seed(seed)),
             model,
@@ -493,10 +494,10 @@ impl Stage {
         self.log.push(format!("purge {:?} soft {soft}", wanted.selection()));
         let (purged, expected) = if soft {
             let expected = self.model.purge_softly(wanted, now.monotonic);
-            (self.shelf.purge_softly(&wanted.selection(), now), expected)
+            (self.cache.purge_softly(&wanted.selection(), now), expected)
         } else {
             let expected = self.model.purge(wanted, now.monotonic);
-            (self.shelf.purge(&wanted.selection(), now), expected)
+            (self.cache.purge(&wanted.selection(), now), expected)
         };
         assert_eq!(purged, expected, "{}", self.story());
     }
@@ -504,7 +505,7 @@ impl Stage {
     fn remove(&mut self) {
         let spot = self.spot();
         self.log.push(format!("remove {spot:?}"));
-        self.shelf.remove(&at(spot).0);
+        self.cache.remove(&at(spot).0);
         self.model.clear(spot);
     }
 
@@ -546,8 +547,8 @@ impl Stage {
     /// A 304 to what is there.
     fn confirm(&mut self) {
         let (spot, language) = (self.spot(), self.random.usize(0..LANGUAGES.len()));
-        let Shelved::Entry(entry) =
-            self.shelf.find(&at(spot).0, |variant| variant.matches(&request_in(language)))
+        let Lookup::Entry(entry) =
+            self.cache.find(&at(spot).0, |variant| variant.matches(&request_in(language)))
         else {
             return;
         };
@@ -573,22 +574,21 @@ impl Stage {
         if one.language.is_some() {
             fields.insert("vary", HeaderValue::from_static("accept-language"));
         }
-        let verdict = Verdict { freshness: one.freshness, ours: true, from_arrival: one.from_arrival };
-        let mut entry = Entry::new(Ingredients {
-            kept: true,
-            plain: false,
-            is_head: false,
+        let decision =
+            StoreDecision { freshness: one.freshness, overrides_origin: true, by_ttl: one.from_arrival };
+        let mut entry = Entry::new(EntryParts {
+            stored: true,
             status: StatusCode::OK,
             variant: Variant::of(&fields, &request_in(one.language.unwrap_or_default())),
             fields,
             body: Bytes::from(vec![one.body]),
             inspection: Inspection { counts: one.counts, ..Inspection::default() },
-            verdict,
+            decision,
             received: Now { monotonic: one.received, ..self.now() },
             delay: one.delay,
         });
         if let Some(confirmed) = confirms {
-            entry.carry_on(confirmed);
+            entry.continue_hits_of(confirmed);
         }
         self.log.push(format!(
             "put {} at {spot:?}, asked {:?} ago, {:?}, {:?}, language {:?}, body {}, {} purges late",
@@ -600,9 +600,13 @@ impl Stage {
             one.body,
             self.model.purges.len() - since
         ));
-        let (entry, outcome) =
-            self.shelf.keep(&key, &label, entry, Moment { purges: since as u64, ..Moment::default() });
-        let life = entry.verdict.freshness.lifetime;
+        let (entry, outcome) = self.cache.store(
+            &key,
+            &label,
+            entry,
+            Generation { purges: since as u64, ..Generation::default() },
+        );
+        let life = entry.decision.freshness.lifetime;
         let outcome = outcome.map(|()| life);
         let expected = self.model.put(spot, one, since, Some(life));
         assert_eq!(outcome, expected, "{}", self.story());
@@ -626,14 +630,14 @@ impl Stage {
             ..RequestDirectives::default()
         };
         let (now, ours) = (self.now(), spot.1 != 2);
-        let found = self.shelf.find(&at(spot).0, |variant| variant.matches(&request_in(language)));
-        if let Shelved::Entry(entry) = &found {
+        let found = self.cache.find(&at(spot).0, |variant| variant.matches(&request_in(language)));
+        if let Lookup::Entry(entry) = &found {
             entry.hit();
         }
         let said =
             |entry: &Entry| entry.fields.of_origin()["x-number"].to_str().expect("a number").to_owned();
-        let hits = if let Shelved::Entry(entry) = &found { entry.hits() } else { 0 };
-        let judged = match judge(found, &request, &rule(ours), now) {
+        let hits = if let Lookup::Entry(entry) = &found { entry.hits() } else { 0 };
+        let judged = match reuse(found, &request, &CachePolicy::new(&rule(ours)), now) {
             Reuse::Fresh(entry) => format!("fresh {}", said(&entry)),
             Reuse::WhileRevalidating(entry) => format!("while revalidating {}", said(&entry)),
             Reuse::Validate(entry, why) => format!("validate {} {why:?}", said(&entry)),
@@ -686,16 +690,14 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
     let fields = fields
         .iter()
         .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
-    Entry::new(Ingredients {
-        kept: true,
-        plain: false,
-        is_head: false,
+    Entry::new(EntryParts {
+        stored: true,
         status: StatusCode::OK,
         variant: Variant::default(),
         fields: fields.collect(),
         body: Bytes::new(),
         inspection: Inspection::default(),
-        verdict: Verdict {
+        decision: StoreDecision {
             freshness: Freshness {
                 lifetime: Duration::from_mins(10),
                 stale_while_revalidate: Duration::from_mins(1),
@@ -703,8 +705,8 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
                 always_validate: false,
                 never_stale: false,
             },
-            ours: true,
-            from_arrival,
+            overrides_origin: true,
+            by_ttl: from_arrival,
         },
         received: now,
         delay: Duration::from_mins(2),
@@ -737,9 +739,9 @@ fn chosen(stored: [(&'static str, &'static str); 2]) -> Bytes {
         response.insert("vary", HeaderValue::from_static(vary));
         one.variant = Variant::of(&response, &request_in(0));
         one.body = Bytes::from(number.to_string());
-        assert!(stage.shelf.keep(&key, &label, one, Moment::default()).1.is_ok());
+        assert!(stage.cache.store(&key, &label, one, Generation::default()).1.is_ok());
     }
-    let Shelved::Entry(found) = stage.shelf.find(&key, |variant| variant.matches(&request_in(0))) else {
+    let Lookup::Entry(found) = stage.cache.find(&key, |variant| variant.matches(&request_in(0))) else {
         panic!("it is there")
     };
     found.body.clone()
@@ -768,12 +770,12 @@ fn section_4_1_one_that_says_what_it_varies_by_is_chosen_before_one_that_does_no
 #[test]
 fn the_longest_of_the_variants_decides_how_long_a_place_is_kept() {
     let now = Clock::System.now();
-    let place = |entries: Vec<Entry>| Place {
+    let slot = |entries: Vec<Entry>| Slot {
         label: at((0, 0, 1)).1,
         variants: entries.into_iter().map(Arc::new).collect(),
     };
     let (short, long) = (|| entry(&[], now, false), || entry(&[], now, true));
-    let useful = |entries| useful_for(&place(entries), now.monotonic);
+    let useful = |entries| useful_for(&slot(entries), now.monotonic);
     assert_eq!(useful(vec![short(), long()]), Some(Duration::from_mins(15)));
     assert_eq!(useful(vec![long(), short()]), Some(Duration::from_mins(15)));
     assert_eq!(useful(vec![short(), entry(&[("etag", "\"a\"")], now, true)]), None);
@@ -784,27 +786,28 @@ fn an_entry_whose_set_was_dropped_is_not_found_though_it_stands_there() {
     let stage = Stage::new(0);
     let (key, label) = at((0, 0, 1));
     let now = stage.now();
-    let (kept, outcome) = stage.shelf.keep(&key, &label, entry(&[], now, true), Moment::default());
+    let (kept, outcome) = stage.cache.store(&key, &label, entry(&[], now, true), Generation::default());
     assert!(outcome.is_ok());
-    assert!(matches!(stage.shelf.find(&key, |_| false), Shelved::Entry(_)));
+    assert!(matches!(stage.cache.find(&key, |_| false), Lookup::Entry(_)));
     drop(kept.set().expect("a set").drop_all(now.monotonic));
-    assert!(stage.shelf.places.contains_key(&key));
-    assert!(matches!(stage.shelf.find(&key, |_| false), Shelved::Nothing));
+    assert!(stage.cache.slots.contains_key(&key));
+    assert!(matches!(stage.cache.find(&key, |_| false), Lookup::Nothing));
 }
 
 #[test]
 fn what_does_not_fit_any_more_is_forgotten_by_its_set() {
     let cache = config::Cache { max_bytes: 64 << 10, max_entry_bytes: 8 << 10, collapse: true };
-    let shelf = Shelf::new(&cache, Arc::new(Metrics::new()));
+    let shelf = ResponseCache::new(&cache, Arc::new(Metrics::new()));
     let now = Clock::System.now();
-    let (kept, _) = shelf.keep(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), Moment::default());
+    let (kept, _) =
+        shelf.store(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), Generation::default());
     for page in 1..2000 {
         let (key, label) = at((0, 0, page));
-        let (_, outcome) = shelf.keep(&key, &label, entry(&[], now, true), Moment::default());
+        let (_, outcome) = shelf.store(&key, &label, entry(&[], now, true), Generation::default());
         assert!(outcome.is_ok());
     }
     shelf.tidy();
-    let left = shelf.places.entry_count();
+    let left = shelf.slots.entry_count();
     let known = kept.set().expect("a set").drop_all(now.monotonic).members.len() as u64;
     assert!(left < 100 && known <= left + 1, "{known} of {left}");
 }

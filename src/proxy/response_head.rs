@@ -1,19 +1,39 @@
-//! Interprets the status and header fields of an upstream response, and adjusts the fields before the response is stored.
+//! The status and header fields of an upstream response, adjusted for storing.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, VARY};
 
+use super::fetch_result::Exchange;
+use super::origin::UpstreamResponse;
 use crate::clock::Now;
+use crate::headers::{self, add_via, sanitised};
 use crate::oauth::grant::retry_after;
 
-/// Why a status answers nothing that was asked. A challenge of a proxy is among them: it would ask callers for
-/// credentials, as a 401 would.
-pub(super) fn unexpected_status(status: StatusCode, plain: bool, for_origin: bool) -> Option<&'static str> {
+/// The head of a response, and what is known about its exchange.
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) sent_at: Now,
+    pub(super) received: Now,
+    pub(super) exchange: Exchange,
+}
+
+impl ResponseHead {
+    /// The head as it may be stored and passed on.
+    pub(super) fn new(answer: &UpstreamResponse, received: Now) -> Self {
+        let status = answer.response.status();
+        let mut fields = sanitised(answer.response.headers());
+        add_via(&mut fields, answer.response.version());
+        add_date(&mut fields, received);
+        replace_retry_after(&mut fields, status, received);
+        Self { status, fields, sent_at: answer.sent_at, received, exchange: answer.exchange }
+    }
+}
+
+/// Why a status can't answer the request. A proxy's challenge is among them: it would ask callers for credentials, as a 401
+/// would.
+pub(super) fn unexpected_status(status: StatusCode) -> Option<&'static str> {
     match status {
-        // The conditions were the client's own.
-        StatusCode::NOT_MODIFIED if for_origin => None,
-        // A part may be what the client asked for, and is its own to judge.
-        StatusCode::PARTIAL_CONTENT if plain => None,
         StatusCode::NOT_MODIFIED => Some("it is a 304 to a request without conditions"),
         StatusCode::PARTIAL_CONTENT => Some("it is a part, and the whole was asked for"),
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some("it is a 407, and no proxy was asked"),
@@ -22,8 +42,8 @@ pub(super) fn unexpected_status(status: StatusCode, plain: bool, for_origin: boo
     }
 }
 
-/// An answer without a date was made when it arrived (RFC 9110, section 6.6.1).
-pub(super) fn add_date(fields: &mut HeaderMap, received: Now) {
+/// A response without a date was made when it arrived (RFC 9110, section 6.6.1).
+fn add_date(fields: &mut HeaderMap, received: Now) {
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received.wall))
     {
@@ -31,13 +51,11 @@ pub(super) fn add_date(fields: &mut HeaderMap, received: Now) {
     }
 }
 
-/// Clients are told seconds, never a date, and only with an error: what is stored has no time to wait for.
-pub(super) fn in_seconds(fields: &mut HeaderMap, status: StatusCode, now: Now) {
-    let told = fields.remove(RETRY_AFTER).and_then(|value| retry_after(&value, now.wall));
-    if let Some(told) = told
-        && !status.is_success()
-    {
-        fields.insert(RETRY_AFTER, super::headers::retry_after(told));
+/// Clients get seconds, never a date, and only with an error: a success has no time to wait for.
+fn replace_retry_after(fields: &mut HeaderMap, status: StatusCode, now: Now) {
+    let wait = fields.remove(RETRY_AFTER).and_then(|value| retry_after(&value, now.wall));
+    if let Some(wait) = wait.filter(|_| !status.is_success()) {
+        fields.insert(RETRY_AFTER, headers::retry_after(wait));
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where a request leads is remembered. What may differ from one request to the next, and what may change between them,
-//! counts all the same.
+//! Every request is authorised, hits included: what differs from one request to the next, and what changes between them,
+//! counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn sample_proxy(further: &str) -> (Talkdesk, Proxy) {
     (talkdesk, proxy)
 }
 
-/// A proxy that has given this answer twice already, so that it knows where the request leads.
+/// A proxy that has given this answer twice already, so that the next one is a hit.
 async fn knowing(path: &str, further: &str) -> (Talkdesk, Proxy) {
     let (talkdesk, proxy) = sample_proxy(further).await;
     for _ in 0..2 {
@@ -46,7 +46,7 @@ fn head(path: &str, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_refused_on_a_known_route() {
+async fn a_page_of_another_origin_is_refused_on_a_hit() {
     let (_talkdesk, proxy) = knowing(PRODUCTS, "").await;
     for field in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
         proxy.get_with(PRODUCTS, &[field]).await.assert_problem(403, "origin_not_allowed");
@@ -54,7 +54,7 @@ async fn a_page_of_another_origin_is_refused_on_a_known_route() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_not_listed_is_refused_on_a_known_route() {
+async fn a_peer_that_is_not_listed_is_refused_on_a_hit() {
     let (_talkdesk, proxy) = knowing(PRODUCTS, "server:\n  allowed_peers: [127.0.0.1]\n").await;
     let address = proxy.app.addresses().data.clone();
     assert_eq!(status_from("127.0.0.1", &address, head(PRODUCTS, &address)).await, "200");
@@ -78,7 +78,7 @@ async fn a_host_is_known_for_the_address_that_it_was_let_in_at() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_ours_is_refused_on_a_known_route() {
+async fn a_host_that_is_not_ours_is_refused_on_a_hit() {
     let (_talkdesk, proxy) = knowing(PRODUCTS, "").await;
     proxy.get_with(PRODUCTS, &[("host", "evil.example")]).await.assert_problem(421, "host_not_allowed");
 }
@@ -112,7 +112,7 @@ async fn each_listener_has_its_own_tenants_and_its_own_default() {
 }
 
 #[tokio::test]
-async fn the_tenant_field_counts_on_a_known_route() {
+async fn the_tenant_field_counts_on_a_hit() {
     let (_talkdesk, proxy) = knowing(PRODUCTS, "").await;
     proxy
         .get_with(PRODUCTS, &[("x-tenant", "organizations/northwind")])
@@ -132,7 +132,7 @@ async fn a_head_and_a_get_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_scope_that_turns_out_to_be_missing_denies_on_a_known_route() {
+async fn a_scope_that_turns_out_to_be_missing_denies_on_a_hit() {
     let (talkdesk, proxy) = knowing(PRODUCTS, "").await;
     let inner = proxy.app.proxy();
     let key = inner.snapshot().config.credentials[0].credential.key.clone();
@@ -146,12 +146,12 @@ async fn a_scope_that_turns_out_to_be_missing_denies_on_a_known_route() {
 }
 
 #[tokio::test]
-async fn a_denial_of_talkdesks_denies_on_a_known_route_for_as_long_as_it_is_remembered() {
+async fn a_denial_of_talkdesks_denies_on_a_hit_for_as_long_as_it_is_remembered() {
     let (talkdesk, proxy) = knowing(PRODUCTS, "").await;
     let inner = proxy.app.proxy();
     let credential = inner.snapshot().config.credentials[0].credential.key.clone();
     let now = inner.clock.now();
-    let request = DeniedRequest { credential, request: "GET /express/products".into() };
+    let request = DeniedRequest { credential, path_and_query: "/express/products".into() };
     let denial = LearnedDenial {
         reason: "no".into(),
         upstream_request_id: None,
@@ -166,7 +166,7 @@ async fn a_denial_of_talkdesks_denies_on_a_known_route_for_as_long_as_it_is_reme
 }
 
 #[tokio::test]
-async fn an_account_that_left_its_organization_is_unknown_on_a_known_route() {
+async fn an_account_that_left_its_organization_is_unknown_on_a_hit() {
     let (_talkdesk, proxy) = sample_proxy("").await;
     let inner = proxy.app.proxy();
     let snapshot = inner.snapshot();
@@ -192,7 +192,7 @@ async fn an_account_that_left_its_organization_is_unknown_on_a_known_route() {
 }
 
 #[tokio::test]
-async fn a_reload_that_switches_a_tenant_off_counts_on_a_known_route() {
+async fn a_reload_that_switches_a_tenant_off_counts_on_a_hit() {
     let (_talkdesk, proxy) = knowing(PRODUCTS, "").await;
     proxy.edit(|text| text.replacen("name: Acme Partners\n", "name: Acme Partners\n    enabled: false\n", 1));
     assert_eq!(proxy.reload().await.status, StatusCode::OK);
@@ -229,7 +229,7 @@ async fn a_denial_is_the_same_each_time_but_for_the_name_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_reload_that_switches_a_tenant_on_ends_a_known_denial() {
+async fn a_reload_that_switches_a_tenant_on_ends_a_denial() {
     let (_talkdesk, proxy) = sample_proxy("").await;
     let path = "/organizations/soylent/express/products";
     for _ in 0..2 {

@@ -6,15 +6,15 @@ use std::time::SystemTime;
 
 use foldhash::quality::RandomState;
 
-use super::PlaceLabel;
-use super::judge::Bypass;
+use super::SlotLabel;
+use super::policy::Bypass;
 use crate::rfc9111::key::PrimaryKey;
 
 /// A request whose response was not stored.
 #[derive(Debug)]
-pub struct NotKept {
+pub struct BypassedRequest {
     /// The request.
-    pub label: PlaceLabel,
+    pub label: SlotLabel,
     lately: Mutex<Lately>,
 }
 
@@ -29,7 +29,7 @@ pub struct Lately {
     pub times: u64,
 }
 
-impl NotKept {
+impl BypassedRequest {
     /// The recent occurrences.
     #[must_use]
     pub fn lately(&self) -> Lately {
@@ -38,12 +38,12 @@ impl NotKept {
 }
 
 /// The requests whose responses were not stored recently.
-pub(super) struct NotKeptLately(moka::sync::Cache<PrimaryKey, Arc<NotKept>, RandomState>);
+pub(super) struct RecentBypasses(moka::sync::Cache<PrimaryKey, Arc<BypassedRequest>, RandomState>);
 
 /// The number of remembered requests. One takes a few kilobytes at most, as the request target is limited.
 const REMEMBERED: u64 = 1000;
 
-impl Default for NotKeptLately {
+impl Default for RecentBypasses {
     fn default() -> Self {
         // LRU: the most recent ones matter, not the most frequent ones.
         let policy = moka::policy::EvictionPolicy::lru();
@@ -52,18 +52,19 @@ impl Default for NotKeptLately {
     }
 }
 
-impl NotKeptLately {
+impl RecentBypasses {
     /// Records an occurrence. `label` is called only for a new request, because most are repeated.
-    pub(super) fn note(
+    pub(super) fn record(
         &self,
         key: &PrimaryKey,
-        label: impl FnOnce() -> PlaceLabel,
+        label: impl FnOnce() -> SlotLabel,
         bypass: Bypass,
         now: SystemTime,
     ) {
         let lately = Lately { bypass, last: now, times: 0 };
-        let known =
-            self.0.get_with_by_ref(key, || Arc::new(NotKept { label: label(), lately: Mutex::new(lately) }));
+        let known = self.0.get_with_by_ref(key, || {
+            Arc::new(BypassedRequest { label: label(), lately: Mutex::new(lately) })
+        });
         let mut known = known.lately.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Lately { times: known.times.saturating_add(1), ..lately };
     }
@@ -73,7 +74,7 @@ impl NotKeptLately {
         self.0.run_pending_tasks();
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = Arc<NotKept>> {
-        self.0.iter().map(|(_, not_kept)| not_kept)
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<BypassedRequest>> {
+        self.0.iter().map(|(_, bypasses)| bypasses)
     }
 }
