@@ -451,7 +451,7 @@ fn anything() -> Vec<Value> {
 }
 
 /// Of what one value does not tell, and a schema therefore can't.
-const READER_ALONE: [&str; 9] = [
+const READER_ALONE: [&str; 10] = [
     "is not configured",
     "may not be named at this listener",
     "write the name of a group that is in /etc/group",

@@ -260,10 +260,7 @@ async fn tls_http2(script: Arc<Script>, folder: &std::path::Path) -> String {
     url
 }
 
-fn answer(
-    request: Request<Incoming>,
-    script: Arc<Script>,
-) -> Result<Response<UnsyncBoxBody<Bytes, h2::Error>>, std::convert::Infallible> {
+fn answer(request: Request<Incoming>, script: &Script) -> Response<UnsyncBoxBody<Bytes, h2::Error>> {
     let (head, _) = request.into_parts();
     let target = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let reset = script.resets.lock().expect("no panic").get(head.uri.path()).cloned();
@@ -288,5 +285,5 @@ fn answer(
             StreamBody::new(data.chain(reset)).boxed_unsync()
         }
     };
-    Ok(response.body(body).expect("a response"))
+    response.body(body).expect("a response")
 }
