@@ -38,6 +38,7 @@ pub mod rfc9111;
 pub mod clock;
 pub mod timestamp;
 pub mod json;
+pub mod page;
 pub mod links;
 pub mod inspect;
 pub mod rewrite;

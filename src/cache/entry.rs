@@ -18,8 +18,8 @@ use super::fields::StoredFields;
 use super::judge::Verdict;
 use super::page_set::PageSet;
 use crate::clock::Now;
-use crate::inspect::{Counts, Inspection, Page};
-use crate::links::Splice;
+use crate::page::links::Splice;
+use crate::page::{PageContent, PageSummary, TotalCounts};
 use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::weakened;
@@ -40,9 +40,9 @@ pub struct Entry {
     /// The positions of links to the API in the body.
     pub links: Vec<Splice>,
     /// The total counts that the body states.
-    pub counts: Counts,
+    pub counts: TotalCounts,
     /// The page data of the body.
-    pub page: Page,
+    pub page: PageSummary,
     /// The hashed ids of its records; taken when the entry is stored.
     pub(super) record_ids: Vec<u64>,
     /// How long the response may be used, and which rule decided.
@@ -85,7 +85,7 @@ pub struct Ingredients {
     /// The body, without content coding.
     pub body: Bytes,
     /// The result of inspecting the body.
-    pub inspection: Inspection,
+    pub inspection: PageContent,
     /// How long the response may be used, and which rule decided.
     pub verdict: Verdict,
     /// Whether the entry is stored; otherwise it is served to the waiting requests and dropped.
@@ -124,7 +124,7 @@ impl Entry {
             status,
             fields,
             body,
-            inspection: Inspection { links, counts, page, record_ids },
+            inspection: PageContent { links, counts, page, record_ids },
             verdict,
             kept,
             variant,
@@ -376,7 +376,7 @@ mod tests {
             variant: Variant::of(&fields, &fields),
             fields,
             body: Bytes::from_static(b"body"),
-            inspection: Inspection { links: links.to_vec(), ..Inspection::default() },
+            inspection: PageContent { links: links.to_vec(), ..PageContent::default() },
             verdict: Verdict::NOT_KEPT,
             kept: true,
             received: Clock::System.now(),

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock, Now};
 use crate::config::{OurRule, Overrides, Rule};
 use crate::domain::query;
-use crate::inspect::{Count, Counts, Inspection};
+use crate::page::{Count, PageContent, TotalCounts};
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;
 use crate::rfc9111::key::Variant;
@@ -34,7 +34,7 @@ struct Standing {
     /// The language that selects it; none: every request does.
     language: Option<usize>,
     body: u8,
-    counts: Counts,
+    counts: TotalCounts,
     asked: Instant,
     received: Instant,
     delay: Duration,
@@ -46,7 +46,7 @@ struct Standing {
 
 /// What the model knows of pages that belong together.
 struct Set {
-    counts: Counts,
+    counts: TotalCounts,
     begun: Option<Instant>,
     deadline: Instant,
     latest_asked: Instant,
@@ -518,7 +518,7 @@ impl Stage {
             number: 0,
             language: self.random.bool().then(|| self.random.usize(0..LANGUAGES.len())),
             body: self.random.u8(0..3) / 2,
-            counts: Counts {
+            counts: TotalCounts {
                 total: Count::Number(u64::from(self.random.u8(0..8) == 0)),
                 total_pages: if self.random.u8(0..8) == 0 {
                     pages.unwrap_or_default()
@@ -582,7 +582,7 @@ impl Stage {
             variant: Variant::of(&fields, &request_in(one.language.unwrap_or_default())),
             fields,
             body: Bytes::from(vec![one.body]),
-            inspection: Inspection { counts: one.counts, ..Inspection::default() },
+            inspection: PageContent { counts: one.counts, ..PageContent::default() },
             verdict,
             received: Now { monotonic: one.received, ..self.now() },
             delay: one.delay,
@@ -694,7 +694,7 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
         variant: Variant::default(),
         fields: fields.collect(),
         body: Bytes::new(),
-        inspection: Inspection::default(),
+        inspection: PageContent::default(),
         verdict: Verdict {
             freshness: Freshness {
                 lifetime: Duration::from_mins(10),

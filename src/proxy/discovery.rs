@@ -20,7 +20,7 @@ use crate::domain::entitlement::{self, Ask as AccessRequest};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
-use crate::links;
+use crate::page::links;
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -301,7 +301,7 @@ fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
 }
 
 /// The query of a link that leads to the same endpoint.
-fn query_of_link(href: &str, api: &links::Origin, path: &PathPattern) -> Option<String> {
+fn query_of_link(href: &str, api: &links::ApiOrigin, path: &PathPattern) -> Option<String> {
     let target = &href[api.length_in(href.as_bytes()).unwrap_or_default()..];
     let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
     path.matches(link_path).then(|| query.split('#').next().unwrap_or_default().to_owned())

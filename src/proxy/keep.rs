@@ -17,7 +17,7 @@ use crate::cache::entry::{Ingredients, drop_digests};
 use crate::cache::judge::{Bypass, Question, Verdict, judge, withheld};
 use crate::cache::{Entry, Shelved, label};
 use crate::domain::query;
-use crate::inspect::Inspection;
+use crate::page::PageContent;
 use crate::rfc9111::freshness::NotStored;
 use crate::rfc9111::invalidation::{invalidated, invalidates};
 use crate::rfc9111::key::Variant;
@@ -30,7 +30,7 @@ impl Fetch<'_> {
         mut head: Head,
         body: Bytes,
         decoded: bool,
-        inspection: Inspection,
+        inspection: PageContent,
         verdict: Result<Verdict, Bypass>,
         confirmed: Option<&Arc<Entry>>,
     ) -> FetchResult {
@@ -114,7 +114,7 @@ impl Fetch<'_> {
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
-        let inspection = Inspection {
+        let inspection = PageContent {
             links: entry.links.clone(),
             counts: entry.counts,
             page: entry.page,
@@ -163,7 +163,7 @@ impl Fetch<'_> {
             status: head.status,
             fields: std::mem::take(&mut head.fields),
             body: Bytes::new(),
-            inspection: Inspection::default(),
+            inspection: PageContent::default(),
             verdict: Verdict::NOT_KEPT,
             kept: false,
             variant: Variant::default(),

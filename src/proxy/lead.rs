@@ -140,11 +140,11 @@ fn allow(endpoint: &Endpoint) -> String {
 }
 
 /// What links begin with: the base that the client used, and the tenant's prefix where it used one.
-fn links_base(head: &Parts, snapshot: &Snapshot, prefix: Option<&str>) -> crate::links::Base {
+fn links_base(head: &Parts, snapshot: &Snapshot, prefix: Option<&str>) -> crate::page::links::Base {
     if let Some(public_url) = &snapshot.config.server.public_url {
-        return crate::links::Base::new(public_url, prefix);
+        return crate::page::links::Base::new(public_url, prefix);
     }
     // The guard has made sure that there is one Host, of harmless characters.
     let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    crate::links::Base::here(host.unwrap_or_default(), prefix)
+    crate::page::links::Base::here(host.unwrap_or_default(), prefix)
 }

@@ -35,8 +35,7 @@ use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPatt
 use crate::domain::entitlement::{self, AccountScope, Ask as AccessRequest, Denial};
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{Tenant, TenantKind};
-use crate::inspect::{Unfit, inspect};
-use crate::links;
+use crate::page::{self, Unfit, links};
 
 use crate::limit::gate::Waiter;
 use crate::oauth::grant::printable;
@@ -64,7 +63,7 @@ pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn 
     let snapshot = proxy.snapshot();
     let Some(tenant) = snapshot.tenant(&credential.owner, &proxy.learned) else { return report };
     let deadline = proxy.clock.now().after(LASTS_AT_MOST);
-    let links = links::Origin::new(Arc::clone(&credential.api_origin));
+    let links = links::ApiOrigin::new(Arc::clone(&credential.api_origin));
     let prover = Prover { proxy, snapshot, tenant, links, deadline, progress };
     if let Some(denial) = prover.denied_altogether() {
         report.findings.push(prover.refused("token", &Rejection::Denied(denial)));
@@ -84,7 +83,7 @@ struct Prover<'a> {
     snapshot: Arc<Snapshot>,
     tenant: Arc<Tenant>,
     /// The API, to be recognised in links.
-    links: links::Origin,
+    links: links::ApiOrigin,
     deadline: Instant,
     progress: &'a (dyn Fn(&str) + Sync),
 }
@@ -388,7 +387,7 @@ impl Prover<'_> {
 
     /// How many records a page has that are all of one account.
     fn inspected(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
-        inspect(body, &self.links, Some(scope)).map(|_| records(body).len())
+        page::read(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<FetchRequest, Rejection> {

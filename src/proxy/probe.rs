@@ -28,9 +28,8 @@ use super::store::Fetch;
 use super::token_scanner::TokenScanner;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
-use crate::inspect::{AccountViolation, Count, Inspection, Unfit, inspect};
 use crate::limit::gate::Waiter;
-use crate::links;
+use crate::page::{self, AccountViolation, Count, PageContent, Unfit, links};
 
 /// How long after a disproof the next request probes again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
@@ -281,7 +280,7 @@ impl Fetch<'_> {
                 let page: Value = serde_json::from_slice(&body).map_err(|error| {
                     Rejection::UpstreamProtocolError(format!("its body is not JSON ({error})"))
                 })?;
-                Ok(match inspect(&body, &origin.links, permit.account_scope()) {
+                Ok(match page::read(&body, &origin.links, permit.account_scope()) {
                     Ok(inspection) => probe_result_of(&inspection, &page),
                     Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) => {
                         does_not_narrow("it answered with data outside of its records")
@@ -313,7 +312,7 @@ impl Fetch<'_> {
 
     /// Allows the Instance the parameters of links in its own answers. A parameter whose name occurs in a value of the
     /// request is skipped: a client could have put it there.
-    pub(super) fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
+    pub(super) fn learn_link_parameters(&self, inspection: &PageContent, body: &[u8]) {
         let permit = &self.ask.permit;
         let Some(scope) = permit.account_scope().filter(|_| inspection.page.is_page) else { return };
         let (_, own_query) = permit.path_and_query().split_once('?').unwrap_or_default();
@@ -342,7 +341,7 @@ fn does_not_narrow(how: &str) -> ProbeResult {
 }
 
 /// A page without records must not reveal their number either: its counts are 0, and it links to no other page.
-fn probe_result_of(inspection: &Inspection, page: &Value) -> ProbeResult {
+fn probe_result_of(inspection: &PageContent, page: &Value) -> ProbeResult {
     let counts = &inspection.counts;
     let is_none = |count: Count, most: u64| match count {
         Count::Absent => true,

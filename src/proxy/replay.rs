@@ -15,7 +15,7 @@ use crate::body::{Body, CutOff};
 use crate::cache::Entry;
 use crate::cache::entry::LINK_FIELDS;
 use crate::clock::{Clock, Now};
-use crate::links::{self, Base, Origin, Splice, rewritten_field, spliced_length};
+use crate::page::links::{self, ApiOrigin, Base, Splice, rewritten_field, spliced_length};
 use crate::rewrite::Rewriter;
 use crate::rfc9111::range::{self, Asked};
 use crate::rfc9111::validation::client_has_it;
@@ -48,7 +48,7 @@ impl Recipient<'_> {
     pub fn answer(
         &self,
         content: Content,
-        origin: &Origin,
+        origin: &ApiOrigin,
         from_cache: bool,
     ) -> Result<Response<Body>, Rejection> {
         let (mut response, has_links) = match content {
@@ -130,7 +130,7 @@ impl Recipient<'_> {
         }
     }
 
-    fn stream(&self, stream: Streaming, origin: &Origin) -> Response<Body> {
+    fn stream(&self, stream: Streaming, origin: &ApiOrigin) -> Response<Body> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = stream.status;
         response.headers_mut().clone_from(&stream.fields);
@@ -144,7 +144,7 @@ impl Recipient<'_> {
         response
     }
 
-    fn rewrite_fields(&self, fields: &mut HeaderMap, origin: &Origin) {
+    fn rewrite_fields(&self, fields: &mut HeaderMap, origin: &ApiOrigin) {
         for name in &LINK_FIELDS {
             rewrite_field(fields, name, origin, self.base);
         }
@@ -166,7 +166,7 @@ fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Body {
     Body::from(Bytes::from(whole))
 }
 
-fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, base: &Base) {
+fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &ApiOrigin, base: &Base) {
     if !fields.contains_key(name) {
         return;
     }

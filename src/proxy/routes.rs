@@ -38,8 +38,8 @@ use crate::domain::entitlement::Permit;
 use crate::domain::learned::Learned;
 use crate::domain::tenant::Tenant;
 use crate::guard::Connection;
-use crate::links::Base;
 use crate::metrics::TenantMetrics;
+use crate::page::links::Base;
 use crate::prepared_head::X_TENANT;
 use crate::rfc9111::key::PrimaryKey;
 

@@ -6,12 +6,12 @@ use super::head_of_answer::says_json;
 use super::rejection::Rejection;
 use super::store::{Fetch, Head};
 use crate::domain::endpoint::Content;
-use crate::inspect::{AccountViolation, Inspection, Unfit, inspect, may_have_links};
+use crate::page::{self, AccountViolation, PageContent, Unfit, may_have_links};
 use crate::rfc9111::directives::ResponseDirectives;
 
 impl Fetch<'_> {
     /// Validates the body. An invalid body is never sent to the client.
-    pub(super) fn check(&self, head: &Head, body: &[u8]) -> Result<Inspection, Rejection> {
+    pub(super) fn check(&self, head: &Head, body: &[u8]) -> Result<PageContent, Rejection> {
         let must_be_json = self.must_be_json(head.status);
         let account_scope = self.ask.permit.account_scope();
         let is_looked_at = must_be_json || says_json(&head.fields) || account_scope.is_some();
@@ -19,18 +19,20 @@ impl Fetch<'_> {
         let has_nothing_to_find =
             self.ask.is_plain() && !must_be_json && account_scope.is_none() && !may_have_links(body);
         if !is_looked_at || has_nothing_to_find {
-            return Ok(Inspection::default());
+            return Ok(PageContent::default());
         }
-        match inspect(body, &self.ask.origin.links, account_scope) {
-            Ok(inspection) if self.stays_as_it_is(head) => Ok(Inspection { links: Vec::new(), ..inspection }),
+        match page::read(body, &self.ask.origin.links, account_scope) {
+            Ok(inspection) if self.stays_as_it_is(head) => {
+                Ok(PageContent { links: Vec::new(), ..inspection })
+            }
             Ok(inspection) => Ok(inspection),
-            Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
+            Err(Unfit::NotJson(_)) if !must_be_json => Ok(PageContent::default()),
             Err(Unfit::NotJson(not_json)) => {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
             }
             // An error has members of its own; records of another account it must not have either.
             Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
-                Ok(inspect(body, &self.ask.origin.links, None).unwrap_or_default())
+                Ok(page::read(body, &self.ask.origin.links, None).unwrap_or_default())
             }
             Err(Unfit::AccountViolation(breach)) => Err(Rejection::AccountMismatch(breach.to_string())),
         }

@@ -10,7 +10,7 @@ use crate::domain::entitlement::{AccountScope, FILTER};
 use crate::domain::filter::AccountFilter;
 use crate::domain::id::AccountId;
 use crate::domain::query::{self, Parameter};
-use crate::inspect::{AccountViolation, Unfit};
+use crate::page::{AccountViolation, Unfit};
 use crate::proxy::probe::ProbeResult;
 
 /// One endpoint's filters, tried one after the other.

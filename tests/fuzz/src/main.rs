@@ -10,10 +10,10 @@ mod cache_control;
 mod configuration;
 mod dates;
 mod filters;
-mod json;
 mod keys;
 mod lines;
 mod links;
+mod page;
 mod ranges;
 mod requests;
 mod retry_after;
@@ -30,9 +30,9 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         "configuration" => configuration::run,
         "dates" => dates::run,
         "filters" => filters::run,
-        "json" => json::run,
         "keys" => keys::run,
         "links" => links::run,
+        "page" => page::run,
         "ranges" => ranges::run,
         "requests" => requests::run,
         "retry_after" => retry_after::run,

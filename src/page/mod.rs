@@ -1,0 +1,59 @@
+//! Reads the body of a list: whether it is a page of records, where its links are, its total counts, and
+//! whether every record belongs to the account.
+//!
+//! [`read`] walks the complete body once with `serde_json`. Nothing is converted and printed again: a body is
+//! sent as it came, so `1.10` stays `1.10`, and a link is known by its position.
+//!
+//! The account check fails closed. It applies to an Instance on its Organization's credential. A record is an
+//! element of an array under `_embedded`. It must be an object with the account's id as a string, exactly
+//! once; an id in an object inside the record must be the same. Data outside of `_embedded` could belong to
+//! any account, so only scalar values and link objects are permitted there.
+//!
+//! Some bodies that not every parser accepts are accepted, because the proxy passes them on and the client
+//! decides: a byte order mark at the start, escapes of lone surrogates (`"\ud800"`), numbers of any size, and
+//! duplicate members. Invalid UTF-8 and nesting deeper than 127 levels are refused.
+//!
+//! Not implemented: the meaning of records, and data that is hidden inside a string.
+
+mod account;
+mod content;
+mod findings;
+pub mod links;
+mod string;
+mod structure;
+mod unfit;
+mod walk;
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+pub use content::{Count, PageContent, PageSummary, TotalCounts};
+pub use unfit::{AccountViolation, Unfit};
+
+use crate::domain::entitlement::AccountScope;
+use findings::Findings;
+use links::ApiOrigin;
+
+/// Reads a complete body. An unfit body must not be sent to the client.
+pub fn read(
+    body: &[u8],
+    origin: &ApiOrigin,
+    account_scope: Option<&AccountScope>,
+) -> Result<PageContent, Unfit> {
+    let body = std::str::from_utf8(body).map_err(|error| Unfit::NotJson(error.to_string()))?;
+    let mut findings = Findings::new(origin, account_scope);
+    walk::walk(body, &mut findings).map_err(|error| Unfit::NotJson(error.to_string()))?;
+    findings.into_content().map_err(Unfit::AccountViolation)
+}
+
+/// Whether a body may contain links, without parsing it. False only if it has none: a name or URL with
+/// escapes has a backslash.
+#[must_use]
+pub fn may_have_links(body: &[u8]) -> bool {
+    static HREF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"href\""));
+    HREF.find(body).is_some() || memchr::memchr(b'\\', body).is_some()
+}
+
+#[cfg(test)]
+mod tests;
