@@ -68,13 +68,13 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// A scalar at the position `start` of the body is the current value.
+    /// A scalar at this position of the body is the current value.
     #[inline]
     pub(super) fn scalar(
         &mut self,
         container: &mut Container,
         raw: &str,
-        start: usize,
+        position: usize,
     ) -> serde_json::Result<()> {
         if !container.scalar_matters() {
             return Ok(());
@@ -86,8 +86,8 @@ impl<'a> Findings<'a> {
                     && let Some(length) = self.origin.length_in(&text)
                 {
                     let length = RawString(raw).raw_length(length) as u64;
-                    // The quote stands before the text.
-                    self.content.links.push(Splice { start: start as u64 + 1, length });
+                    // The text begins after the quote.
+                    self.content.links.push(Splice { start: position as u64 + 1, length });
                 }
                 self.value(container, Some(&text), None);
             }

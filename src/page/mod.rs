@@ -41,10 +41,19 @@ pub fn read(
     origin: &ApiOrigin,
     account_scope: Option<&AccountScope>,
 ) -> Result<PageContent, Unfit> {
-    let body = std::str::from_utf8(body).map_err(|error| Unfit::NotJson(error.to_string()))?;
+    let json = without_byte_order_mark(body);
+    let start = body.len() - json.len();
+    let json = std::str::from_utf8(json).map_err(|error| Unfit::NotJson(error.to_string()))?;
     let mut findings = Findings::new(origin, account_scope);
-    walk::walk(body, &mut findings).map_err(|error| Unfit::NotJson(error.to_string()))?;
+    walk::walk(json, start, &mut findings).map_err(|error| Unfit::NotJson(error.to_string()))?;
     findings.into_content().map_err(Unfit::AccountViolation)
+}
+
+/// The JSON text of a body. `serde_json` refuses a byte order mark, which a parser may ignore (RFC 8259,
+/// section 8.1).
+#[must_use]
+pub fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Whether a body may contain links, without parsing it. False only if it has none: a name or URL with

@@ -14,11 +14,16 @@ use serde::de::Visitor;
 pub(super) struct RawString<'a>(pub &'a str);
 
 impl<'a> RawString<'a> {
+    /// What is between the quotes.
+    fn between_quotes(self) -> &'a [u8] {
+        self.0.as_bytes().get(1..self.0.len().saturating_sub(1)).unwrap_or_default()
+    }
+
     /// The decoded bytes. Nearly all strings have no escapes and are not copied.
     pub(super) fn decoded(self) -> serde_json::Result<Cow<'a, [u8]>> {
-        let between = self.0.as_bytes().get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
-        if memchr::memchr(b'\\', between).is_none() {
-            return Ok(Cow::Borrowed(between));
+        let raw = self.between_quotes();
+        if !raw.contains(&b'\\') {
+            return Ok(Cow::Borrowed(raw));
         }
         serde_json::Deserializer::from_str(self.0).deserialize_bytes(DecodedBytes).map(Cow::Owned)
     }
@@ -26,7 +31,7 @@ impl<'a> RawString<'a> {
     /// How many raw bytes the first `characters` characters take. They must be ASCII when decoded, as an
     /// origin is: each is then one byte, or one escape.
     pub(super) fn raw_length(self, characters: usize) -> usize {
-        let mut rest = self.0.as_bytes().get(1..).unwrap_or_default();
+        let mut rest = self.between_quotes();
         let length = rest.len();
         for _ in 0..characters {
             let taken = match rest {

@@ -15,21 +15,19 @@ use super::findings::Findings;
 use super::string::RawString;
 use super::structure::{Container, Kind, Place};
 
-/// RFC 8259, section 8.1: a parser may ignore it.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// Walks a complete body, of which nothing may be left.
-pub(super) fn walk(body: &str, findings: &mut Findings<'_>) -> serde_json::Result<()> {
-    let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+/// Walks one complete document that begins at the position `start` of the body.
+pub(super) fn walk(json: &str, start: usize, findings: &mut Findings<'_>) -> serde_json::Result<()> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let mut walk = Walk { body, position: body.len() - json.len(), findings };
+    let mut walk = Walk { json, start, position: 0, findings };
     Value { walk: &mut walk, outer: &mut Container::new(Place::Outside) }.deserialize(&mut deserializer)?;
     deserializer.end()
 }
 
 struct Walk<'de, 'w, 'f> {
-    body: &'de str,
-    /// The end of the last token that was passed.
+    json: &'de str,
+    /// Where the document begins in the body.
+    start: usize,
+    /// The end of the last token that was passed, in the document.
     position: usize,
     findings: &'w mut Findings<'f>,
 }
@@ -38,18 +36,18 @@ impl Walk<'_, '_, '_> {
     /// The first byte of the next token. Only white space, a colon or a comma stands before it; that it is
     /// the right one is checked by `serde_json`.
     fn next_token(&mut self) -> Option<u8> {
-        let rest = self.body.as_bytes().get(self.position..)?;
+        let rest = self.json.as_bytes().get(self.position..)?;
         let skipped =
             rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b':' | b','))?;
         self.position += skipped;
         rest.get(skipped).copied()
     }
 
-    /// Passes a token that is a slice of the body, and says where it starts.
+    /// Passes a token, which is a slice of the document, and returns its position in the body.
     fn pass(&mut self, token: &str) -> usize {
-        let start = token.as_ptr().addr() - self.body.as_ptr().addr();
-        self.position = start + token.len();
-        start
+        let position = token.as_ptr().addr() - self.json.as_ptr().addr();
+        self.position = position + token.len();
+        self.start + position
     }
 
     /// Passes a bracket.
@@ -81,8 +79,8 @@ impl<'de> DeserializeSeed<'de> for Value<'_, 'de, '_, '_> {
             }
             _ => {
                 let raw = <&RawValue>::deserialize(deserializer)?.get();
-                let start = walk.pass(raw);
-                walk.findings.scalar(outer, raw, start).map_err(D::Error::custom)
+                let position = walk.pass(raw);
+                walk.findings.scalar(outer, raw, position).map_err(D::Error::custom)
             }
         }
     }

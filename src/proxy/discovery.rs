@@ -20,7 +20,7 @@ use crate::domain::entitlement::{self, Ask as AccessRequest};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
-use crate::page::links;
+use crate::page::{self, links};
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -222,8 +222,8 @@ impl Proxy {
         })?;
         match answer.content {
             Content::Entry(entry) if entry.status == StatusCode::OK && entry.page.is_page => {
-                let body: Value =
-                    serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
+                let body: Value = serde_json::from_slice(page::without_byte_order_mark(&entry.body))
+                    .map_err(|_| Unread::NotAList(number))?;
                 let accounts = match &body["_embedded"]["accounts"] {
                     Value::Array(accounts) => accounts.clone(),
                     Value::Null => Vec::new(),

@@ -413,7 +413,7 @@ fn is_paged(endpoint: &Endpoint) -> bool {
 
 /// The records of a page.
 fn records(body: &[u8]) -> Vec<Value> {
-    let page: Value = serde_json::from_slice(body).unwrap_or_default();
+    let page: Value = serde_json::from_slice(page::without_byte_order_mark(body)).unwrap_or_default();
     let lists = page["_embedded"].as_object().into_iter().flat_map(|lists| lists.values());
     lists.filter_map(Value::as_array).flatten().cloned().collect()
 }

@@ -277,7 +277,8 @@ impl Fetch<'_> {
                 let reading = self.read_probe(sent.response);
                 let body = self.proxy.clock.timeout_at(deadline, reading).await;
                 let body = body.unwrap_or(Err(Rejection::UpstreamTimeout))?;
-                let page: Value = serde_json::from_slice(&body).map_err(|error| {
+                let json = page::without_byte_order_mark(&body);
+                let page: Value = serde_json::from_slice(json).map_err(|error| {
                     Rejection::UpstreamProtocolError(format!("its body is not JSON ({error})"))
                 })?;
                 Ok(match page::read(&body, &origin.links, permit.account_scope()) {
