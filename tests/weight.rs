@@ -124,7 +124,7 @@ fn fill(shelf: &Shelf, shape: &Shape, numbers: std::ops::Range<usize>) {
             variant: Variant::of(&fields, &request),
             fields,
             body: Bytes::from(vec![b'x'; shape.body]),
-            inspection: PageContent {
+            page_content: PageContent {
                 links: (0..shape.links).map(|start| Splice { start: start as u64, length: 1 }).collect(),
                 counts: TotalCounts {
                     total: Count::Number(100),

@@ -84,8 +84,8 @@ pub struct Ingredients {
     pub fields: HeaderMap,
     /// The body, without content coding.
     pub body: Bytes,
-    /// The result of inspecting the body.
-    pub inspection: PageContent,
+    /// What was read in the body.
+    pub page_content: PageContent,
     /// How long the response may be used, and which rule decided.
     pub verdict: Verdict,
     /// Whether the entry is stored; otherwise it is served to the waiting requests and dropped.
@@ -124,7 +124,7 @@ impl Entry {
             status,
             fields,
             body,
-            inspection: PageContent { links, counts, page, record_ids },
+            page_content: PageContent { links, counts, page, record_ids },
             verdict,
             kept,
             variant,
@@ -376,7 +376,7 @@ mod tests {
             variant: Variant::of(&fields, &fields),
             fields,
             body: Bytes::from_static(b"body"),
-            inspection: PageContent { links: links.to_vec(), ..PageContent::default() },
+            page_content: PageContent { links: links.to_vec(), ..PageContent::default() },
             verdict: Verdict::NOT_KEPT,
             kept: true,
             received: Clock::System.now(),

@@ -582,7 +582,7 @@ impl Stage {
             variant: Variant::of(&fields, &request_in(one.language.unwrap_or_default())),
             fields,
             body: Bytes::from(vec![one.body]),
-            inspection: PageContent { counts: one.counts, ..PageContent::default() },
+            page_content: PageContent { counts: one.counts, ..PageContent::default() },
             verdict,
             received: Now { monotonic: one.received, ..self.now() },
             delay: one.delay,
@@ -694,7 +694,7 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
         variant: Variant::default(),
         fields: fields.collect(),
         body: Bytes::new(),
-        inspection: PageContent::default(),
+        page_content: PageContent::default(),
         verdict: Verdict {
             freshness: Freshness {
                 lifetime: Duration::from_mins(10),

@@ -30,17 +30,17 @@ impl Fetch<'_> {
         mut head: Head,
         body: Bytes,
         decoded: bool,
-        inspection: PageContent,
+        page_content: PageContent,
         verdict: Result<Verdict, Bypass>,
         confirmed: Option<&Arc<Entry>>,
     ) -> FetchResult {
         let ask = self.ask;
         let query = ask.permit.path_and_query();
         let not_a_page =
-            ask.permit.endpoint().is_documented() && head.status.is_success() && !inspection.page.is_page;
+            ask.permit.endpoint().is_documented() && head.status.is_success() && !page_content.page.is_page;
         let verdict =
             verdict.and_then(|verdict| if not_a_page { Err(Bypass::NotAPage) } else { Ok(verdict) });
-        let records = inspection.page.records;
+        let records = page_content.page.records;
         let verdict = verdict.map(|verdict| applied(verdict, ask.rule(), query, records, head.received));
         // Before the coding is settled, which selects nothing any more once it is undone.
         let variant = Variant::of(&head.fields, &ask.fields);
@@ -54,7 +54,7 @@ impl Fetch<'_> {
             status: head.status,
             fields: std::mem::take(&mut head.fields),
             body,
-            inspection,
+            page_content,
             verdict: verdict.unwrap_or(Verdict::NOT_KEPT),
             kept: verdict.is_ok(),
             variant,
@@ -114,7 +114,7 @@ impl Fetch<'_> {
         let question = Question { method: &Method::GET, ..self.ask.question() };
         let verdict = judge(self.ask.rule(), &question, entry.status, &fields, head.received);
         let head = Head { status: entry.status, fields, ..*head };
-        let inspection = PageContent {
+        let page_content = PageContent {
             links: entry.links.clone(),
             counts: entry.counts,
             page: entry.page,
@@ -124,7 +124,7 @@ impl Fetch<'_> {
         if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = verdict {
             self.proxy.shelf.remove_entry(&self.ask.key, entry);
         }
-        let mut landed = self.keep(head, entry.body.clone(), false, inspection, verdict, Some(entry));
+        let mut landed = self.keep(head, entry.body.clone(), false, page_content, verdict, Some(entry));
         landed.revalidated = true;
         landed.status = StatusCode::NOT_MODIFIED.as_u16();
         landed
@@ -163,7 +163,7 @@ impl Fetch<'_> {
             status: head.status,
             fields: std::mem::take(&mut head.fields),
             body: Bytes::new(),
-            inspection: PageContent::default(),
+            page_content: PageContent::default(),
             verdict: Verdict::NOT_KEPT,
             kept: false,
             variant: Variant::default(),

@@ -386,7 +386,7 @@ impl Prover<'_> {
     }
 
     /// How many records a page has that are all of one account.
-    fn inspected(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
+    fn count_records_of(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
         page::read(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 

@@ -333,13 +333,13 @@ impl Fetch<'_> {
         pass: Pass,
     ) -> Result<(FetchResult, Option<Streaming>), Rejection> {
         drop(pass);
-        let inspection = self.check(&head, &body)?;
+        let page_content = self.check(&head, &body)?;
         self.complete_proof(head.status)?;
         if head.status == StatusCode::OK {
-            self.learn_link_parameters(&inspection, &body);
+            self.learn_link_parameters(&page_content, &body);
         }
         let verdict = self.verdict(&head);
-        Ok((self.keep(head, body, decoded, inspection, verdict, None), None))
+        Ok((self.keep(head, body, decoded, page_content, verdict, None), None))
     }
 
     /// Whether it may be kept, as far as its head says.

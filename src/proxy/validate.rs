@@ -22,10 +22,10 @@ impl Fetch<'_> {
             return Ok(PageContent::default());
         }
         match page::read(body, &self.ask.origin.links, account_scope) {
-            Ok(inspection) if self.stays_as_it_is(head) => {
-                Ok(PageContent { links: Vec::new(), ..inspection })
+            Ok(page_content) if self.stays_as_it_is(head) => {
+                Ok(PageContent { links: Vec::new(), ..page_content })
             }
-            Ok(inspection) => Ok(inspection),
+            Ok(page_content) => Ok(page_content),
             Err(Unfit::NotJson(_)) if !must_be_json => Ok(PageContent::default()),
             Err(Unfit::NotJson(not_json)) => {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))

@@ -96,7 +96,7 @@ impl Trial<'_> {
         // The account check for Instances on their Organization's client.
         let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
         let shown = narrowing.filter.as_str();
-        match prover.inspected(&body, &scope) {
+        match prover.count_records_of(&body, &scope) {
             Ok(records) => Ok(Ok(records)),
             Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
                 Err(format!("`{shown}` does not narrow: the answer for one account had a record of another"))
