@@ -16,8 +16,8 @@ use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config::{Environment, parse};
 use billing_insights_proxy::domain::entitlement::{AccessRequest, Permit, authorize};
 use billing_insights_proxy::domain::learned::Learned;
-use billing_insights_proxy::inspect::inspect;
-use billing_insights_proxy::links::{Base, Origin, spliced};
+use billing_insights_proxy::page;
+use billing_insights_proxy::page::links::{ApiOrigin, Base, spliced};
 use billing_insights_proxy::rfc9111::directives::{RequestDirectives, ResponseDirectives};
 use billing_insights_proxy::rfc9111::freshness::{RequestSaid, Response, freshness, satisfies};
 use bytes::Bytes;
@@ -35,7 +35,7 @@ organizations:
     discover_accounts: false
 ";
 
-criterion_group!(parts, hit, entitlement, key, judging, links, inspection);
+criterion_group!(parts, hit, entitlement, key, judging, links, reading);
 criterion_main!(parts);
 
 fn hit(criterion: &mut Criterion) {
@@ -113,7 +113,7 @@ fn judging(criterion: &mut Criterion) {
 }
 
 /// A page as Talkdesk has it, with links, of about so many bytes.
-fn page(size: usize) -> Vec<u8> {
+fn page_of(size: usize) -> Vec<u8> {
     let mut records = Vec::new();
     let mut length = 0;
     while length < size {
@@ -133,28 +133,28 @@ fn page(size: usize) -> Vec<u8> {
 
 fn links(criterion: &mut Criterion) {
     let (origin, base) = (
-        Origin::new("https://api.talkdeskapp.com".into()),
+        ApiOrigin::new("https://api.talkdeskapp.com".into()),
         Base::here("127.0.0.1:8080", Some("organizations/acme")),
     );
-    let body = Bytes::from(page(2 * 1024));
-    let found = inspect(&body, &origin, None).expect("JSON").links;
+    let body = Bytes::from(page_of(2 * 1024));
+    let found = page::read(&body, &origin, None).expect("JSON").links;
     criterion.bench_function("links into a body of 2 KiB", |bencher| {
         bencher.iter(|| spliced(black_box(&body), &found, &base));
     });
 }
 
-fn inspection(criterion: &mut Criterion) {
-    let origin = Origin::new("https://api.talkdeskapp.com".into());
+fn reading(criterion: &mut Criterion) {
+    let origin = ApiOrigin::new("https://api.talkdeskapp.com".into());
     let permit = permit()();
-    let mut group = criterion.benchmark_group("looking through a body");
+    let mut group = criterion.benchmark_group("reading a page");
     for size in [2 * 1024, 1024 * 1024] {
-        let body = page(size);
+        let body = page_of(size);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(format!("{size} bytes, accounts and links"), |bencher| {
-            bencher.iter(|| inspect(black_box(&body), &origin, permit.account_scope()).expect("its own"));
+            bencher.iter(|| page::read(black_box(&body), &origin, permit.account_scope()).expect("its own"));
         });
         group.bench_function(format!("{size} bytes, links"), |bencher| {
-            bencher.iter(|| inspect(black_box(&body), &origin, None).expect("JSON"));
+            bencher.iter(|| page::read(black_box(&body), &origin, None).expect("JSON"));
         });
     }
 }

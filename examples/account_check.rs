@@ -22,8 +22,7 @@ use billing_insights_proxy::config::{Config, Environment, parse};
 use billing_insights_proxy::domain::entitlement::{AccessRequest, AccountScope, authorize};
 use billing_insights_proxy::domain::learned::{AccountList, Learned};
 use billing_insights_proxy::domain::tenant::TenantKind;
-use billing_insights_proxy::inspect::inspect;
-use billing_insights_proxy::links;
+use billing_insights_proxy::page::{self, links};
 
 const CONFIGURATION: &str = "
 organizations:
@@ -106,10 +105,10 @@ fn account_of_record() -> Duration {
         let _ = write!(body, r#"{comma}{{"id":"{number}","account_id":"{}","amount":1.10}}"#, id(1));
     }
     body.push_str("]}}");
-    let origin = links::Origin::new("https://api.talkdeskapp.com".into());
+    let origin = links::ApiOrigin::new("https://api.talkdeskapp.com".into());
     let account_scope = AccountScope { field: Arc::from("account_id"), account };
     let looked_through = |account_scope: Option<&AccountScope>| {
-        let fit = inspect(black_box(body.as_bytes()), &origin, account_scope).is_ok();
+        let fit = page::read(black_box(body.as_bytes()), &origin, account_scope).is_ok();
         assert!(fit, "the records are its own");
     };
     let with = timed(20, || looked_through(Some(&account_scope)));

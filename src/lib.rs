@@ -35,9 +35,7 @@ pub mod domain;
 pub mod rfc9111;
 pub mod clock;
 pub mod timestamp;
-pub mod json;
-pub mod links;
-pub mod inspect;
+pub mod page;
 // F1: the configuration, and tools that do not depend on the handling of requests.
 pub mod config;
 pub mod metrics;

@@ -10,9 +10,9 @@ use billing_insights_proxy::cache::{Entry, Generation, ResponseCache, SlotLabel}
 use billing_insights_proxy::clock::Clock;
 use billing_insights_proxy::config;
 use billing_insights_proxy::domain::credential::CredentialKey;
-use billing_insights_proxy::inspect::{Count, Counts, Inspection};
-use billing_insights_proxy::links::Splice;
 use billing_insights_proxy::metrics::Metrics;
+use billing_insights_proxy::page::links::Splice;
+use billing_insights_proxy::page::{Count, PageContent, TotalCounts};
 use billing_insights_proxy::rfc9111::freshness::Freshness;
 use billing_insights_proxy::rfc9111::key::{PrimaryKey, Variant};
 use bytes::Bytes;
@@ -122,10 +122,13 @@ fn fill(cache: &ResponseCache, shape: &Shape, numbers: std::ops::Range<usize>) {
             variant: Variant::of(&fields, &request),
             fields,
             body: Bytes::from(vec![b'x'; shape.body]),
-            inspection: Inspection {
+            page_content: PageContent {
                 links: (0..shape.links).map(|start| Splice { start: start as u64, length: 1 }).collect(),
-                counts: Counts { total: Count::Number(100), total_pages: Count::Number(shape.pages as u64) },
-                ..Inspection::default()
+                counts: TotalCounts {
+                    total: Count::Number(100),
+                    total_pages: Count::Number(shape.pages as u64),
+                },
+                ..PageContent::default()
             },
             decision: StoreDecision {
                 freshness: Freshness {

@@ -18,8 +18,8 @@ use super::fields::StoredFields;
 use super::page_set::PageSet;
 use super::policy::StoreDecision;
 use crate::clock::Now;
-use crate::inspect::{Counts, Inspection, Page};
-use crate::links::Splice;
+use crate::page::links::Splice;
+use crate::page::{PageContent, PageSummary, TotalCounts};
 use crate::rfc9111::freshness::{Freshness, date, initial_age};
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::weakened;
@@ -38,9 +38,9 @@ pub struct Entry {
     /// The positions of links to the API in the body.
     pub links: Vec<Splice>,
     /// The total counts that the body states.
-    pub counts: Counts,
+    pub counts: TotalCounts,
     /// The page data of the body.
-    pub page: Page,
+    pub page: PageSummary,
     /// The hashed ids of its records; taken when the entry is stored.
     pub(super) record_ids: Vec<u64>,
     /// How long the response may be used, and which rule decided.
@@ -79,7 +79,7 @@ pub struct EntryParts {
     /// The body, without content coding.
     pub body: Bytes,
     /// The result of inspecting the body.
-    pub inspection: Inspection,
+    pub page_content: PageContent,
     /// How long the response may be used, and which rule decided.
     pub decision: StoreDecision,
     /// Whether the entry is stored; otherwise it is served to the waiting requests and dropped.
@@ -116,7 +116,7 @@ impl Entry {
             status,
             fields,
             body,
-            inspection: Inspection { links, counts, page, record_ids },
+            page_content: PageContent { links, counts, page, record_ids },
             decision,
             stored,
             variant,
@@ -365,7 +365,7 @@ mod tests {
             variant: Variant::of(&fields, &fields),
             fields,
             body: Bytes::from_static(b"body"),
-            inspection: Inspection { links: links.to_vec(), ..Inspection::default() },
+            page_content: PageContent { links: links.to_vec(), ..PageContent::default() },
             decision: StoreDecision::NOT_STORED,
             stored: true,
             received: Clock::System.now(),

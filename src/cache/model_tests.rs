@@ -1,4 +1,4 @@
-//! The shelf against a naive model of it: a list of everything that stands somewhere, looked through from the
+//! The cache against a naive model of it: a list of everything that stands somewhere, looked through from the
 //! beginning each time and judged by the rules as they are written down. `CACHE_MODEL_OPERATIONS=100000` runs it
 //! for as long as a release needs; without it, for as long as a test may take.
 
@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock, Now};
 use crate::config::{OurRule, Overrides, Rule};
 use crate::domain::query;
-use crate::inspect::{Count, Counts, Inspection};
+use crate::page::{Count, PageContent, TotalCounts};
 use crate::rfc9111::cache_status::Forward;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;
@@ -35,7 +35,7 @@ struct Standing {
     /// The language that selects it; none: every request does.
     language: Option<usize>,
     body: u8,
-    counts: Counts,
+    counts: TotalCounts,
     asked: Instant,
     received: Instant,
     delay: Duration,
@@ -47,7 +47,7 @@ struct Standing {
 
 /// What the model knows of pages that belong together.
 struct Set {
-    counts: Counts,
+    counts: TotalCounts,
     begun: Option<Instant>,
     deadline: Instant,
     latest_asked: Instant,
@@ -519,7 +519,7 @@ impl Stage {
             number: 0,
             language: self.random.bool().then(|| self.random.usize(0..LANGUAGES.len())),
             body: self.random.u8(0..3) / 2,
-            counts: Counts {
+            counts: TotalCounts {
                 total: Count::Number(u64::from(self.random.u8(0..8) == 0)),
                 total_pages: if self.random.u8(0..8) == 0 {
                     pages.unwrap_or_default()
@@ -582,7 +582,7 @@ impl Stage {
             variant: Variant::of(&fields, &request_in(one.language.unwrap_or_default())),
             fields,
             body: Bytes::from(vec![one.body]),
-            inspection: Inspection { counts: one.counts, ..Inspection::default() },
+            page_content: PageContent { counts: one.counts, ..PageContent::default() },
             decision,
             received: Now { monotonic: one.received, ..self.now() },
             delay: one.delay,
@@ -665,7 +665,7 @@ impl Stage {
 }
 
 #[test]
-fn the_shelf_does_what_a_naive_model_does() {
+fn the_cache_does_what_a_naive_model_does() {
     let operations = std::env::var("CACHE_MODEL_OPERATIONS").ok().and_then(|text| text.parse().ok());
     for seed in 0..SEEDS {
         let mut stage = Stage::new(seed);
@@ -679,8 +679,8 @@ fn the_shelf_does_what_a_naive_model_does() {
 }
 
 #[test]
-fn the_shelf_does_what_a_naive_model_does_with_what_a_fuzzer_begins_with() {
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/seeds/shelf");
+fn the_cache_does_what_a_naive_model_does_with_what_a_fuzzer_begins_with() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/seeds/cache");
     let files = std::fs::read_dir(seeds).expect("a folder").map(|file| file.expect("a file").path());
     assert!(files.map(|file| play(&std::fs::read(file).expect("bytes"))).count() > 3);
 }
@@ -696,7 +696,7 @@ fn entry(fields: &[(&'static str, &'static str)], now: Now, from_arrival: bool) 
         variant: Variant::default(),
         fields: fields.collect(),
         body: Bytes::new(),
-        inspection: Inspection::default(),
+        page_content: PageContent::default(),
         decision: StoreDecision {
             freshness: Freshness {
                 lifetime: Duration::from_mins(10),
@@ -797,17 +797,17 @@ fn an_entry_whose_set_was_dropped_is_not_found_though_it_stands_there() {
 #[test]
 fn what_does_not_fit_any_more_is_forgotten_by_its_set() {
     let cache = config::Cache { max_bytes: 64 << 10, max_entry_bytes: 8 << 10, collapse: true };
-    let shelf = ResponseCache::new(&cache, Arc::new(Metrics::new()));
+    let responses = ResponseCache::new(&cache, Arc::new(Metrics::new()));
     let now = Clock::System.now();
     let (kept, _) =
-        shelf.store(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), Generation::default());
+        responses.store(&at((0, 0, 0)).0, &at((0, 0, 0)).1, entry(&[], now, true), Generation::default());
     for page in 1..2000 {
         let (key, label) = at((0, 0, page));
-        let (_, outcome) = shelf.store(&key, &label, entry(&[], now, true), Generation::default());
+        let (_, outcome) = responses.store(&key, &label, entry(&[], now, true), Generation::default());
         assert!(outcome.is_ok());
     }
-    shelf.tidy();
-    let left = shelf.slots.entry_count();
+    responses.tidy();
+    let left = responses.slots.entry_count();
     let known = kept.set().expect("a set").drop_all(now.monotonic).members.len() as u64;
     assert!(left < 100 && known <= left + 1, "{known} of {left}");
 }

@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::inspect::{Count, Counts};
+use crate::page::{Count, TotalCounts};
 use crate::rfc9111::key::PrimaryKey;
 
 /// A set of pages that state equal counts.
 #[derive(Debug)]
 pub struct PageSet {
-    counts: Counts,
+    counts: TotalCounts,
     dropped: AtomicBool,
     several: AtomicBool,
     state: Mutex<State>,
@@ -122,7 +122,7 @@ pub struct Arrival<'a> {
     /// Its own key.
     pub page: &'a PrimaryKey,
     /// The counts of records and pages that it states.
-    pub counts: Counts,
+    pub counts: TotalCounts,
     /// The hashed ids of its first and last record.
     pub edges: Option<(u64, u64)>,
     /// The hashed ids of its records. Empty after a 304, because the body is unchanged.

@@ -12,8 +12,8 @@ fn key(name: &str) -> PrimaryKey {
     PrimaryKey::new(b"credential", "https://api.example.com", name, None)
 }
 
-fn counts(total: u64) -> Counts {
-    Counts { total: Count::Number(total), total_pages: Count::Number(3) }
+fn counts(total: u64) -> TotalCounts {
+    TotalCounts { total: Count::Number(total), total_pages: Count::Number(3) }
 }
 
 impl Stage {
@@ -183,7 +183,7 @@ fn a_set_has_several_pages_once_a_second_one_was_asked_for() {
         stage.sets.admit(&Arrival {
             set: &key("products"),
             page: &key(page),
-            counts: Counts::default(),
+            counts: TotalCounts::default(),
             edges: None,
             record_ids: &[],
             asked: stage.at(0),
@@ -218,7 +218,7 @@ impl Stage {
         self.sets.admit(&Arrival {
             set: &key("usage"),
             page: &key(page),
-            counts: Counts::default(),
+            counts: TotalCounts::default(),
             edges: records.first().copied().zip(records.last().copied()),
             record_ids: records,
             asked: self.at(at),
@@ -262,7 +262,7 @@ fn a_page_that_was_confirmed_still_tells_what_moved() {
     let confirmed = stage.sets.admit(&Arrival {
         set: &key("usage"),
         page: &key("1"),
-        counts: Counts::default(),
+        counts: TotalCounts::default(),
         edges: Some((1, 3)),
         record_ids: &[],
         asked: stage.at(1),
@@ -275,7 +275,7 @@ fn a_page_that_was_confirmed_still_tells_what_moved() {
 }
 
 #[test]
-fn a_page_that_left_the_shelf_says_nothing_any_more() {
+fn a_page_that_left_the_cache_says_nothing_any_more() {
     let stage = Stage::new();
     let (set, _) = stage.lists("1", &[1, 2, 3], 0).joined.expect("it joins");
     stage.lists("2", &[4, 5, 6], 0);

@@ -19,7 +19,7 @@ use crate::domain::entitlement::AccessRequest;
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
-use crate::links;
+use crate::page::{self, links};
 
 /// The Organizations whose accounts are being read.
 #[derive(Default)]
@@ -222,8 +222,8 @@ impl Proxy {
         let entry = answer.entry;
         match entry.status {
             StatusCode::OK if entry.page.is_page => {
-                let body: Value =
-                    serde_json::from_slice(&entry.body).map_err(|_| Unread::NotAList(number))?;
+                let body: Value = serde_json::from_slice(page::without_byte_order_mark(&entry.body))
+                    .map_err(|_| Unread::NotAList(number))?;
                 let accounts = match &body["_embedded"]["accounts"] {
                     Value::Array(accounts) => accounts.clone(),
                     Value::Null => Vec::new(),
@@ -295,7 +295,7 @@ fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
 }
 
 /// The query of a link that leads to the same endpoint.
-fn query_of_link(href: &str, api: &links::Origin, path: &PathPattern) -> Option<String> {
+fn query_of_link(href: &str, api: &links::ApiOrigin, path: &PathPattern) -> Option<String> {
     let target = &href[api.length_in(href.as_bytes()).unwrap_or_default()..];
     let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
     path.matches(link_path).then(|| query.split('#').next().unwrap_or_default().to_owned())

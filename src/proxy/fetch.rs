@@ -249,14 +249,14 @@ impl Fetch<'_> {
             }
             Err(rejection) => return Err(rejection),
         };
-        let inspection = self.check(&head, body.bytes())?;
+        let page_content = self.check(&head, body.bytes())?;
         self.complete_proof(head.status)?;
         if head.status == StatusCode::OK {
-            self.learn_link_parameters(&inspection, body.bytes());
+            self.learn_link_parameters(&page_content, body.bytes());
         }
         let decision =
             self.request.policy().decide(self.request.said, head.status, &head.fields, head.received);
-        Ok(self.store(head, body, inspection, decision))
+        Ok(self.store(head, body, page_content, decision))
     }
 
     fn count(&self, rejection: &Rejection) {

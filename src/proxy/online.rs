@@ -34,8 +34,7 @@ use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, Narrowing, PathPatt
 use crate::domain::entitlement::{AccessRequest, AccountScope, Denial};
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{Tenant, TenantKind};
-use crate::inspect::{Unfit, inspect};
-use crate::links;
+use crate::page::{self, Unfit, links};
 
 use crate::limit::gate::Waiter;
 use crate::oauth::grant::printable;
@@ -63,7 +62,7 @@ pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn 
     let snapshot = proxy.snapshot();
     let Some(tenant) = snapshot.tenant(&credential.owner, &proxy.learned) else { return report };
     let deadline = proxy.clock.now().after(LASTS_AT_MOST);
-    let links = links::Origin::new(Arc::clone(&credential.api_origin));
+    let links = links::ApiOrigin::new(Arc::clone(&credential.api_origin));
     let prover = Prover { proxy, snapshot, tenant, links, deadline, progress };
     if let Some(denial) = prover.denied_altogether() {
         report.findings.push(prover.refused("token", &Rejection::Denied(denial)));
@@ -83,7 +82,7 @@ struct Prover<'a> {
     snapshot: Arc<Snapshot>,
     tenant: Arc<Tenant>,
     /// The API, to be recognised in links.
-    links: links::Origin,
+    links: links::ApiOrigin,
     deadline: Instant,
     progress: &'a (dyn Fn(&str) + Sync),
 }
@@ -378,8 +377,8 @@ impl Prover<'_> {
     }
 
     /// How many records a page has that are all of one account.
-    fn inspected(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
-        inspect(body, &self.links, Some(scope)).map(|_| records(body).len())
+    fn count_records_of(&self, body: &[u8], scope: &AccountScope) -> Result<usize, Unfit> {
+        page::read(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<FetchRequest, Rejection> {
@@ -402,7 +401,7 @@ fn is_paged(endpoint: &Endpoint) -> bool {
 
 /// The records of a page.
 fn records(body: &[u8]) -> Vec<Value> {
-    let page: Value = serde_json::from_slice(body).unwrap_or_default();
+    let page: Value = serde_json::from_slice(page::without_byte_order_mark(body)).unwrap_or_default();
     let lists = page["_embedded"].as_object().into_iter().flat_map(|lists| lists.values());
     lists.filter_map(Value::as_array).flatten().cloned().collect()
 }

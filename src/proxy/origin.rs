@@ -27,12 +27,12 @@ use crate::domain::entitlement::{Permit, still_granted};
 use crate::domain::learned::Learned;
 use crate::headers::{RateState, add_via};
 use crate::limit::gate::{Gate, Pass, Refused, Waiter};
-use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::{AGENT, retry_after};
 use crate::oauth::token::Token;
 use crate::oauth::token_use::TokenUse;
 use crate::oauth::tokens::{NoToken, TokenError, Tokens};
+use crate::page::links;
 
 /// One credential's way to the API.
 pub struct Origin {
@@ -57,7 +57,7 @@ pub struct Origin {
     /// The refusal for whose length its entries were removed, by when it began: that is done once.
     pub forgotten_for: ArcSwapOption<Instant>,
     /// The API's origin, to be recognised in links.
-    pub links: links::Origin,
+    pub links: links::ApiOrigin,
     /// What `Host` says, where the API is spoken to in plain. hyper would make it for each request; over TLS it is left to
     /// hyper, since HTTP/2 has no such field.
     pub host: Option<HeaderValue>,

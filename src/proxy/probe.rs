@@ -24,9 +24,9 @@ use super::rejection::Rejection;
 use super::response_body::ResponseBody;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
-use crate::inspect::{AccountViolation, Count, Inspection, Unfit, inspect};
 use crate::limit::gate::Waiter;
-use crate::links;
+use crate::page::links;
+use crate::page::{self, AccountViolation, Count, PageContent, Unfit};
 
 /// How long after a disproof the next request probes again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
@@ -272,11 +272,12 @@ impl Fetch<'_> {
                 let body = self.fetcher.clock.timeout_at(deadline, reading).await;
                 let body = body.unwrap_or(Err(Rejection::UpstreamTimeout))?;
                 let body = body.bytes();
-                let page: Value = serde_json::from_slice(body).map_err(|error| {
+                let json = page::without_byte_order_mark(body);
+                let page: Value = serde_json::from_slice(json).map_err(|error| {
                     Rejection::UpstreamProtocolError(format!("its body is not JSON ({error})"))
                 })?;
-                Ok(match inspect(body, &origin.links, permit.account_scope()) {
-                    Ok(inspection) => probe_result_of(&inspection, &page),
+                Ok(match page::read(body, &origin.links, permit.account_scope()) {
+                    Ok(page_content) => probe_result_of(&page_content, &page),
                     Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) => {
                         does_not_narrow("it answered with data outside of its records")
                     }
@@ -296,13 +297,13 @@ impl Fetch<'_> {
 
     /// Allows the Instance the parameters of links in its own answers. A parameter whose name occurs in a value of the
     /// request is skipped: a client could have put it there.
-    pub(super) fn learn_link_parameters(&self, inspection: &Inspection, body: &[u8]) {
+    pub(super) fn learn_link_parameters(&self, page_content: &PageContent, body: &[u8]) {
         let permit = &self.request.permit;
-        let Some(scope) = permit.account_scope().filter(|_| inspection.page.is_page) else { return };
+        let Some(scope) = permit.account_scope().filter(|_| page_content.page.is_page) else { return };
         let (_, own_query) = permit.path_and_query().split_once('?').unwrap_or_default();
         let own_values: Vec<_> = query::parameters(own_query).map(|one| one.value().into_owned()).collect();
         let allowed = &self.request.snapshot.config.policy.instance_query_parameters;
-        for url in links::urls(body, &inspection.links) {
+        for url in links::urls(body, &page_content.links) {
             let target = &url[self.request.origin.links.length_in(url.as_bytes()).unwrap_or_default()..];
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             if path != permit.path() {
@@ -330,17 +331,17 @@ fn does_not_narrow(how: &str) -> ProbeResult {
 }
 
 /// A page without records must not reveal their number either: its counts are 0, and it links to no other page.
-fn probe_result_of(inspection: &Inspection, page: &Value) -> ProbeResult {
-    let counts = &inspection.counts;
+fn probe_result_of(page_content: &PageContent, page: &Value) -> ProbeResult {
+    let counts = &page_content.counts;
     let is_none = |count: Count, most: u64| match count {
         Count::Absent => true,
         Count::Number(number) => number <= most,
         Count::Unreadable => false,
     };
-    if !inspection.page.is_page {
+    if !page_content.page.is_page {
         return does_not_narrow("it did not answer with a page");
     }
-    if inspection.page.records > 0 {
+    if page_content.page.records > 0 {
         return does_not_narrow("it answered with records");
     }
     let counts_none = page.as_object().into_iter().flatten().all(|(name, value)| {

@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::cache::Entry;
 use crate::cache::entry::LINK_FIELDS;
 use crate::clock::Now;
-use crate::links::{self, Base, Origin, Splice, rewritten_field, spliced_length};
+use crate::page::links::{self, ApiOrigin, Base, Splice, rewritten_field, spliced_length};
 use crate::rfc9111::validation::client_has_it;
 
 /// The client's request, as far as the response depends on it.
@@ -28,7 +28,7 @@ impl Recipient<'_> {
     /// The response to send. `from_cache`: it was neither fetched nor validated for this request, so it has an `Age` (RFC 9111,
     /// section 5.1).
     #[must_use]
-    pub fn response(&self, entry: &Entry, origin: &Origin, from_cache: bool) -> Response<Body> {
+    pub fn response(&self, entry: &Entry, origin: &ApiOrigin, from_cache: bool) -> Response<Body> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = entry.status;
         let fields = response.headers_mut();
@@ -90,7 +90,7 @@ fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Body {
     Body::from(Bytes::from(whole))
 }
 
-fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &Origin, base: &Base) {
+fn rewrite_field(fields: &mut HeaderMap, name: &HeaderName, origin: &ApiOrigin, base: &Base) {
     if !fields.contains_key(name) {
         return;
     }

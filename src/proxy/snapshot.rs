@@ -27,10 +27,10 @@ use crate::domain::tenant::{Tenant, TenantKind, TenantName};
 use crate::guard::Guard;
 use crate::limit::client::ClientLimiter;
 use crate::limit::gate::Gate;
-use crate::links;
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::Grant;
 use crate::oauth::tokens::{Services, Tokens};
+use crate::page::links;
 
 /// The configuration, with what was made of it.
 pub struct Snapshot {
@@ -108,7 +108,7 @@ impl Snapshot {
                 budget: RetryBudget::default(),
                 proofs: NarrowingProofs::default(),
                 forgotten_for: ArcSwapOption::empty(),
-                links: links::Origin::new(Arc::clone(&credential.api_origin)),
+                links: links::ApiOrigin::new(Arc::clone(&credential.api_origin)),
                 host: host_in_plain(&credential.api_origin),
             };
             (credential.key.clone(), Arc::new(origin))

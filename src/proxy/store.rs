@@ -16,7 +16,7 @@ use crate::cache::entry::{EntryParts, drop_digests};
 use crate::cache::policy::{Bypass, StoreDecision};
 use crate::cache::{Entry, label};
 use crate::clock::Now;
-use crate::inspect::Inspection;
+use crate::page::PageContent;
 use crate::rfc9111::freshness::NotStored;
 use crate::rfc9111::key::Variant;
 use crate::rfc9111::validation::merged;
@@ -27,12 +27,13 @@ impl Fetch<'_> {
         &self,
         mut head: ResponseHead,
         body: ResponseBody,
-        inspection: Inspection,
+        page_content: PageContent,
         decision: Result<StoreDecision, Bypass>,
     ) -> FetchResult {
         let request = self.request;
-        let not_a_page =
-            request.permit.endpoint().is_documented() && head.status.is_success() && !inspection.page.is_page;
+        let not_a_page = request.permit.endpoint().is_documented()
+            && head.status.is_success()
+            && !page_content.page.is_page;
         let too_large = body.bytes().len() as u64 > request.snapshot.config.cache.max_entry_bytes;
         let decision = match decision {
             Ok(_) if too_large => Err(Bypass::TooLarge),
@@ -41,7 +42,7 @@ impl Fetch<'_> {
                 decision,
                 request.policy(),
                 request.permit.path_and_query(),
-                inspection.page.records,
+                page_content.page.records,
                 head.received,
             )),
             Err(bypass) => Err(bypass),
@@ -53,7 +54,7 @@ impl Fetch<'_> {
         }
         head.fields = without_coding(head.fields);
         let body = if decision.is_ok() { body.into_stored() } else { body.into_passing() };
-        self.store_entry(head, variant, body, inspection, decision, None)
+        self.store_entry(head, variant, body, page_content, decision, None)
     }
 
     fn store_entry(
@@ -61,7 +62,7 @@ impl Fetch<'_> {
         head: ResponseHead,
         variant: Variant,
         body: Bytes,
-        inspection: Inspection,
+        page_content: PageContent,
         decision: Result<StoreDecision, Bypass>,
         confirmed: Option<&Arc<Entry>>,
     ) -> FetchResult {
@@ -72,7 +73,7 @@ impl Fetch<'_> {
             status,
             fields,
             body,
-            inspection,
+            page_content,
             decision: decision.unwrap_or(StoreDecision::NOT_STORED),
             stored: decision.is_ok(),
             variant,
@@ -140,7 +141,7 @@ impl Fetch<'_> {
             let path_and_query = self.request.permit.path_and_query();
             with_closed_period(decision, policy, path_and_query, entry.page.records, head.received)
         });
-        let inspection = Inspection {
+        let page_content = PageContent {
             links: entry.links.clone(),
             counts: entry.counts,
             page: entry.page,
@@ -148,7 +149,7 @@ impl Fetch<'_> {
         };
         let variant = Variant::of(&fields, &self.request.fields);
         let head = ResponseHead { status: entry.status, fields: without_coding(fields), ..*head };
-        let result = self.store_entry(head, variant, entry.body.clone(), inspection, decision, Some(entry));
+        let result = self.store_entry(head, variant, entry.body.clone(), page_content, decision, Some(entry));
         let exchange = Exchange { status: Some(StatusCode::NOT_MODIFIED), ..result.exchange };
         FetchResult { exchange, ..result }
     }

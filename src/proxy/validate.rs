@@ -4,31 +4,31 @@ use super::fetch::Fetch;
 use super::rejection::Rejection;
 use super::response_head::{ResponseHead, says_json};
 use crate::domain::endpoint::Content;
-use crate::inspect::{AccountViolation, Inspection, Unfit, inspect};
+use crate::page::{self, AccountViolation, PageContent, Unfit};
 
 impl Fetch<'_> {
     /// Validates the body. An invalid body is never sent to the client.
-    pub(super) fn check(&self, head: &ResponseHead, body: &[u8]) -> Result<Inspection, Rejection> {
+    pub(super) fn check(&self, head: &ResponseHead, body: &[u8]) -> Result<PageContent, Rejection> {
         // A success must be JSON on the five documented endpoints, and on added ones whose records are checked.
         let must_be_json =
             head.status.is_success() && self.request.permit.endpoint().content != Content::Opaque;
         let account_scope = self.request.permit.account_scope();
         if !must_be_json && !says_json(&head.fields) && account_scope.is_none() {
-            return Ok(Inspection::default());
+            return Ok(PageContent::default());
         }
         let links = &self.request.origin.links;
-        match inspect(body, links, account_scope) {
-            Ok(inspection) if self.request.policy().forbids_rewriting(&head.fields) => {
-                Ok(Inspection { links: Vec::new(), ..inspection })
+        match page::read(body, links, account_scope) {
+            Ok(page_content) if self.request.policy().forbids_rewriting(&head.fields) => {
+                Ok(PageContent { links: Vec::new(), ..page_content })
             }
-            Ok(inspection) => Ok(inspection),
-            Err(Unfit::NotJson(_)) if !must_be_json => Ok(Inspection::default()),
+            Ok(page_content) => Ok(page_content),
+            Err(Unfit::NotJson(_)) if !must_be_json => Ok(PageContent::default()),
             Err(Unfit::NotJson(not_json)) => {
                 Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
             }
             // An error has members of its own; it must not have records of another account either.
             Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
-                Ok(inspect(body, links, None).unwrap_or_default())
+                Ok(page::read(body, links, None).unwrap_or_default())
             }
             Err(Unfit::AccountViolation(violation)) => Err(Rejection::AccountMismatch(violation.to_string())),
         }

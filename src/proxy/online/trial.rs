@@ -10,7 +10,7 @@ use crate::domain::entitlement::{AccountScope, FILTER};
 use crate::domain::filter::AccountFilter;
 use crate::domain::id::AccountId;
 use crate::domain::query::{self, Parameter};
-use crate::inspect::{AccountViolation, Unfit};
+use crate::page::{AccountViolation, Unfit};
 use crate::proxy::probe::ProbeResult;
 
 /// One endpoint's filters, tried one after the other.
@@ -96,7 +96,7 @@ impl Trial<'_> {
         // The account check for Instances on their Organization's client.
         let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
         let shown = narrowing.filter.as_str();
-        match prover.inspected(&body, &scope) {
+        match prover.count_records_of(&body, &scope) {
             Ok(records) => Ok(Ok(records)),
             Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
                 Err(format!("`{shown}` does not narrow: the answer for one account had a record of another"))

@@ -23,22 +23,3 @@ pub fn parted(data: &[u8]) -> (&[u8], &[u8]) {
         None => (data, &[]),
     }
 }
-
-/// A body cut in pieces: each byte of `cuts` is the length of one, and the rest is the last.
-pub fn pieces<'a>(body: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
-    let mut rest = body;
-    let mut pieces = Vec::new();
-    for cut in cuts {
-        let (piece, after) = rest.split_at(usize::from(*cut).min(rest.len()));
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces.push(rest);
-    pieces
-}
-
-/// A length, so many bytes of cuts, and a body.
-pub fn cuts_and_body(data: &[u8]) -> (&[u8], &[u8]) {
-    let Some((length, rest)) = data.split_first() else { return (&[], &[]) };
-    rest.split_at(usize::from(*length % 16).min(rest.len()))
-}

@@ -10,11 +10,10 @@ mod cache_control;
 mod configuration;
 mod dates;
 mod filters;
-mod json;
 mod keys;
 mod lines;
 mod links;
-mod ranges;
+mod page;
 mod requests;
 mod retry_after;
 mod tokens;
@@ -30,13 +29,12 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         "configuration" => configuration::run,
         "dates" => dates::run,
         "filters" => filters::run,
-        "json" => json::run,
         "keys" => keys::run,
         "links" => links::run,
-        "ranges" => ranges::run,
+        "page" => page::run,
         "requests" => requests::run,
         "retry_after" => retry_after::run,
-        "shelf" => billing_insights_proxy::cache::play_against_the_model,
+        "cache" => billing_insights_proxy::cache::play_against_the_model,
         "tokens" => tokens::run,
         other => panic!("FUZZ_TARGET names no target: {other:?}"),
     }

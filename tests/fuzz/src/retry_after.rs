@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use billing_insights_proxy::headers;
 use billing_insights_proxy::oauth::grant::retry_after;
-use billing_insights_proxy::proxy::headers;
 use http::HeaderValue;
 
 pub fn run(data: &[u8]) {

@@ -249,7 +249,7 @@ async fn tls_http2(script: Arc<Script>, folder: &std::path::Path) -> String {
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = hyper::service::service_fn(move |request| {
-                    std::future::ready(answer(request, Arc::clone(&script)))
+                    std::future::ready(Ok::<_, std::convert::Infallible>(answer(request, &script)))
                 });
                 let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)

@@ -1,7 +1,7 @@
 //! Rewrites links so that clients stay on the proxy.
 //!
 //! Talkdesk's bodies contain absolute URLs of its own host; a client that follows `next` would bypass the
-//! proxy. The positions of these URLs are found once, when a response arrives ([`inspect`](crate::inspect)).
+//! proxy. The positions of these URLs are found once, when a response arrives ([`page`](super)).
 //! The proxy's base URL is inserted each time the response is sent, because it depends on the client. All
 //! other bytes of the body are unchanged.
 //!
@@ -22,7 +22,7 @@ pub struct Splice {
 
 /// The API's origin, prepared for matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ApiOrigin {
     origin: Arc<str>,
     default_port: &'static str,
 }
@@ -31,7 +31,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base(Bytes);
 
-impl Origin {
+impl ApiOrigin {
     /// An origin like `https://api.talkdeskapp.com`: lower case, without a default port or a trailing slash.
     #[must_use]
     pub fn new(origin: Arc<str>) -> Self {
@@ -127,7 +127,7 @@ pub fn spliced(body: &Bytes, splices: &[Splice], base: &Base) -> Vec<Bytes> {
 /// A field value (`Link`, `Location`, `Content-Location`) with the base instead of the API's origin; none if
 /// nothing is replaced.
 #[must_use]
-pub fn rewritten_field(value: &[u8], origin: &Origin, base: &Base) -> Option<Vec<u8>> {
+pub fn rewritten_field(value: &[u8], origin: &ApiOrigin, base: &Base) -> Option<Vec<u8>> {
     let mut rewritten = Vec::with_capacity(value.len());
     let mut position = 0;
     let mut found = false;

@@ -1,7 +1,7 @@
 use super::*;
 
-fn origin() -> Origin {
-    Origin::new("https://api.example.com".into())
+fn origin() -> ApiOrigin {
+    ApiOrigin::new("https://api.example.com".into())
 }
 
 fn base() -> Base {
