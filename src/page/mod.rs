@@ -52,14 +52,14 @@ pub fn read(
 /// The JSON text of a body. `serde_json` refuses a byte order mark, which a parser may ignore (RFC 8259,
 /// section 8.1).
 #[must_use]
-pub fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+pub(crate) fn without_byte_order_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Whether a body may contain links, without parsing it. False only if it has none: a name or URL with
 /// escapes has a backslash.
 #[must_use]
-pub fn may_have_links(body: &[u8]) -> bool {
+pub(crate) fn may_have_links(body: &[u8]) -> bool {
     static HREF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"href\""));
     HREF.find(body).is_some() || memchr::memchr(b'\\', body).is_some()
 }
