@@ -38,7 +38,7 @@ pub struct TotalCounts {
 impl TotalCounts {
     /// Whether the page states no counts.
     #[must_use]
-    pub fn are_absent(&self) -> bool {
+    pub(crate) fn are_absent(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -83,16 +83,10 @@ impl Base {
         }
         Self(base.into())
     }
-
-    /// The base as bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.0
-    }
 }
 
 /// The decoded URLs that start at the splices of a JSON body.
-pub fn urls(body: &[u8], splices: &[Splice]) -> impl Iterator<Item = String> {
+pub(crate) fn urls(body: &[u8], splices: &[Splice]) -> impl Iterator<Item = String> {
     splices.iter().filter_map(|splice| {
         let quote = usize::try_from(splice.start).ok()?.checked_sub(1)?;
         serde_json::Deserializer::from_slice(body.get(quote..)?).into_iter().next()?.ok()

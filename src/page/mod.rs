@@ -48,7 +48,7 @@ pub fn read(
 /// The JSON text of a body. `serde_json` refuses a byte order mark, which a parser may ignore (RFC 8259,
 /// section 8.1).
 #[must_use]
-pub fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+pub(crate) fn without_byte_order_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 

@@ -79,6 +79,10 @@ impl<'de> DeserializeSeed<'de> for Value<'_, 'de, '_, '_> {
             }
             _ => {
                 let raw = <&RawValue>::deserialize(deserializer)?.get();
+                // Never so, but an object that is taken as a scalar would not be checked.
+                if raw.starts_with(['{', '[']) {
+                    return Err(D::Error::custom("an object or array is not where it should be"));
+                }
                 let position = walk.pass(raw);
                 walk.findings.scalar(outer, raw, position).map_err(D::Error::custom)
             }
