@@ -2,24 +2,105 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
+use serde_json::json;
 
-use super::reader::{Ledger, Located, Object, Place, Value, quoted};
-use super::upstream::ACCOUNT_PARAMETER_REMOVED;
+use super::key::{Key, Section};
+use super::kind::{AllOr, AllOrListed, Definition, List, Named, Scalar};
+use super::reader::{Ledger, Located, Object, Place, quoted};
+use super::upstream::ACCOUNT_PARAMETER;
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
+use crate::domain::filter::AccountFilter;
+use crate::domain::id::Scope;
 
-/// Reads the added endpoints and appends them to the five.
+/// The names of endpoints, as a regular expression.
+pub(super) const NAME_PATTERN: &str = "^[a-z0-9_-]{1,64}$";
+
+pub(super) static ENDPOINTS: Key<Named> = Key::with_default(
+    "endpoints",
+    Named {
+        item: &ENDPOINT,
+        constraints: || {
+            let taken = DOCUMENTED.map(|documented| documented.name);
+            json!({ "propertyNames": { "pattern": NAME_PATTERN, "not": { "enum": taken } } })
+        },
+    },
+    "{}",
+    "Endpoints beyond the five of the Billing Insights API, by name.",
+);
+
+static ENDPOINT: Section =
+    Section::new(&[&PATH, &METHODS, &SCOPE, &FORWARD_REQUEST_FIELDS, &ACCOUNT_FILTER, &ACCOUNT_FIELD])
+        .removed(&[ACCOUNT_PARAMETER])
+        .defined(Definition {
+            name: "endpoint",
+            title: "",
+            description: "An endpoint beyond the five of the Billing Insights API.",
+        })
+        .constrained(|| {
+            let pairs = json!({ "account_filter": ["account_field"], "account_field": ["account_filter"] });
+            json!({ "dependentRequired": pairs })
+        });
+
+static PATH: Key<Scalar<PathPattern>> = Key::required(
+    "path",
+    Scalar::new(
+        || json!({ "type": "string", "pattern": r"^(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+(?:/\*)?$" }),
+        path_pattern,
+    ),
+    "write one, such as `path: /reports/*`",
+    "All below a path (`/reports/*`), or exactly one (`/reports`).",
+);
+
+static METHODS: Key<List<Scalar<Method>>> = Key::with_default(
+    "methods",
+    List::of(Scalar::new(
+        || {
+            let never = json!({ "enum": NEVER_PASSED_ON });
+            json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Z-]+$", "not": never })
+        },
+        method,
+    ))
+    .not_empty("write `[GET]` or `[GET, HEAD]`"),
+    "[GET, HEAD]",
+    "The methods that it is asked with. Others than `GET` and `HEAD` need `upstream.allow_unsafe_methods`.",
+);
+
+static SCOPE: Key<Scalar<Scope>> =
+    Key::optional("scope", value::SCOPE, "The scope that a client needs for it; unset: none is looked for.");
+
+static FORWARD_REQUEST_FIELDS: Key<AllOr<Scalar<HeaderName>>> = Key::with_default(
+    "forward_request_fields",
+    AllOr { item: value::FIELD.parsed_by(forwarded_field), example: "[X-Report-Format]" },
+    "[]",
+    "The clients' request fields that go to Talkdesk: a list, or `all` but credentials and the like.",
+);
+
+static ACCOUNT_FILTER: Key<Scalar<AccountFilter>> = Key::optional(
+    "account_filter",
+    value::ACCOUNT_FILTER,
+    "What `filter` says to narrow to an account. With this and `account_field` Instances on their Organization's \
+     client may ask too.",
+);
+
+static ACCOUNT_FIELD: Key<Scalar<String>> =
+    Key::optional("account_field", value::PARAMETER, "The member of a record that carries the account's id.");
+
+/// The proxy answers `OPTIONS` itself; `CONNECT` would open a tunnel, and `TRACE` would show a token.
+const NEVER_PASSED_ON: [&str; 3] = ["CONNECT", "TRACE", "OPTIONS"];
+
+/// Reads the added endpoints from the section `upstream`, and appends them to the five.
 pub(super) fn read(
-    added: Option<&Value<'_>>,
+    upstream: &Object<'_>,
     narrowing: &Narrowing,
     allow_unsafe_methods: bool,
     ledger: &Ledger,
-) -> Vec<Arc<Endpoint>> {
+) -> Option<Vec<Arc<Endpoint>>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
         DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(narrowing))).collect();
-    let Some(section) = added.and_then(Value::object) else { return endpoints };
-    for (name, value) in section.entries() {
+    for entry in upstream.get(&ENDPOINTS)? {
+        let (name, value) = (entry.name, entry.value);
         if !is_endpoint_name(name) {
             ledger.error(
                 &value.place,
@@ -33,13 +114,12 @@ pub(super) fn read(
                     "found the name `{name}`, which is the Billing Insights API's own; write another name"
                 ),
             );
-        } else if let Some(endpoint) =
-            value.object().map(|object| endpoint(name, allow_unsafe_methods, object, &endpoints, ledger))
-        {
+        } else if let Some(section) = value.object(&ENDPOINT) {
+            let endpoint = endpoint(name, allow_unsafe_methods, &section, &endpoints, ledger)?;
             endpoints.push(Arc::new(endpoint));
         }
     }
-    endpoints
+    Some(endpoints)
 }
 
 fn is_endpoint_name(name: &str) -> bool {
@@ -50,43 +130,43 @@ fn is_endpoint_name(name: &str) -> bool {
 fn endpoint(
     name: &str,
     allow_unsafe_methods: bool,
-    mut section: Object<'_>,
+    section: &Object<'_>,
     others: &[Arc<Endpoint>],
     ledger: &Ledger,
-) -> Endpoint {
-    let path = section.required("path", "write one, as `path: /reports/*`", path_pattern);
-    let methods = section.value("methods");
-    let methods = methods
-        .map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value, allow_unsafe_methods));
-    let scope = section.parsed("scope", value::domain);
-    let fields = section.value("forward_request_fields");
-    let forward_request_fields =
-        fields.map_or_else(|| ForwardedFields::Listed(Vec::new()), |value| forwarded_fields(&value));
-    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
-    let filter = section.parsed("account_filter", value::account_filter);
-    let field = section.parsed("account_field", value::parameter);
-    let both = filter.zip(field);
-    match (section.place_of("account_filter"), section.place_of("account_field")) {
-        (Some(_), None) => section.missing("account_field", "write both, or neither"),
-        (None, Some(_)) => section.missing("account_filter", "write both, or neither"),
+) -> Option<Endpoint> {
+    let path = section.required(&PATH);
+    let filter = section.optional(&ACCOUNT_FILTER);
+    let field = section.optional(&ACCOUNT_FIELD);
+    match (section.value(&ACCOUNT_FILTER), section.value(&ACCOUNT_FIELD)) {
+        (Some(_), None) => section.missing(&ACCOUNT_FIELD, "write both, or neither"),
+        (None, Some(_)) => section.missing(&ACCOUNT_FILTER, "write both, or neither"),
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let content = both.map_or(Content::Opaque, |(filter, field)| {
+    let content = filter.zip(field).map_or(Content::Opaque, |(filter, field)| {
         Content::Records(Narrowing { filter, field: field.into() })
     });
-    section.finish();
     if let Some(Located { value: path, place }) = &path {
         check_path(path, place, others, ledger);
     }
-    // A missing path is an error, but the endpoint is kept: otherwise its cache rule would also be reported as an
-    // unknown key.
-    let path = path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value);
-    let position = others.len();
-    Endpoint { position, name: name.into(), path, methods, scope, content, forward_request_fields }
+    Some(Endpoint {
+        position: others.len(),
+        name: name.into(),
+        // A missing path is an error, but the endpoint is kept: otherwise its cache rule would also be reported as an
+        // unknown key.
+        path: path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value),
+        methods: methods(section.get(&METHODS)?, allow_unsafe_methods, ledger),
+        scope: section.optional(&SCOPE),
+        content,
+        forward_request_fields: match section.get(&FORWARD_REQUEST_FIELDS)? {
+            AllOrListed::All => ForwardedFields::All,
+            AllOrListed::Listed(fields) => ForwardedFields::Listed(fields),
+        },
+    })
 }
 
 fn path_pattern(text: &str) -> Result<PathPattern, String> {
-    const ADVICE: &str = "write a path as `/reports` for exactly that, or `/reports/*` for all below it";
+    const ADVICE: &str =
+        "write a path, such as `/reports` for exactly that, or `/reports/*` for all below it";
     let (plain, is_prefix) = match text.strip_suffix("/*") {
         Some(plain) => (plain, true),
         None => (text, false),
@@ -150,13 +230,14 @@ fn is_under(ours: &str, theirs: &str, other: &Endpoint) -> bool {
     documented && ours.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
-    let Some(items) = value.items() else { return Vec::new() };
-    if items.is_empty() {
-        value.wrong("write `[GET]` or `[GET, HEAD]`");
-    }
+/// The methods of an endpoint, each once.
+fn methods(listed: Vec<Located<Method>>, allow_unsafe: bool, ledger: &Ledger) -> Vec<Method> {
     let mut methods: Vec<Method> = Vec::new();
-    for method in items.iter().filter_map(|item| item.parsed(|text| method(text, allow_unsafe))) {
+    for Located { value: method, place } in listed {
+        if !allow_unsafe && method != Method::GET && method != Method::HEAD {
+            let advice = "write `GET` or `HEAD`, or set upstream.allow_unsafe_methods to true";
+            ledger.error(&place, format!("found {}; {advice}", quoted(method.as_str())));
+        }
         if !methods.contains(&method) {
             methods.push(method);
         }
@@ -164,38 +245,17 @@ fn read_methods(value: &Value<'_>, allow_unsafe: bool) -> Vec<Method> {
     methods
 }
 
-/// Reads a method of an endpoint. The proxy answers `OPTIONS` itself; `CONNECT` would open a tunnel, and `TRACE`
-/// would show a token.
-fn method(text: &str, allow_unsafe: bool) -> Result<Method, String> {
-    match text {
-        "GET" => Ok(Method::GET),
-        "HEAD" => Ok(Method::HEAD),
-        "CONNECT" | "TRACE" | "OPTIONS" => Err("take it out: this proxy never passes it on".to_owned()),
-        _ if !allow_unsafe => {
-            Err("write `GET` or `HEAD`, or set upstream.allow_unsafe_methods to true".to_owned())
-        }
-        _ if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
-            Err(format!("write `{}`: methods have upper-case letters", text.to_ascii_uppercase()))
-        }
-        _ => text.parse().map_err(|_| "write a method, as `POST`".to_owned()),
+fn method(text: &str) -> Result<Method, String> {
+    if NEVER_PASSED_ON.contains(&text) {
+        return Err("take it out: this proxy never passes it on".to_owned());
     }
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(format!("write `{}`: methods have upper-case letters", text.to_ascii_uppercase()));
+    }
+    text.parse().map_err(|_| "write a method, such as `GET`".to_owned())
 }
 
-fn forwarded_fields(value: &Value<'_>) -> ForwardedFields {
-    if value.is_list() {
-        let items = value.items().unwrap_or_default();
-        return ForwardedFields::Listed(
-            items.iter().filter_map(|item| item.parsed(forwarded_field)).collect(),
-        );
-    }
-    let all = value.parsed(|text| match text {
-        "all" => Ok(ForwardedFields::All),
-        _ => Err("write `all`, or a list as `[X-Report-Format]`".to_owned()),
-    });
-    all.unwrap_or(ForwardedFields::Listed(Vec::new()))
-}
-
-fn forwarded_field(text: &str) -> Result<http::HeaderName, String> {
+fn forwarded_field(text: &str) -> Result<HeaderName, String> {
     let name = value::field_name(text)?;
     if forwarding::is_forbidden(&name) {
         return Err(

@@ -4,10 +4,67 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::reader::{Ledger, Located, Object, Value};
+use serde_json::json;
+
+use super::key::{Key, Section};
+use super::kind::{List, Scalar};
+use super::reader::{Ledger, Located, Object, values};
 use super::tenant_entry::InstanceEntry;
 use super::{Listen, Server, address, check, value};
 use crate::domain::tenant::{TenantName, Tenants};
+
+const TENANTS_ADVICE: &str = "write the tenants that may be named there, such as `[instances/globex]`";
+
+pub(super) static LISTENERS: Key<List<Section>> = Key::with_default(
+    "listeners",
+    List::of(Section::new(&[&LISTEN, &TENANTS, &DEFAULT_TENANT]).described("A listener for some tenants.")),
+    "[]",
+    "Further listeners for billing data, each for the tenants that it lists and for nobody else.",
+)
+.needs_restart(|old, new| old.server.listeners != new.server.listeners);
+
+pub(super) static LISTEN: Key<Scalar<Listen>> = Key::required(
+    "listen",
+    address::LISTEN,
+    "write an address, such as `127.0.0.1:8081`",
+    "Where clients ask.",
+);
+
+static TENANTS: Key<List<Scalar<TenantName>>> = Key::required(
+    "tenants",
+    List::of(value::TENANT).not_empty(TENANTS_ADVICE),
+    TENANTS_ADVICE,
+    "Who may be named there. An Instance under a listed Organization is not implied.",
+);
+
+static DEFAULT_TENANT: Key<Scalar<TenantName>> = Key::optional(
+    "default_tenant",
+    value::TENANT,
+    "Whom a request is for that names nobody; one of `tenants`.",
+);
+
+pub(super) static UNIX_SOCKET: Key<Section> = Key::optional(
+    "unix_socket",
+    Section::new(&[&MODE, &GROUP]),
+    "Who may open the files of Unix sockets. Of sockets that systemd opens, its unit decides (`SocketMode=`).",
+)
+.needs_restart(|old, new| old.server.unix_socket != new.server.unix_socket);
+
+static MODE: Key<Scalar<u32>> = Key::with_default(
+    "mode",
+    Scalar::new(
+        || json!({ "type": ["string", "integer"], "minimum": 600, "maximum": 777, "pattern": "^0*[67][0-7]{2}$" }),
+        mode,
+    ),
+    "\"0600\"",
+    "The mode of the file; in quotes.",
+);
+
+static GROUP: Key<Scalar<u32>> = Key::optional(
+    "group",
+    Scalar::new(|| json!({ "type": ["string", "integer"], "minimum": 0, "minLength": 1 }), group),
+    "The group of the file, by name or number; unset: that of the process.",
+);
 
 /// A data listener that serves only the listed tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,27 +156,16 @@ impl ListenerEntry {
 }
 
 /// Reads the list of listeners; invalid ones are recorded and left out.
-pub(super) fn read(section: &mut Object<'_>, ledger: &Ledger) -> Vec<ListenerEntry> {
-    let items = section.value("listeners").and_then(|list| list.items()).unwrap_or_default();
-    items.iter().filter_map(|item| listener(item, ledger)).collect()
+pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<Vec<ListenerEntry>> {
+    let listeners: Vec<Object<'_>> = values(section.get(&LISTENERS)?);
+    Some(listeners.iter().filter_map(|listener| read_listener(listener, ledger)).collect())
 }
 
-fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
-    const ADVICE: &str = "write the tenants that may be named there, as `[instances/globex]`";
-    let mut section = item.object()?;
-    let listen = section.required("listen", "write an address, as `127.0.0.1:8081`", address::listen);
-    let is_there = section.place_of("tenants").is_some();
-    let tenants = section.list("tenants", value::domain::<TenantName>);
-    if !is_there {
-        section.missing("tenants", ADVICE);
-    } else if let Some(place) = section.place_of("tenants")
-        && section.value("tenants").is_some_and(|value| value.is_empty())
-    {
-        ledger.error(&place, format!("found nobody; {ADVICE}"));
-    }
-    let default_tenant = section.located("default_tenant", value::domain::<TenantName>);
-    section.finish();
-    let tenants = tenants?;
+fn read_listener(section: &Object<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
+    let listen = section.required(&LISTEN);
+    let tenants = section.required(&TENANTS);
+    let default_tenant = section.located(&DEFAULT_TENANT);
+    let tenants = tenants?.value;
     if let Some(default) = &default_tenant
         && !tenants.iter().any(|tenant| tenant.value == default.value)
     {
@@ -135,20 +181,17 @@ fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
 }
 
 /// Reads the permissions of Unix sockets.
-pub(super) fn read_unix_socket(mut section: Object<'_>) -> UnixSocket {
-    let socket = UnixSocket {
-        mode: section.parsed("mode", mode).unwrap_or(UnixSocket::default().mode),
-        group: section.parsed("group", group),
-    };
-    section.finish();
-    socket
+pub(super) fn read_unix_socket(section: &Object<'_>) -> Option<UnixSocket> {
+    Some(UnixSocket { mode: section.get(&MODE)?, group: section.optional(&GROUP) })
 }
 
 fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode @ 0..=0o777) if mode & 0o600 == 0o600 => Ok(mode),
-        _ => Err("write the mode of a file that its owner may read and write, as `\"0600\"` or `\"0660\"`"
-            .to_owned()),
+        _ => Err(
+            "write the mode of a file that its owner may read and write, such as `\"0600\"` or `\"0660\"`"
+                .to_owned(),
+        ),
     }
 }
 

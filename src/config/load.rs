@@ -4,13 +4,48 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::json;
+
+use super::cache::CACHE;
 use super::fault::{Fault, Faults};
+use super::key::Section;
+use super::limits::LIMITS;
+use super::output::{LOG, METRICS};
+use super::policy::ENTITLEMENT;
 use super::reader::{Ledger, Value};
+use super::server::SERVER;
+use super::tenant_entry::{INSTANCES, ORGANIZATIONS};
 use super::tenants::Surroundings;
+use super::upstream::UPSTREAM;
 use super::{
     Config, Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry,
     tenants, upstream,
 };
+
+/// The whole file.
+pub(super) static ROOT: Section = Section::new(&[
+    &SERVER,
+    &UPSTREAM,
+    &ENTITLEMENT,
+    &ORGANIZATIONS,
+    &INSTANCES,
+    &LIMITS,
+    &CACHE,
+    &LOG,
+    &METRICS,
+])
+.described(
+    "The configuration of billing-insights-proxy. Only tenants are needed (`organizations`, `instances`); everything \
+     else has a default.",
+)
+.not_null()
+.constrained(|| {
+    let one = json!({ "type": "array", "minItems": 1 });
+    json!({ "anyOf": [
+        { "required": ["organizations"], "properties": { "organizations": one } },
+        { "required": ["instances"], "properties": { "instances": one } }
+    ] })
+});
 
 /// The maximum size of a file in bytes; a larger one is not a configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -92,25 +127,20 @@ fn assemble(
         );
         return None;
     }
-    let mut top = root.object()?;
-    let server = server::read(top.section("server"), ledger);
-    let upstream = upstream::read(top.section("upstream"), directory);
+    let top = root.object(&ROOT)?;
+    let server = server::read(&top.section(&SERVER), ledger)?;
+    let upstream_section = top.section(&UPSTREAM);
+    let upstream = upstream::read(&upstream_section, directory)?;
     let (policy, rejected_grace) =
-        policy::read(top.section("entitlement"), &upstream.narrowing, upstream.instance_query_parameters);
-    let endpoints = endpoints::read(
-        upstream.endpoints.as_ref(),
-        &upstream.narrowing,
-        upstream.allow_unsafe_methods,
-        ledger,
-    );
-    let organizations = top.value("organizations");
-    let instances = top.value("instances");
-    let is_empty = |list: &Option<Value<'_>>| list.as_ref().is_none_or(Value::is_empty);
-    if is_empty(&organizations) && is_empty(&instances) {
-        top.missing("organizations", "write at least one tenant, there or under `instances`");
+        policy::read(&top.section(&ENTITLEMENT), &upstream.narrowing, upstream.instance_query_parameters)?;
+    let endpoints =
+        endpoints::read(&upstream_section, &upstream.narrowing, upstream.allow_unsafe_methods, ledger)?;
+    let has_tenants = |key| top.value(key).is_some_and(|list| !list.is_empty());
+    if ![&ORGANIZATIONS, &INSTANCES].into_iter().any(has_tenants) {
+        top.missing(&ORGANIZATIONS, "write at least one tenant, there or under `instances`");
     }
-    let organizations = tenant_entry::organizations(organizations.as_ref(), ledger);
-    let instances = tenant_entry::instances(instances.as_ref(), ledger);
+    let organizations = tenant_entry::organizations(&top, ledger)?;
+    let instances = tenant_entry::instances(&top, ledger)?;
     let surroundings =
         Surroundings { addresses: &upstream.addresses, policy: &policy, directory, environment, ledger };
     let built = tenants::build(&organizations, &instances, &surroundings);
@@ -120,12 +150,9 @@ fn assemble(
     for listener in &server.listeners {
         listener.check(&built.tenants, &instances, ledger);
     }
-    let limits = limits::read(top.section("limits"));
+    let limits = limits::read(&top.section(&LIMITS))?;
     let max_response_bytes = upstream.upstream.max_response_bytes;
-    let (cache, endpoints) = cache::read(top.section("cache"), endpoints, max_response_bytes, ledger);
-    let log = output::read_log(top.section("log"), directory);
-    let metrics = output::read_metrics(top.section("metrics"));
-    top.finish();
+    let (cache, endpoints) = cache::read(&top.section(&CACHE), endpoints, max_response_bytes, ledger)?;
     Some(Config {
         server: server.server,
         upstream: upstream.upstream,
@@ -136,8 +163,8 @@ fn assemble(
         credentials: built.credentials,
         limits,
         cache,
-        log,
-        metrics,
+        log: output::read_log(&top.section(&LOG), directory)?,
+        metrics: output::read_metrics(&top.section(&METRICS))?,
         warnings: Vec::new(),
     })
 }

@@ -1,7 +1,10 @@
 //! The configuration: one YAML file, checked as a whole.
 //!
-//! Reading has two steps. The modules of the sections (`server`, `upstream`, ...) walk the tree of `node` with the
-//! `reader` and convert each value to its type. They record each fault with line, column and key path, and
+//! Each key is declared once, as a `key::Key`, in the module of its section (`server`, `upstream`, ...). The JSON Schema
+//! and the reference are made from the same declarations.
+//!
+//! Reading has two steps. The modules of the sections walk the tree of `node` with the `reader`, which converts each
+//! value to its type. They record each fault with line, column and key path, and
 //! continue after it. Then `check` and `tenants` check the values against each other. The result is a [`Config`],
 //! which no later code needs to check again.
 //!
@@ -19,6 +22,8 @@ mod endpoints;
 pub mod environment;
 pub mod fault;
 pub mod forwarding;
+mod key;
+mod kind;
 mod limits;
 mod listeners;
 mod load;
@@ -53,6 +58,7 @@ use crate::domain::tenant::{TenantName, Tenants};
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Severity};
+pub use key::changes_that_need_restart;
 pub use listeners::{DataListener, UnixSocket};
 pub use load::{load, parse};
 pub use secret::SecretPlace;

@@ -1,29 +1,159 @@
 //! The section `upstream`: the settings of the API that are common to all tenants.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::{Object, Value};
-use super::{Upstream, address, value};
+use http::Uri;
+
+use super::key::{Key, Section};
+use super::kind::{Boolean, List, Scalar};
+use super::reader::{Object, values};
+use super::{Upstream, address, endpoints, value};
 use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
+use crate::domain::filter::AccountFilter;
 use crate::domain::region::Region;
 
-/// The message for a key that the first version had.
-pub(super) const ACCOUNT_PARAMETER_REMOVED: &str = "the API has no parameter for an account, it narrows by `filter`; \
-    take this out, or write `account_filter: \"account_id eq '{account_id}'\"` with the attribute's name in it";
+/// A key that the first version had, and what replaced it.
+pub(super) const ACCOUNT_PARAMETER: (&str, &str) = (
+    "account_parameter",
+    "the API has no parameter for an account, it narrows by `filter`; take this out, or write `account_filter: \
+     \"account_id eq '{account_id}'\"` with the attribute's name in it",
+);
+
+pub(super) static UPSTREAM: Key<Section> = Key::optional(
+    "upstream",
+    Section::new(&[
+        &REGION,
+        &API_URL,
+        &TOKEN_URL,
+        &ACCOUNT_FILTER,
+        &ACCOUNT_FIELD,
+        &INSTANCE_PARAMETERS,
+        &CONNECT_TIMEOUT,
+        &REQUEST_TIMEOUT,
+        &STALE_WAIT,
+        &MAX_RESPONSE_BYTES,
+        &MAX_REQUEST_BYTES,
+        &CA_FILE,
+        &PROXY,
+        &DEFAULT_TOKEN_LIFETIME,
+        &ALLOW_UNSAFE_METHODS,
+        &endpoints::ENDPOINTS,
+    ])
+    .removed(&[ACCOUNT_PARAMETER]),
+    "Talkdesk's API.",
+);
+
+static REGION: Key<Scalar<Region>> = Key::with_default(
+    "region",
+    value::REGION,
+    "us",
+    "The region of Talkdesk, which sets `api_url` and `token_url`.",
+);
+
+static API_URL: Key<Scalar<Arc<str>>> =
+    Key::optional("api_url", address::API_ORIGIN, "The API's origin; unset: that of the region.");
+
+static TOKEN_URL: Key<Scalar<Arc<str>>> = Key::optional(
+    "token_url",
+    address::TOKEN_URL,
+    "The token endpoint, in which `{account}` stands for the credential's account; unset: that of the region.",
+);
+
+static ACCOUNT_FILTER: Key<Scalar<AccountFilter>> = Key::with_default(
+    "account_filter",
+    value::ACCOUNT_FILTER,
+    "account_id eq '{account_id}'",
+    "What `filter` says to narrow to an account. Not documented in public: `check --online` proves it.",
+);
+
+static ACCOUNT_FIELD: Key<Scalar<String>> = Key::with_default(
+    "account_field",
+    value::PARAMETER,
+    "account_id",
+    "The member of a record that carries the account's id.",
+);
+
+static INSTANCE_PARAMETERS: Key<List<Scalar<String>>> = Key::with_default(
+    "instance_query_parameters",
+    List::of(value::PARAMETER),
+    "[]",
+    "What an Instance on its Organization's client may ask with beside `filter`, `order_by`, `page`, `per_page` \
+     and `cursor`.",
+);
+
+static CONNECT_TIMEOUT: Key<Scalar<Duration>> = Key::with_default(
+    "connect_timeout",
+    value::TIMEOUT,
+    "3s",
+    "How long a connection may take to be made, TLS included.",
+)
+.needs_restart(|old, new| old.upstream.connect_timeout != new.upstream.connect_timeout);
+
+static REQUEST_TIMEOUT: Key<Scalar<Duration>> = Key::with_default(
+    "request_timeout",
+    value::TIMEOUT,
+    "30s",
+    "How long a request may take: waiting, token, retry and body included.",
+);
+
+static STALE_WAIT: Key<Scalar<Duration>> = Key::with_default(
+    "stale_wait",
+    value::DURATION,
+    "2s",
+    "No client with an older answer in the cache waits longer.",
+);
+
+static MAX_RESPONSE_BYTES: Key<Scalar<u64>> = Key::with_default(
+    "max_response_bytes",
+    value::SIZE,
+    "32MiB",
+    "The largest answer that is taken, after decompression.",
+);
+
+static MAX_REQUEST_BYTES: Key<Scalar<u64>> = Key::with_default(
+    "max_request_bytes",
+    value::SIZE,
+    "1MiB",
+    "The largest body of a client, for methods that have one.",
+);
+
+static CA_FILE: Key<Scalar<PathBuf>> =
+    Key::optional("ca_file", address::PATH, "Certificate authorities beside the system's (PEM).")
+        .needs_restart(|old, new| old.upstream.ca_file != new.upstream.ca_file);
+
+static PROXY: Key<Scalar<Uri>> = Key::optional(
+    "proxy",
+    address::FORWARD_PROXY,
+    "The way out; unset: `HTTPS_PROXY` and `NO_PROXY` decide.",
+)
+.needs_restart(|old, new| old.upstream.proxy != new.upstream.proxy);
+
+static DEFAULT_TOKEN_LIFETIME: Key<Scalar<Duration>> = Key::with_default(
+    "default_token_lifetime",
+    value::TIMEOUT,
+    "5m",
+    "How long a token is valid whose answer does not say.",
+);
+
+static ALLOW_UNSAFE_METHODS: Key<Boolean> = Key::with_default(
+    "allow_unsafe_methods",
+    Boolean,
+    "false",
+    "Whether added endpoints may name methods other than `GET` and `HEAD`.",
+);
 
 /// The section; parts of it belong to other sections of the configuration.
-pub(super) struct UpstreamSection<'a> {
+pub(super) struct UpstreamSection {
     pub(super) upstream: Upstream,
     pub(super) addresses: Addresses,
     pub(super) narrowing: Narrowing,
     pub(super) instance_query_parameters: HashSet<Arc<str>>,
     /// Whether added endpoints may name methods other than `GET` and `HEAD`.
     pub(super) allow_unsafe_methods: bool,
-    pub(super) endpoints: Option<Value<'a>>,
 }
 
 /// The URLs of the API and the token endpoint, by region.
@@ -47,45 +177,31 @@ impl Addresses {
     }
 }
 
-/// Reads the section.
-pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path) -> UpstreamSection<'a> {
-    let addresses = Addresses {
-        region: section.parsed("region", value::domain).unwrap_or_default(),
-        api_url: section.parsed("api_url", address::api_origin),
-        token_url: section.parsed("token_url", address::token_url),
-    };
-    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
-    let standard = Narrowing::default();
-    let narrowing = Narrowing {
-        filter: section.parsed("account_filter", value::account_filter).unwrap_or(standard.filter),
-        field: section.parsed("account_field", value::parameter).map_or(standard.field, Into::into),
-    };
-    let added = section.list("instance_query_parameters", value::parameter).unwrap_or_default();
-    let instance_query_parameters = INSTANCE_QUERY_PARAMETERS
-        .into_iter()
-        .map(Arc::from)
-        .chain(added.into_iter().map(|one| one.value.into()));
-    let upstream = Upstream {
-        connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
-        request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
-        stale_wait: section.parsed("stale_wait", value::duration).unwrap_or(Duration::from_secs(2)),
-        max_response_bytes: section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20),
-        max_request_bytes: section.parsed("max_request_bytes", value::size).unwrap_or(1 << 20),
-        ca_file: section.parsed("ca_file", |text| address::path(text, directory)),
-        proxy: section.parsed("proxy", address::forward_proxy),
-        default_token_lifetime: section
-            .parsed("default_token_lifetime", value::timeout)
-            .unwrap_or(Duration::from_mins(5)),
-    };
-    let allow_unsafe_methods = section.boolean("allow_unsafe_methods").unwrap_or(false);
-    let endpoints = section.value("endpoints");
-    section.finish();
-    UpstreamSection {
-        upstream,
-        addresses,
-        narrowing,
-        instance_query_parameters: instance_query_parameters.collect(),
-        allow_unsafe_methods,
-        endpoints,
-    }
+/// Reads the section, except for the endpoints.
+pub(super) fn read(section: &Object<'_>, directory: &Path) -> Option<UpstreamSection> {
+    let added: Vec<String> = values(section.get(&INSTANCE_PARAMETERS)?);
+    let parameters = INSTANCE_QUERY_PARAMETERS.into_iter().map(Arc::from);
+    Some(UpstreamSection {
+        upstream: Upstream {
+            connect_timeout: section.get(&CONNECT_TIMEOUT)?,
+            request_timeout: section.get(&REQUEST_TIMEOUT)?,
+            stale_wait: section.get(&STALE_WAIT)?,
+            max_response_bytes: section.get(&MAX_RESPONSE_BYTES)?,
+            max_request_bytes: section.get(&MAX_REQUEST_BYTES)?,
+            ca_file: section.optional(&CA_FILE).map(|path| directory.join(path)),
+            proxy: section.optional(&PROXY),
+            default_token_lifetime: section.get(&DEFAULT_TOKEN_LIFETIME)?,
+        },
+        addresses: Addresses {
+            region: section.get(&REGION)?,
+            api_url: section.optional(&API_URL),
+            token_url: section.optional(&TOKEN_URL),
+        },
+        narrowing: Narrowing {
+            filter: section.get(&ACCOUNT_FILTER)?,
+            field: section.get(&ACCOUNT_FIELD)?.into(),
+        },
+        instance_query_parameters: parameters.chain(added.into_iter().map(Arc::from)).collect(),
+        allow_unsafe_methods: section.get(&ALLOW_UNSAFE_METHODS)?,
+    })
 }

@@ -1,4 +1,4 @@
-//! The schema and the reader are two descriptions of one thing. Here they are held against each other, key by key.
+//! The schema accepts what the reader accepts, and has the same defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,13 +9,13 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::{read, with_acme};
-use crate::config::schema::{SCHEMA, markdown};
+use crate::config::schema::{markdown, schema};
 use crate::config::{Environment, Faults, parse};
 
-static SCHEMA_VALUE: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA).expect("JSON"));
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
-    jsonschema::meta::validate(&SCHEMA_VALUE).expect("the schema is one");
-    jsonschema::draft202012::new(&SCHEMA_VALUE).expect("the schema can be used")
+    jsonschema::meta::validate(&SCHEMA).expect("the schema is one");
+    jsonschema::draft202012::new(&SCHEMA).expect("the schema can be used")
 });
 
 /// A configuration with every key that there is, in two variants where one excludes the other.
@@ -138,7 +138,7 @@ pub(super) fn complaints(yaml: &str) -> Vec<String> {
 /// What a node of the schema refers to.
 fn resolved(node: &'static Value) -> &'static Value {
     match node["$ref"].as_str() {
-        Some(name) => SCHEMA_VALUE.pointer(&name[1..]).expect("it is there"),
+        Some(name) => SCHEMA.pointer(&name[1..]).expect("it is there"),
         None => node,
     }
 }
@@ -174,7 +174,7 @@ fn places(value: &Value) -> Vec<(String, String, &'static Value)> {
         }
     }
     let mut found = Vec::new();
-    walk(("", ""), value, &SCHEMA_VALUE, &mut found);
+    walk(("", ""), value, &SCHEMA, &mut found);
     found
 }
 
@@ -198,12 +198,8 @@ fn changed(value: &Value, pointer: &str, other: Option<Value>) -> Value {
     value
 }
 
-fn keys(node: &Value) -> BTreeSet<String> {
-    node["properties"].as_object().map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
-}
-
 #[test]
-fn what_is_shipped_and_documented_satisfies_the_schema() {
+fn shipped_and_documented_configurations_satisfy_the_schema() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file =
         |name: &str| fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -249,90 +245,33 @@ fn demo(text: &str) -> String {
     text.replace("{api_url}", "http://127.0.0.1:3").replace("{token_url}", "http://127.0.0.1:3/{account}")
 }
 
-/// The keys that the reader knows in each mapping of a value: it lists them where it finds one that it does not know.
-fn known_keys(value: &Value, pointers: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
-    const UNKNOWN: &str = "qqqqqqqqqqqqqqqq";
-    let mut value = value.clone();
-    for (pointer, _) in pointers {
-        let members = value.pointer_mut(pointer).and_then(Value::as_object_mut).expect("a mapping");
-        members.insert(UNKNOWN.to_owned(), json!(1));
+/// The nodes of all keys in the schema, by their address, with their places.
+fn declared(node: &'static Value, place: &str, found: &mut BTreeMap<usize, String>) {
+    for (key, node) in node["properties"].as_object().into_iter().flatten() {
+        let place = format!("{place}.{key}");
+        if found.insert(std::ptr::from_ref(node).addr(), place.clone()).is_none() {
+            declared(resolved(node), &place, found);
+        }
     }
-    let faults = read(&value.to_string()).expect_err("unknown keys").into_vec();
-    let found = pointers.iter().map(|(pointer, path)| {
-        let inside = if path.is_empty() { UNKNOWN.to_owned() } else { format!("{path}.{UNKNOWN}") };
-        let fault = faults.iter().find(|fault| {
-            // The keys of a credential are not repeated.
-            (fault.path == inside || fault.path == *path) && fault.message.contains("found the unknown key")
-        });
-        let fault = fault.unwrap_or_else(|| panic!("the reader takes any key in {path}: {faults:#?}"));
-        let (_, listed) = fault.message.split_once("write one of: ").unwrap_or_else(|| panic!("{fault:?}"));
-        (pointer.clone(), listed.split(", ").map(str::to_owned).collect())
-    });
-    found.collect()
-}
-
-#[test]
-fn each_mapping_has_the_same_keys_in_the_reader_and_in_the_schema() {
-    let full = full();
-    // A name of the operator's own is any; an empty rule says that it is empty before it lists its keys.
-    let of_our_own =
-        |pointer: &str| pointer != "/upstream/endpoints" && !pointer.contains("/cache/endpoints/");
-    let mappings: Vec<_> = places(&full)
-        .into_iter()
-        .filter(|(pointer, _, node)| {
-            full.pointer(pointer).is_some_and(Value::is_object)
-                && (of_our_own(pointer) || resolved(node)["properties"]["ttl"].is_object())
-                && !full.pointer(pointer).and_then(Value::as_object).is_some_and(serde_json::Map::is_empty)
-        })
-        .collect();
-    let pointers: Vec<_> =
-        mappings.iter().map(|(pointer, path, _)| (pointer.clone(), path.clone())).collect();
-    let known = known_keys(&full, &pointers);
-    let mut compared = BTreeSet::new();
-    for (pointer, path, node) in &mappings {
-        let mut in_the_reader = known[pointer].clone();
-        if path == "cache.endpoints" {
-            in_the_reader.remove("reports"); // the full configuration's own
-        }
-        assert_eq!(keys(resolved(node)), in_the_reader, "{path}");
-        compared.insert(std::ptr::from_ref(resolved(node)) as usize);
-    }
-    let mut left = Vec::new();
-    all_mappings(&SCHEMA_VALUE, "#", &mut |node, place| {
-        if !compared.contains(&(std::ptr::from_ref(node) as usize)) {
-            left.push(place.to_owned());
-        }
-    });
-    assert_eq!(
-        left,
-        Vec::<String>::new(),
-        "mappings of the schema that the full configuration does not have"
-    );
-}
-
-/// Every node of the schema that is a mapping with keys of its own.
-fn all_mappings(node: &'static Value, place: &str, visit: &mut impl FnMut(&'static Value, &str)) {
-    match node {
-        Value::Object(members) => {
-            // Those inside `anyOf` and `oneOf` only say more of the same mapping.
-            if node["properties"].is_object() && !node["additionalProperties"].is_null() {
-                visit(node, place);
-            }
-            for (key, node) in members {
-                all_mappings(node, &format!("{place}/{key}"), visit);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                all_mappings(item, place, visit);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    let inner = [&node["items"], &node["additionalProperties"]].into_iter().filter(|inner| inner.is_object());
+    for inner in inner {
+        declared(resolved(inner), place, found);
     }
 }
 
 #[test]
-fn what_the_schema_says_holds_without_a_key_is_what_holds_without_it() {
+fn the_full_configuration_has_every_key() {
+    let mut missing = BTreeMap::new();
+    declared(&SCHEMA, "", &mut missing);
+    assert!(missing.len() > 100, "{missing:#?}");
+    for (_, _, node) in places(&full()) {
+        missing.remove(&std::ptr::from_ref(node).addr());
+    }
+    assert!(missing.is_empty(), "{:?}", missing.values());
+}
+
+#[test]
+fn a_default_in_the_schema_is_what_the_reader_uses_without_the_key() {
     let full = full();
     let mut compared = 0;
     for (pointer, path, node) in places(&full) {
@@ -376,7 +315,7 @@ fn shown(config: &crate::config::Config) -> String {
 }
 
 #[test]
-fn a_key_that_has_to_be_there_has_to_be_there_in_both() {
+fn a_missing_key_is_refused_by_both_or_by_neither() {
     let full = full();
     for (pointer, path, _) in places(&full).into_iter().skip(1) {
         let without = changed(&full, &pointer, None);
@@ -481,7 +420,7 @@ instances: [{ name: globex, organization: Talkdesk, credential: { client_id: def
 }
 
 #[test]
-fn what_the_reader_takes_the_schema_takes_and_what_it_refuses_for_its_kind_the_schema_refuses() {
+fn the_schema_accepts_what_the_reader_accepts_and_refuses_what_it_refuses_by_type() {
     let full = full();
     let (mut strict, mut loose) = (BTreeSet::new(), BTreeSet::new());
     let mut sections = BTreeMap::new();
@@ -523,12 +462,12 @@ fn a_configuration_of_no_tenants_or_no_mapping_is_refused_by_both() {
 }
 
 #[test]
-fn the_reference_is_what_the_schema_says() {
+fn the_reference_is_up_to_date_and_describes_every_key() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let written = fs::read_to_string(page).expect("the page");
     assert!(
         written == markdown(),
-        "docs/configuration.md is older than the schema; write it anew with \
+        "docs/configuration.md is not up to date; write it again with \
          `cargo run -- schema --markdown > docs/configuration.md`"
     );
     for (_, path, node) in places(&full()).into_iter().skip(1) {
