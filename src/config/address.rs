@@ -12,91 +12,44 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::Listen;
-use super::kind::{Definition, Scalar};
+use super::kind::{Scalar, kinds};
 
 /// The placeholder for the account name in a token URL.
 pub(super) const ACCOUNT: &str = "{account}";
 
 const URL_PATTERN: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#\s]+(?:/[^@\s]*)?$";
 
-pub(super) const LISTEN: Scalar<Listen> = Scalar::defined(
-    Definition {
-        name: "listen",
-        title: "address to listen at",
-        description: "An address and port, or a Unix socket: `127.0.0.1:8080`, `[::1]:8080`, \
-                      `unix:/run/billing-insights-proxy/proxy.sock`. Port 0 picks a free one.",
-    },
-    || {
-        let pattern =
-            r"^(?:unix:/.*[^/]/*|(?:[0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}|\[[0-9a-fA-F:.%]+\]:[0-9]{1,5})$";
-        json!({ "type": "string", "pattern": pattern })
-    },
-    listen,
-);
-
-pub(super) const PUBLIC_URL: Scalar<Arc<str>> = Scalar::defined(
-    Definition {
-        name: "url",
-        title: "URL",
-        description: "A URL without a user name or password: `https://api.talkdeskapp.com`.",
-    },
-    || json!({ "type": "string", "pattern": URL_PATTERN }),
-    public_url,
-);
+kinds! {
+    LISTEN: Listen = listen, "listen", "address to listen at",
+        "An address and port, or a Unix socket: `127.0.0.1:8080`, `[::1]:8080`, \
+         `unix:/run/billing-insights-proxy/proxy.sock`. Port 0 picks a free one.",
+        { "type": "string",
+          "pattern": r"^(?:unix:/.*[^/]/*|(?:[0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}|\[[0-9a-fA-F:.%]+\]:[0-9]{1,5})$" };
+    PUBLIC_URL: Arc<str> = public_url, "url", "URL",
+        "A URL without a user name or password: `https://api.talkdeskapp.com`.",
+        { "type": "string", "pattern": URL_PATTERN };
+    API_ORIGIN: Arc<str> = api_origin, "origin", "URL without a path",
+        "Scheme, host and port alone: `https://api.talkdeskapp.com`.",
+        { "type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^@/?#\s]+/?$" };
+    HOST: String = host, "host", "host name",
+        "A host name or an address; a port is ignored: `billing.internal`, `\"[::1]\"`.",
+        { "type": ["string", "number", "boolean"],
+          "pattern": r"^(?:\[[0-9A-Fa-f:.]+\](?::[0-9]+)?|[A-Za-z0-9_.-]+(?::[^@/?#\s]*)?|[0-9A-Fa-f:.]+)$" };
+    NETWORK: IpNet = network, "network", "network",
+        "A network or an address: `10.0.0.0/8`, `fd00::/8`.",
+        { "type": "string",
+          "pattern": r"^(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)(?:/[0-9]{1,3})?$" };
+    PATH: PathBuf = path, "path", "path of a file",
+        "The path of a file; a relative one is meant beside the configuration.",
+        { "type": ["string", "number", "boolean"], "minLength": 1 };
+}
 
 pub(super) const TOKEN_URL: Scalar<Arc<str>> =
     Scalar::new(|| json!({ "type": "string", "pattern": URL_PATTERN }), token_url);
 
-pub(super) const API_ORIGIN: Scalar<Arc<str>> = Scalar::defined(
-    Definition {
-        name: "origin",
-        title: "URL without a path",
-        description: "Scheme, host and port alone: `https://api.talkdeskapp.com`.",
-    },
-    || json!({ "type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^@/?#\s]+/?$" }),
-    api_origin,
-);
-
 pub(super) const WEB_ORIGIN: Scalar<String> = API_ORIGIN.parsed_by(web_origin);
 
 pub(super) const FORWARD_PROXY: Scalar<Uri> = API_ORIGIN.parsed_by(forward_proxy);
-
-pub(super) const HOST: Scalar<String> = Scalar::defined(
-    Definition {
-        name: "host",
-        title: "host name",
-        description: "A host name or an address; a port is ignored: `billing.internal`, `\"[::1]\"`.",
-    },
-    || {
-        let pattern = r"^(?:\[[0-9A-Fa-f:.]+\](?::[0-9]+)?|[A-Za-z0-9_.-]+(?::[^@/?#\s]*)?|[0-9A-Fa-f:.]+)$";
-        json!({ "type": ["string", "number", "boolean"], "pattern": pattern })
-    },
-    host,
-);
-
-pub(super) const NETWORK: Scalar<IpNet> = Scalar::defined(
-    Definition {
-        name: "network",
-        title: "network",
-        description: "A network or an address: `10.0.0.0/8`, `fd00::/8`.",
-    },
-    || {
-        let pattern = r"^(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)(?:/[0-9]{1,3})?$";
-        json!({ "type": "string", "pattern": pattern })
-    },
-    network,
-);
-
-/// A path, which is resolved against the directory of the configuration.
-pub(super) const PATH: Scalar<PathBuf> = Scalar::defined(
-    Definition {
-        name: "path",
-        title: "path of a file",
-        description: "The path of a file; a relative one is meant beside the configuration.",
-    },
-    || json!({ "type": ["string", "number", "boolean"], "minLength": 1 }),
-    path,
-);
 
 /// Reads a listening address: `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
 fn listen(text: &str) -> Result<Listen, String> {

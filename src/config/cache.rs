@@ -4,164 +4,98 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::{AllOr, AllOrListed, Boolean, Choice, Definition, List, Named, Scalar};
 use super::reader::{Ledger, Object, Value, values};
 use super::{
     Cache, ClosedPeriod, ConfiguredEndpoint, OriginDirective, OurRule, Overrides, Rule, endpoints, node,
     value,
 };
-use crate::domain::endpoint::{DOCUMENTED, Endpoint};
+use crate::domain::endpoint::{DOCUMENTED, Documented, Endpoint};
 
-pub(super) static CACHE: Key<Section> = Key::optional(
-    "cache",
-    Section::new(&[&MAX_BYTES, &MAX_ENTRY_BYTES, &COLLAPSE, &ENDPOINTS]),
-    "What is kept, in memory, and for how long.",
+keys! {
+    pub(super) KEYS;
+    MAX_BYTES: Scalar<u64> = "max_bytes", value::SIZE, Default("256MiB") restart(cache.max_bytes),
+        "The memory that entries may take, bookkeeping counted.";
+    MAX_ENTRY_BYTES: Scalar<u64> = "max_entry_bytes", value::SIZE, Default("8MiB"),
+        "The largest answer that is kept; at most a quarter of `max_bytes`.";
+    COLLAPSE: Boolean = "collapse", Boolean, Default("true"),
+        "Whether requests for one thing share one request to Talkdesk.";
+    ENDPOINTS: Named = "endpoints", Named { item: &RULE, constrain: add_default_rules }, Optional,
+        "The rule of each endpoint, by name.";
+}
+
+keys! {
+    RULE_KEYS;
+    TTL: Scalar<Duration> = "ttl", value::DURATION, Optional,
+        "How long an answer is fresh; `0`: nothing is kept. Unset, for an added endpoint: Talkdesk decides.";
+    STALE_WHILE_REVALIDATE: Scalar<Duration> = "stale_while_revalidate", value::DURATION, Optional,
+        "How long after that it is served while a fresh one is fetched (RFC 5861). Of an added endpoint: `0` \
+         unless set.";
+    STALE_IF_ERROR: Scalar<Duration> = "stale_if_error", value::DURATION, Optional,
+        "How long after that it is served where Talkdesk can't be asked (RFC 5861). Of an added endpoint: \
+         `0` unless set.";
+    OVERRIDE: AllOr<Choice<OriginDirective>> =
+        "override", AllOr { item: Choice(DIRECTIVES), example: "[no-store, private]" }, Optional,
+        "Which of Talkdesk's directives the rule takes the place of: `all`, or a list; `[]`: none. Of the \
+         five endpoints `all` unless set, of an added one none.";
+    MIN_REFRESH: Scalar<Duration> = "min_refresh", value::DURATION, Default("10s"),
+        "A client's `no-cache` does not reach an entry younger than this.";
+    STATUSES: List<Scalar<StatusCode>> = "statuses", List::of(Scalar::new(status_schema, status)),
+        Default("[200]"),
+        "The statuses that may be kept at all.";
+    CLOSED_PERIOD: Section =
+        "closed_period", Section { removed: &[END_PARAMETER], ..Section::new(CLOSED_PERIOD_KEYS) }, Optional,
+        "What an answer about a period that is over gets in the place of `ttl`; unset: nothing special.";
+}
+
+// Every key is required: a guess about the end of a billing period could show wrong amounts.
+keys! {
+    CLOSED_PERIOD_KEYS;
+    ATTRIBUTE: Scalar<String> = "attribute", value::PARAMETER,
+        Required("write the attribute whose upper bound in `filter` ends a period, such as `month` or `date`"),
+        "The attribute whose upper bound in `filter` ends the period, such as `month` or `date`: a month, a \
+         date or a date-time.";
+    SETTLE: Scalar<Duration> = "settle", value::DURATION,
+        Required("write how long after its end a period may still change, such as `5d`"),
+        "How long after its end a period may still change.";
+    CLOSED_TTL: Scalar<Duration> = "ttl", value::TIMEOUT,
+        Required("write for how long an answer is fresh once its period is closed, such as `24h`"),
+        "How long an answer is fresh once its period is closed.";
+}
+
+/// A key that earlier versions had, and what replaced it.
+const END_PARAMETER: (&str, &str) = (
+    "end_parameter",
+    "the API has no parameter for a period; write the attribute that the query's `filter` bounds, such as \
+     `attribute: month`",
 );
 
-static MAX_BYTES: Key<Scalar<u64>> = Key::with_default(
-    "max_bytes",
-    value::SIZE,
-    "256MiB",
-    "The memory that entries may take, bookkeeping counted.",
-)
-.needs_restart(|old, new| old.cache.max_bytes != new.cache.max_bytes);
+const DIRECTIVES: &[(&str, OriginDirective)] = &[
+    ("no-store", OriginDirective::NoStore),
+    ("no-cache", OriginDirective::NoCache),
+    ("private", OriginDirective::Private),
+    ("must-revalidate", OriginDirective::MustRevalidate),
+    ("proxy-revalidate", OriginDirective::ProxyRevalidate),
+    ("max-age", OriginDirective::MaxAge),
+    ("s-maxage", OriginDirective::SMaxage),
+    ("expires", OriginDirective::Expires),
+    ("pragma", OriginDirective::Pragma),
+    ("vary-any", OriginDirective::VaryAny),
+];
 
-static MAX_ENTRY_BYTES: Key<Scalar<u64>> = Key::with_default(
-    "max_entry_bytes",
-    value::SIZE,
-    "8MiB",
-    "The largest answer that is kept; at most a quarter of `max_bytes`.",
-);
-
-static COLLAPSE: Key<Boolean> = Key::with_default(
-    "collapse",
-    Boolean,
-    "true",
-    "Whether requests for one thing share one request to Talkdesk.",
-);
-
-static ENDPOINTS: Key<Named> = Key::optional(
-    "endpoints",
-    Named { item: &RULE, constraints: endpoints_schema },
-    "The rule of each endpoint, by name.",
-);
-
-static RULE: Section = Section::new(&[
-    &TTL,
-    &STALE_WHILE_REVALIDATE,
-    &STALE_IF_ERROR,
-    &OVERRIDE,
-    &MIN_REFRESH,
-    &STATUSES,
-    &CLOSED_PERIOD,
-])
-.defined(Definition {
-    name: "rule",
-    title: "",
-    description: "A cache rule. `{}` is plain RFC 9111 with none of our additions; what a rule leaves out is the \
-                  endpoint's default.",
-})
-.not_null();
-
-static TTL: Key<Scalar<Duration>> = Key::optional(
-    "ttl",
-    value::DURATION,
-    "How long an answer is fresh; `0`: nothing is kept. Unset, for an added endpoint: Talkdesk decides.",
-);
-
-static STALE_WHILE_REVALIDATE: Key<Scalar<Duration>> = Key::optional(
-    "stale_while_revalidate",
-    value::DURATION,
-    "How long after that it is served while a fresh one is fetched (RFC 5861). Of an added endpoint: `0` unless set.",
-);
-
-static STALE_IF_ERROR: Key<Scalar<Duration>> = Key::optional(
-    "stale_if_error",
-    value::DURATION,
-    "How long after that it is served where Talkdesk can't be asked (RFC 5861). Of an added endpoint: `0` unless set.",
-);
-
-static OVERRIDE: Key<AllOr<Choice<OriginDirective>>> = Key::optional(
-    "override",
-    AllOr {
-        item: Choice(&[
-            ("no-store", OriginDirective::NoStore),
-            ("no-cache", OriginDirective::NoCache),
-            ("private", OriginDirective::Private),
-            ("must-revalidate", OriginDirective::MustRevalidate),
-            ("proxy-revalidate", OriginDirective::ProxyRevalidate),
-            ("max-age", OriginDirective::MaxAge),
-            ("s-maxage", OriginDirective::SMaxage),
-            ("expires", OriginDirective::Expires),
-            ("pragma", OriginDirective::Pragma),
-            ("vary-any", OriginDirective::VaryAny),
-        ]),
-        example: "[no-store, private]",
-    },
-    "Which of Talkdesk's directives the rule takes the place of: `all`, or a list; `[]`: none. Of the five endpoints \
-     `all` unless set, of an added one none.",
-);
-
-static MIN_REFRESH: Key<Scalar<Duration>> = Key::with_default(
-    "min_refresh",
-    value::DURATION,
-    "10s",
-    "A client's `no-cache` does not reach an entry younger than this.",
-);
-
-static STATUSES: Key<List<Scalar<StatusCode>>> = Key::with_default(
-    "statuses",
-    List::of(Scalar::new(
-        || {
-            json!({
-                "type": ["integer", "string"],
-                "minimum": 200,
-                "maximum": 399,
-                "not": { "enum": [206, 304, "206", "304"] },
-                "pattern": "^[23][0-9][0-9]$"
-            })
-        },
-        status,
-    )),
-    "[200]",
-    "The statuses that may be kept at all.",
-);
-
-/// Every key is required: a guess about the end of a billing period could show wrong amounts.
-static CLOSED_PERIOD: Key<Section> = Key::optional(
-    "closed_period",
-    Section::new(&[&ATTRIBUTE, &SETTLE, &CLOSED_TTL]).removed(&[(
-        "end_parameter",
-        "the API has no parameter for a period; write the attribute that the query's `filter` bounds, such as \
-         `attribute: month`",
-    )]),
-    "What an answer about a period that is over gets in the place of `ttl`; unset: nothing special.",
-);
-
-static ATTRIBUTE: Key<Scalar<String>> = Key::required(
-    "attribute",
-    value::PARAMETER,
-    "write the attribute whose upper bound in `filter` ends a period, such as `month` or `date`",
-    "The attribute whose upper bound in `filter` ends the period, such as `month` or `date`: a month, a date or a \
-     date-time.",
-);
-
-static SETTLE: Key<Scalar<Duration>> = Key::required(
-    "settle",
-    value::DURATION,
-    "write how long after its end a period may still change, such as `5d`",
-    "How long after its end a period may still change.",
-);
-
-static CLOSED_TTL: Key<Scalar<Duration>> = Key::required(
-    "ttl",
-    value::TIMEOUT,
-    "write for how long an answer is fresh once its period is closed, such as `24h`",
-    "How long an answer is fresh once its period is closed.",
-);
+static RULE: Section = Section {
+    takes_null: false,
+    definition: Some(Definition {
+        name: "rule",
+        title: "",
+        description: "A cache rule. `{}` is plain RFC 9111 with none of our additions; what a rule leaves out is \
+                      the endpoint's default.",
+    }),
+    ..Section::new(RULE_KEYS)
+};
 
 /// The default rules of the documented endpoints; added endpoints have none and follow RFC 9111.
 const DEFAULT_RULES: [(&str, &str); DOCUMENTED.len()] = [
@@ -172,22 +106,24 @@ const DEFAULT_RULES: [(&str, &str); DOCUMENTED.len()] = [
     ("monthly_usage", "{ ttl: 10m, stale_while_revalidate: 5m, stale_if_error: 6h }"),
 ];
 
-fn endpoints_schema() -> serde_json::Value {
-    let rule = |description: String, default: &str| {
-        let default = node::read(default).map(|default| default.json()).unwrap_or_default();
-        json!({ "$ref": "#/$defs/rule", "description": description, "default": default })
-    };
-    let paths = DOCUMENTED.map(|documented| (documented.name, documented.path));
-    let properties = DEFAULT_RULES.iter().filter_map(|(name, default)| {
-        let (_, path) = paths.iter().find(|(documented, _)| documented == name)?;
-        Some(((*name).to_owned(), rule(format!("The rule of `{path}`."), default)))
-    });
-    let added = "The rule of an endpoint of `upstream.endpoints`, by its name; unset: plain RFC 9111.";
-    json!({
-        "properties": properties.collect::<serde_json::Map<_, _>>(),
-        "propertyNames": { "pattern": endpoints::NAME_PATTERN },
-        "additionalProperties": rule(added.to_owned(), "{}")
-    })
+/// Adds the rules of the endpoints, with their defaults, to the schema.
+fn add_default_rules(schema: &mut Json) {
+    schema["propertyNames"] = json!({ "pattern": endpoints::NAME_PATTERN });
+    let added = &mut schema["additionalProperties"];
+    let rule = added.clone();
+    added["description"] =
+        "The rule of an endpoint of `upstream.endpoints`, by its name; unset: plain RFC 9111.".into();
+    added["default"] = json!({});
+    for Documented { name, path, .. } in DOCUMENTED {
+        let own = &mut schema["properties"][name];
+        *own = rule.clone();
+        own["description"] = format!("The rule of `{path}`.").into();
+        own["default"] = node::json(default_text(name).unwrap_or_default());
+    }
+}
+
+fn default_text(name: &str) -> Option<&'static str> {
+    DEFAULT_RULES.iter().find(|(documented, _)| *documented == name).map(|(_, text)| *text)
 }
 
 /// Reads the section. `max_response_bytes` is the largest body that is accepted from upstream.
@@ -250,8 +186,7 @@ fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, led
 }
 
 fn default_rule(name: &str, ledger: &Ledger) -> Option<OurRule> {
-    let (_, text) = DEFAULT_RULES.iter().find(|(documented, _)| *documented == name)?;
-    let rule = node::read(text).ok()?;
+    let rule = node::read(default_text(name)?).ok()?;
     let section = Value::root(&rule, ledger).object(&RULE)?;
     Some(OurRule { overrides: Overrides::All, ..our_rule(&section, None)? })
 }
@@ -304,6 +239,16 @@ fn closed_period(section: &Object<'_>) -> Option<ClosedPeriod> {
     let settle = section.required(&SETTLE);
     let ttl = section.required(&CLOSED_TTL);
     Some(ClosedPeriod { attribute: attribute?.value.into(), settle: settle?.value, ttl: ttl?.value })
+}
+
+fn status_schema() -> serde_json::Value {
+    json!({
+        "type": ["integer", "string"],
+        "minimum": 200,
+        "maximum": 399,
+        "not": { "enum": [206, 304, "206", "304"] },
+        "pattern": "^[23][0-9][0-9]$"
+    })
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {

@@ -5,122 +5,96 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::key::{Key, Section};
+use super::key::{Key, Section, keys};
 use super::kind::{Choice, Definition, List, Scalar};
 use super::reader::{Ledger, Located, Object, Place, values};
 use super::secret::SecretSource;
 use super::{Algorithm, Authentication, BasicEncoding, value};
 use crate::domain::id::{AccountName, ClientId, Scope};
 
-pub(super) static CREDENTIAL: Section = Section::new(&[
-    &ACCOUNT,
-    &CLIENT_ID,
-    &CLIENT_SECRET,
-    &BASIC_ENCODING,
-    &PRIVATE_KEY,
-    &KEY_ID,
-    &ALGORITHM,
-    &SCOPES,
-])
-.discreet()
-.defined(Definition {
-    name: "credential",
-    title: "",
-    description: "An OAuth client of Talkdesk's: `client_secret` or `private_key`, whichever it was made with.",
-})
-.constrained(|| {
-    let secret = json!({ "private_key": false, "key_id": false, "algorithm": false });
-    let key = json!({ "client_secret": false, "basic_encoding": false });
-    json!({ "oneOf": [
-        { "required": ["client_secret"], "properties": secret },
-        { "required": ["private_key"], "properties": key }
-    ] })
-});
+pub(super) static CREDENTIAL: Section = Section {
+    discreet: true,
+    definition: Some(Definition {
+        name: "credential",
+        title: "",
+        description: "An OAuth client of Talkdesk's: `client_secret` or `private_key`, whichever it was made with.",
+    }),
+    constrain: |schema| {
+        let of_key = json!({ "private_key": false, "key_id": false, "algorithm": false });
+        let of_secret = json!({ "client_secret": false, "basic_encoding": false });
+        schema["oneOf"] = json!([
+            { "required": ["client_secret"], "properties": of_key },
+            { "required": ["private_key"], "properties": of_secret }
+        ]);
+    },
+    ..Section::new(KEYS)
+};
 
-pub(super) static ACCOUNT: Key<Scalar<AccountName>> = Key::optional(
-    "account",
-    value::ACCOUNT_NAME,
-    "Fills `{account}` of the token URL. Of an Instance: its own name unless set; of an Organization: needed, as long \
-     as the token URL has `{account}`.",
-);
+keys! {
+    KEYS;
+    pub(super) ACCOUNT: Scalar<AccountName> = "account", value::ACCOUNT_NAME, Optional,
+        "Fills `{account}` of the token URL. Of an Instance: its own name unless set; of an Organization: \
+         needed, as long as the token URL has `{account}`.";
+    CLIENT_ID: Scalar<ClientId> = "client_id",
+        Scalar::new(
+            || json!({ "type": ["string", "number", "boolean"], "pattern": "^[ -~]{1,256}$" }),
+            value::domain,
+        ), Required("write the OAuth client's id"),
+        "The client's id.";
+    CLIENT_SECRET: Section = "client_secret", SECRET, Optional,
+        "Where the client's secret is; in the place of `private_key`.";
+    BASIC_ENCODING: Choice<BasicEncoding> = "basic_encoding",
+        Choice(&[("plain", BasicEncoding::Plain), ("rfc6749", BasicEncoding::Rfc6749)]), Default("plain"),
+        "Whether id and secret are form-encoded before they become a Basic credential (`rfc6749`) or not \
+         (`plain`, as Talkdesk documents it). With `client_secret` only.";
+    PRIVATE_KEY: Section = "private_key", SECRET, Optional,
+        "Where the client's private key is: PEM, or the bare base64 that Talkdesk hands out. In the place of \
+         `client_secret`.";
+    KEY_ID: Scalar<String> = "key_id", value::TEXT, Optional,
+        "The `kid` of its assertions; unset: none is sent. With `private_key` only.";
+    ALGORITHM: Choice<Algorithm> = "algorithm",
+        Choice(&[("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)]), Default("ES256"),
+        "How its assertions are signed. With `private_key` only.";
+    SCOPES: List<Scalar<Scope>> = "scopes",
+        List { if_empty: Some(SCOPES_ADVICE), ..List::of(value::SCOPE) }, Optional,
+        "The scopes to ask for; unset: all that the client was granted. One that it was not granted spoils \
+         the whole token.";
+}
 
-static CLIENT_ID: Key<Scalar<ClientId>> = Key::required(
-    "client_id",
-    Scalar::new(
-        || json!({ "type": ["string", "number", "boolean"], "pattern": "^[ -~]{1,256}$" }),
-        value::domain,
-    ),
-    "write the OAuth client's id",
-    "The client's id.",
-);
+keys! {
+    SECRET_KEYS;
+    FILE: Scalar<SecretSource> = "file",
+        Scalar::new(
+            || json!({ "type": ["string", "number", "boolean"], "minLength": 1, "pattern": "^[^\\n]+$" }),
+            file,
+        ), Optional,
+        "A file. A relative name is looked up in `$CREDENTIALS_DIRECTORY` where that is set (systemd), else \
+         beside the configuration.";
+    ENVIRONMENT_VARIABLE: Scalar<SecretSource> = "env",
+        Scalar::new(
+            || json!({ "type": ["string", "integer", "boolean"], "minimum": 0, "pattern": "^[A-Za-z0-9_]+$" }),
+            environment_variable,
+        ), Optional,
+        "An environment variable, which is read at the start only.";
+}
 
-static CLIENT_SECRET: Key<Section> =
-    Key::optional("client_secret", SECRET, "Where the client's secret is; in the place of `private_key`.");
+const SCOPES_ADVICE: &str =
+    "write at least one scope, or take the key out: none is sent then, and all are granted";
 
-static BASIC_ENCODING: Key<Choice<BasicEncoding>> = Key::with_default(
-    "basic_encoding",
-    Choice(&[("plain", BasicEncoding::Plain), ("rfc6749", BasicEncoding::Rfc6749)]),
-    "plain",
-    "Whether id and secret are form-encoded before they become a Basic credential (`rfc6749`) or not (`plain`, as \
-     Talkdesk documents it). With `client_secret` only.",
-);
-
-static PRIVATE_KEY: Key<Section> = Key::optional(
-    "private_key",
-    SECRET,
-    "Where the client's private key is: PEM, or the bare base64 that Talkdesk hands out. In the place of \
-     `client_secret`.",
-);
-
-static KEY_ID: Key<Scalar<String>> = Key::optional(
-    "key_id",
-    value::TEXT,
-    "The `kid` of its assertions; unset: none is sent. With `private_key` only.",
-);
-
-static ALGORITHM: Key<Choice<Algorithm>> = Key::with_default(
-    "algorithm",
-    Choice(&[("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)]),
-    "ES256",
-    "How its assertions are signed. With `private_key` only.",
-);
-
-static SCOPES: Key<List<Scalar<Scope>>> = Key::optional(
-    "scopes",
-    List::of(value::SCOPE)
-        .not_empty("write at least one scope, or take the key out: none is sent then, and all are granted"),
-    "The scopes to ask for; unset: all that the client was granted. One that it was not granted spoils the whole \
-     token.",
-);
-
-static SECRET: Section = Section::new(&[&FILE, &ENVIRONMENT_VARIABLE])
-    .not_null()
-    .defined(Definition {
+static SECRET: Section = Section {
+    takes_null: false,
+    definition: Some(Definition {
         name: "secret",
         title: "where a secret is",
         description: "Where a secret is: `{ file: NAME }` or `{ env: NAME }`. The secret itself never stands in the \
                       configuration.",
-    })
-    .constrained(|| json!({ "minProperties": 1, "maxProperties": 1 }));
-
-static FILE: Key<Scalar<SecretSource>> = Key::optional(
-    "file",
-    Scalar::new(
-        || json!({ "type": ["string", "number", "boolean"], "minLength": 1, "pattern": "^[^\\n]+$" }),
-        file,
-    ),
-    "A file. A relative name is looked up in `$CREDENTIALS_DIRECTORY` where that is set (systemd), else beside the \
-     configuration.",
-);
-
-static ENVIRONMENT_VARIABLE: Key<Scalar<SecretSource>> = Key::optional(
-    "env",
-    Scalar::new(
-        || json!({ "type": ["string", "integer", "boolean"], "minimum": 0, "pattern": "^[A-Za-z0-9_]+$" }),
-        environment_variable,
-    ),
-    "An environment variable, which is read at the start only.",
-);
+    }),
+    constrain: |schema| {
+        schema["minProperties"] = 1.into();
+        schema["maxProperties"] = 1.into();
+    },
+    ..Section::new(SECRET_KEYS)
+};
 
 /// A credential as written in the file.
 pub(super) struct CredentialEntry {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use serde_json::json;
 
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::{AllOr, AllOrListed, Definition, List, Named, Scalar};
 use super::reader::{Ledger, Located, Object, Place, quoted};
-use super::upstream::ACCOUNT_PARAMETER;
+use super::upstream::{ACCOUNT_PARAMETER, ENDPOINTS};
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
 use crate::domain::filter::AccountFilter;
@@ -17,75 +17,59 @@ use crate::domain::id::Scope;
 /// The names of endpoints, as a regular expression.
 pub(super) const NAME_PATTERN: &str = "^[a-z0-9_-]{1,64}$";
 
-pub(super) static ENDPOINTS: Key<Named> = Key::with_default(
-    "endpoints",
-    Named {
-        item: &ENDPOINT,
-        constraints: || {
-            let taken = DOCUMENTED.map(|documented| documented.name);
-            json!({ "propertyNames": { "pattern": NAME_PATTERN, "not": { "enum": taken } } })
-        },
+keys! {
+    KEYS;
+    PATH: Scalar<PathPattern> = "path",
+        Scalar::new(
+            || json!({ "type": "string", "pattern": r"^(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+(?:/\*)?$" }),
+            path_pattern,
+        ), Required("write one, such as `path: /reports/*`"),
+        "All below a path (`/reports/*`), or exactly one (`/reports`).";
+    METHODS: List<Scalar<Method>> = "methods",
+        List { if_empty: Some("write `[GET]` or `[GET, HEAD]`"), ..List::of(METHOD) }, Default("[GET, HEAD]"),
+        "The methods that it is asked with. Others than `GET` and `HEAD` need `upstream.allow_unsafe_methods`.";
+    SCOPE: Scalar<Scope> = "scope", value::SCOPE, Optional,
+        "The scope that a client needs for it; unset: none is looked for.";
+    FORWARD_REQUEST_FIELDS: AllOr<Scalar<HeaderName>> = "forward_request_fields",
+        AllOr { item: value::FIELD.parsed_by(forwarded_field), example: "[X-Report-Format]" }, Default("[]"),
+        "The clients' request fields that go to Talkdesk: a list, or `all` but credentials and the like.";
+    ACCOUNT_FILTER: Scalar<AccountFilter> = "account_filter", value::ACCOUNT_FILTER, Optional,
+        "What `filter` says to narrow to an account. With this and `account_field` Instances on their \
+         Organization's client may ask too.";
+    ACCOUNT_FIELD: Scalar<String> = "account_field", value::PARAMETER, Optional,
+        "The member of a record that carries the account's id.";
+}
+
+/// The endpoints by name.
+pub(super) const NAMED: Named = Named {
+    item: &ENDPOINT,
+    constrain: |schema| {
+        let taken = DOCUMENTED.map(|documented| documented.name);
+        schema["propertyNames"] = json!({ "pattern": NAME_PATTERN, "not": { "enum": taken } });
     },
-    "{}",
-    "Endpoints beyond the five of the Billing Insights API, by name.",
+};
+
+static ENDPOINT: Section = Section {
+    removed: &[ACCOUNT_PARAMETER],
+    definition: Some(Definition {
+        name: "endpoint",
+        title: "",
+        description: "An endpoint beyond the five of the Billing Insights API.",
+    }),
+    constrain: |schema| {
+        schema["dependentRequired"] =
+            json!({ "account_filter": ["account_field"], "account_field": ["account_filter"] });
+    },
+    ..Section::new(KEYS)
+};
+
+const METHOD: Scalar<Method> = Scalar::new(
+    || {
+        let never = json!({ "enum": NEVER_PASSED_ON });
+        json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Z-]+$", "not": never })
+    },
+    method,
 );
-
-static ENDPOINT: Section =
-    Section::new(&[&PATH, &METHODS, &SCOPE, &FORWARD_REQUEST_FIELDS, &ACCOUNT_FILTER, &ACCOUNT_FIELD])
-        .removed(&[ACCOUNT_PARAMETER])
-        .defined(Definition {
-            name: "endpoint",
-            title: "",
-            description: "An endpoint beyond the five of the Billing Insights API.",
-        })
-        .constrained(|| {
-            let pairs = json!({ "account_filter": ["account_field"], "account_field": ["account_filter"] });
-            json!({ "dependentRequired": pairs })
-        });
-
-static PATH: Key<Scalar<PathPattern>> = Key::required(
-    "path",
-    Scalar::new(
-        || json!({ "type": "string", "pattern": r"^(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+(?:/\*)?$" }),
-        path_pattern,
-    ),
-    "write one, such as `path: /reports/*`",
-    "All below a path (`/reports/*`), or exactly one (`/reports`).",
-);
-
-static METHODS: Key<List<Scalar<Method>>> = Key::with_default(
-    "methods",
-    List::of(Scalar::new(
-        || {
-            let never = json!({ "enum": NEVER_PASSED_ON });
-            json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Z-]+$", "not": never })
-        },
-        method,
-    ))
-    .not_empty("write `[GET]` or `[GET, HEAD]`"),
-    "[GET, HEAD]",
-    "The methods that it is asked with. Others than `GET` and `HEAD` need `upstream.allow_unsafe_methods`.",
-);
-
-static SCOPE: Key<Scalar<Scope>> =
-    Key::optional("scope", value::SCOPE, "The scope that a client needs for it; unset: none is looked for.");
-
-static FORWARD_REQUEST_FIELDS: Key<AllOr<Scalar<HeaderName>>> = Key::with_default(
-    "forward_request_fields",
-    AllOr { item: value::FIELD.parsed_by(forwarded_field), example: "[X-Report-Format]" },
-    "[]",
-    "The clients' request fields that go to Talkdesk: a list, or `all` but credentials and the like.",
-);
-
-static ACCOUNT_FILTER: Key<Scalar<AccountFilter>> = Key::optional(
-    "account_filter",
-    value::ACCOUNT_FILTER,
-    "What `filter` says to narrow to an account. With this and `account_field` Instances on their Organization's \
-     client may ask too.",
-);
-
-static ACCOUNT_FIELD: Key<Scalar<String>> =
-    Key::optional("account_field", value::PARAMETER, "The member of a record that carries the account's id.");
 
 /// The proxy answers `OPTIONS` itself; `CONNECT` would open a tunnel, and `TRACE` would show a token.
 const NEVER_PASSED_ON: [&str; 3] = ["CONNECT", "TRACE", "OPTIONS"];

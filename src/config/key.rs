@@ -15,98 +15,62 @@ use super::node::{self, Node};
 use super::reader::{Object, Value};
 use super::{Config, load};
 
-/// A key, with the kind of its value.
+/// A key, with the kind of its value. [`keys`] makes them.
 pub(super) struct Key<K> {
     pub(super) name: &'static str,
     pub(super) kind: K,
-    presence: Presence,
-    description: &'static str,
-    differs: Option<Differs>,
-    default: OnceLock<Option<Node>>,
+    pub(super) presence: Presence,
+    pub(super) description: &'static str,
+    /// Compares the values of two configurations if a new value needs a restart; otherwise empty.
+    pub(super) differs: &'static [Differs],
+    /// The default, once it was needed.
+    pub(super) default: OnceLock<Option<Node>>,
 }
 
 /// What holds if a key is missing.
 #[derive(Clone, Copy)]
 pub(super) enum Presence {
-    /// The configuration is refused; the text says what to write.
-    Required(&'static str),
-    /// The value that this YAML text has.
-    Default(&'static str),
     /// There is no value; the description says what that means.
     Optional,
+    /// The value is this text of YAML, as a user would write it.
+    Default(&'static str),
+    /// The configuration is refused; the text says what to write.
+    Required(&'static str),
 }
 
 /// Whether two configurations differ in the value of a key.
 pub(super) type Differs = fn(&Config, &Config) -> bool;
 
-/// A key of any kind, as the schema sees it.
+/// Declares keys, one per row, and the list of them. A row has the key's name, the kind of its value, its [`Presence`], its
+/// field of [`Config`] if a new value needs a restart, and its description.
+macro_rules! keys {
+    ($list_visibility:vis $list:ident $(also $(&$other:path),+)?; $(
+        $visibility:vis $key:ident: $type:ty =
+            $name:literal, $kind:expr, $presence:ident $(($text:expr))? $(restart($($field:ident).+))?,
+            $description:literal;
+    )+) => {
+        $list_visibility static $list: &[&dyn $crate::config::key::Declared] = &[$(&$key,)+ $($(&$other),+)?];
+        $($visibility static $key: $crate::config::key::Key<$type> = $crate::config::key::Key {
+            name: $name,
+            kind: $kind,
+            presence: $crate::config::key::Presence::$presence $(($text))?,
+            description: $description,
+            differs: &[$(|old, new| old.$($field).+ != new.$($field).+)?],
+            default: std::sync::OnceLock::new(),
+        };)+
+    };
+}
+pub(super) use keys;
+
+/// A key of any kind.
 pub(super) trait Declared: Sync {
     fn name(&self) -> &'static str;
     fn presence(&self) -> Presence;
+    fn differs(&self) -> &'static [Differs];
     /// The keys of the value, if that is a mapping.
     fn keys(&self) -> &'static [&'static dyn Declared];
-    /// The comparison of a key whose new value needs a restart.
-    fn differs(&self) -> Option<Differs>;
     /// The schema of the value, with description and default.
     fn schema(&self, definitions: &mut Definitions) -> Json;
-}
-
-impl<K: Kind> Key<K> {
-    /// A key without a default.
-    pub(super) const fn optional(name: &'static str, kind: K, description: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            presence: Presence::Optional,
-            description,
-            differs: None,
-            default: OnceLock::new(),
-        }
-    }
-
-    /// A key with a default, written as in the file.
-    pub(super) const fn with_default(
-        name: &'static str,
-        kind: K,
-        default: &'static str,
-        description: &'static str,
-    ) -> Self {
-        let mut key = Self::optional(name, kind, description);
-        key.presence = Presence::Default(default);
-        key
-    }
-
-    /// A key that must exist; `advice` says what to write.
-    pub(super) const fn required(
-        name: &'static str,
-        kind: K,
-        advice: &'static str,
-        description: &'static str,
-    ) -> Self {
-        let mut key = Self::optional(name, kind, description);
-        key.presence = Presence::Required(advice);
-        key
-    }
-
-    /// The same key, whose new value needs a restart.
-    pub(super) const fn needs_restart(mut self, differs: Differs) -> Self {
-        self.differs = Some(differs);
-        self
-    }
-
-    /// What to write if the key is missing; empty if it may be missing.
-    pub(super) const fn advice(&self) -> &'static str {
-        match self.presence {
-            Presence::Required(advice) => advice,
-            Presence::Default(_) | Presence::Optional => "",
-        }
-    }
-
-    /// The default as a value of the file; `None` without one.
-    pub(super) fn default(&self) -> Option<&Node> {
-        let Presence::Default(text) = self.presence else { return None };
-        self.default.get_or_init(|| node::read(text).ok()).as_ref()
-    }
 }
 
 impl<K: Kind> Declared for Key<K> {
@@ -118,22 +82,30 @@ impl<K: Kind> Declared for Key<K> {
         self.presence
     }
 
+    fn differs(&self) -> &'static [Differs] {
+        self.differs
+    }
+
     fn keys(&self) -> &'static [&'static dyn Declared] {
         self.kind.keys()
     }
 
-    fn differs(&self) -> Option<Differs> {
-        self.differs
-    }
-
     fn schema(&self, definitions: &mut Definitions) -> Json {
         let mut schema = self.kind.schema(definitions);
-        let restart = if self.differs.is_some() { " A new value needs a restart." } else { "" };
+        let restart = if self.differs.is_empty() { "" } else { " A new value needs a restart." };
         schema["description"] = format!("{}{restart}", self.description).into();
-        if let Some(default) = self.default() {
-            schema["default"] = default.json();
+        if let Presence::Default(text) = self.presence {
+            schema["default"] = node::json(text);
         }
         schema
+    }
+}
+
+impl<K> Key<K> {
+    /// The default as a value of the file; `None` without one.
+    pub(super) fn default_node(&self) -> Option<&Node> {
+        let Presence::Default(text) = self.presence else { return None };
+        self.default.get_or_init(|| node::read(text).ok()).as_ref()
     }
 }
 
@@ -145,10 +117,14 @@ pub(super) struct Section {
     pub(super) removed: &'static [(&'static str, &'static str)],
     /// Whether messages must not repeat text of the mapping.
     pub(super) discreet: bool,
-    definition: Option<Definition>,
-    description: &'static str,
-    takes_null: bool,
-    constraints: fn() -> Json,
+    /// Whether no value is the same as no keys.
+    pub(super) takes_null: bool,
+    /// Where the schema defines the mapping once and refers to it.
+    pub(super) definition: Option<Definition>,
+    /// The description of the mapping itself, if it is an item of a list.
+    pub(super) description: &'static str,
+    /// Adds keywords of JSON Schema that concern several keys.
+    pub(super) constrain: fn(&mut Json),
 }
 
 impl Section {
@@ -158,47 +134,11 @@ impl Section {
             keys,
             removed: &[],
             discreet: false,
+            takes_null: true,
             definition: None,
             description: "",
-            takes_null: true,
-            constraints: || Json::Null,
+            constrain: |_| (),
         }
-    }
-
-    /// The same mapping, with keys that earlier versions had.
-    pub(super) const fn removed(mut self, removed: &'static [(&'static str, &'static str)]) -> Self {
-        self.removed = removed;
-        self
-    }
-
-    /// The same mapping, whose content messages must not repeat.
-    pub(super) const fn discreet(mut self) -> Self {
-        self.discreet = true;
-        self
-    }
-
-    /// The same mapping, defined once in the schema.
-    pub(super) const fn defined(mut self, definition: Definition) -> Self {
-        self.definition = Some(definition);
-        self
-    }
-
-    /// The same mapping, with a description of its own besides that of its key.
-    pub(super) const fn described(mut self, description: &'static str) -> Self {
-        self.description = description;
-        self
-    }
-
-    /// The same mapping, for which no value is not the same as no keys.
-    pub(super) const fn not_null(mut self) -> Self {
-        self.takes_null = false;
-        self
-    }
-
-    /// The same mapping, with keywords of JSON Schema that concern several of its keys.
-    pub(super) const fn constrained(mut self, constraints: fn() -> Json) -> Self {
-        self.constraints = constraints;
-        self
     }
 }
 
@@ -209,7 +149,7 @@ pub fn changes_that_need_restart(old: &Config, new: &Config) -> Vec<String> {
         let paths = keys.iter().flat_map(|key| {
             let path = format!("{prefix}{}", key.name());
             let mut found = walk(key.keys(), &format!("{path}."), differs);
-            found.extend(key.differs().is_some_and(&mut *differs).then_some(path));
+            found.extend(key.differs().iter().any(|of_key| differs(*of_key)).then_some(path));
             found
         });
         paths.collect()
@@ -246,9 +186,7 @@ impl Kind for Section {
         } else if self.takes_null {
             schema["type"] = serde_json::json!(["object", "null"]);
         }
-        if let (Json::Object(schema), Json::Object(constraints)) = (&mut schema, (self.constraints)()) {
-            schema.extend(constraints);
-        }
+        (self.constrain)(&mut schema);
         match self.definition {
             Some(definition) => definition.refer(schema, definitions),
             None => schema,

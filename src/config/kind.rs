@@ -50,21 +50,12 @@ impl Definition {
 
 /// Values that are parsed from their text.
 pub(super) struct Scalar<T> {
-    definition: Option<Definition>,
-    schema: fn() -> Json,
-    parse: fn(&str) -> Result<T, String>,
+    pub(super) definition: Option<Definition>,
+    pub(super) schema: fn() -> Json,
+    pub(super) parse: fn(&str) -> Result<T, String>,
 }
 
 impl<T> Scalar<T> {
-    /// A kind that the reference lists.
-    pub(super) const fn defined(
-        definition: Definition,
-        schema: fn() -> Json,
-        parse: fn(&str) -> Result<T, String>,
-    ) -> Self {
-        Self { definition: Some(definition), schema, parse }
-    }
-
     /// A kind of a single key.
     pub(super) const fn new(schema: fn() -> Json, parse: fn(&str) -> Result<T, String>) -> Self {
         Self { definition: None, schema, parse }
@@ -79,7 +70,7 @@ impl<T> Scalar<T> {
 impl<T: 'static> Kind for Scalar<T> {
     type Value<'a> = T;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<T> {
+    fn read(&self, value: &Value<'_>) -> Option<T> {
         value.parsed(self.parse)
     }
 
@@ -91,13 +82,30 @@ impl<T: 'static> Kind for Scalar<T> {
     }
 }
 
+/// Declares kinds of texts. A row has the parser, the name of the definition in the schema, the title and the description in
+/// the reference, and the schema.
+macro_rules! kinds {
+    ($($kind:ident: $type:ty = $parse:expr, $name:literal, $title:literal, $description:literal, $schema:tt;)+) => {
+        $(pub(super) const $kind: $crate::config::kind::Scalar<$type> = $crate::config::kind::Scalar {
+            definition: Some($crate::config::kind::Definition {
+                name: $name,
+                title: $title,
+                description: $description,
+            }),
+            schema: || serde_json::json!($schema),
+            parse: $parse,
+        };)+
+    };
+}
+pub(super) use kinds;
+
 /// `true` and `false`.
 pub(super) struct Boolean;
 
 impl Kind for Boolean {
     type Value<'a> = bool;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<bool> {
+    fn read(&self, value: &Value<'_>) -> Option<bool> {
         value.boolean()
     }
 
@@ -112,7 +120,7 @@ pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 impl<T: Copy + Sync> Kind for Choice<T> {
     type Value<'a> = T;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<T> {
+    fn read(&self, value: &Value<'_>) -> Option<T> {
         value.parsed(|text| {
             let found = self.0.iter().find(|(word, _)| *word == text);
             found.map(|(_, meaning)| *meaning).ok_or_else(|| match self.0 {
@@ -132,28 +140,17 @@ impl<T: Copy + Sync> Kind for Choice<T> {
 
 /// A list of values, each with its place.
 pub(super) struct List<K> {
-    item: K,
-    /// What to write instead of an empty list; empty if the list may be empty.
-    if_empty: &'static str,
-    takes_null: bool,
+    pub(super) item: K,
+    /// What to write instead of an empty list; `None` if the list may be empty.
+    pub(super) if_empty: Option<&'static str>,
+    /// Whether no value is the same as no items.
+    pub(super) takes_null: bool,
 }
 
 impl<K> List<K> {
     /// A list that may be empty.
     pub(super) const fn of(item: K) -> Self {
-        Self { item, if_empty: "", takes_null: false }
-    }
-
-    /// The same list with at least one item; `advice` says what to write.
-    pub(super) const fn not_empty(mut self, advice: &'static str) -> Self {
-        self.if_empty = advice;
-        self
-    }
-
-    /// The same list, for which no value is the same as no items.
-    pub(super) const fn or_null(mut self) -> Self {
-        self.takes_null = true;
-        self
+        Self { item, if_empty: None, takes_null: false }
     }
 }
 
@@ -165,8 +162,8 @@ impl<K: Kind> Kind for List<K> {
             return Some(Vec::new());
         }
         let items = value.items()?;
-        if items.is_empty() && !self.if_empty.is_empty() {
-            value.wrong(self.if_empty);
+        if let Some(advice) = self.if_empty.filter(|_| items.is_empty()) {
+            value.wrong(advice);
         }
         Some(items.iter().filter_map(|item| item.located(&self.item)).collect())
     }
@@ -176,7 +173,7 @@ impl<K: Kind> Kind for List<K> {
         if self.takes_null {
             schema["type"] = json!(["array", "null"]);
         }
-        if !self.if_empty.is_empty() {
+        if self.if_empty.is_some() {
             schema["minItems"] = 1.into();
         }
         schema
@@ -218,8 +215,8 @@ impl<K: Kind> Kind for AllOr<K> {
 /// A mapping whose keys are names that the operator chooses.
 pub(super) struct Named {
     pub(super) item: &'static Section,
-    /// Further keywords of JSON Schema.
-    pub(super) constraints: fn() -> Json,
+    /// Adds further keywords of JSON Schema.
+    pub(super) constrain: fn(&mut Json),
 }
 
 impl Kind for Named {
@@ -232,9 +229,7 @@ impl Kind for Named {
     fn schema(&self, definitions: &mut Definitions) -> Json {
         let item = self.item.schema(definitions);
         let mut schema = json!({ "type": ["object", "null"], "additionalProperties": item });
-        if let (Json::Object(schema), Json::Object(constraints)) = (&mut schema, (self.constraints)()) {
-            schema.extend(constraints);
-        }
+        (self.constrain)(&mut schema);
         schema
     }
 }

@@ -5,72 +5,57 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::Scalar;
 use super::reader::Object;
 use super::{ClientLimit, Limits, Rate, UpstreamLimit, value};
 
-pub(super) static LIMITS: Key<Section> =
-    Key::optional("limits", Section::new(&[&UPSTREAM, &CLIENT, &TOKEN]), "How fast, and how much at once.");
+keys! {
+    pub(super) KEYS;
+    UPSTREAM: Section = "upstream", Section::new(UPSTREAM_KEYS), Optional,
+        "Towards the API, per client of Talkdesk's.";
+    CLIENT: Section = "client", Section::new(CLIENT_KEYS), Optional,
+        "Per client of the proxy; counts what would go to Talkdesk, never hits. Unset: no limit.";
+    TOKEN: Section = "token", Section::new(TOKEN_KEYS), Optional,
+        "Towards the token endpoint, per client of Talkdesk's.";
+}
 
-static UPSTREAM: Key<Section> = Key::optional(
-    "upstream",
-    Section::new(&[&UPSTREAM_RATE, &UPSTREAM_BURST, &CONCURRENCY, &MAX_WAIT, &MAX_PAUSE]),
-    "Towards the API, per client of Talkdesk's.",
-);
+keys! {
+    UPSTREAM_KEYS;
+    UPSTREAM_RATE: Scalar<Duration> = "rate", value::RATE, Default("10/s"), "Requests over time.";
+    UPSTREAM_BURST: Scalar<NonZeroU32> = "burst", value::COUNT, Default("20"),
+        "Requests that may come at once.";
+    CONCURRENCY: Scalar<usize> = "concurrency", value::SIZE_COUNT, Default("8"),
+        "Requests under way at once.";
+    MAX_WAIT: Scalar<Duration> = "max_wait", value::DURATION, Default("10s"),
+        "How long a request waits for its turn.";
+    MAX_PAUSE: Scalar<Duration> = "max_pause", value::TIMEOUT, Default("5m"),
+        "The longest pause that Talkdesk can ask for.";
+}
 
-static UPSTREAM_RATE: Key<Scalar<Duration>> =
-    Key::with_default("rate", value::RATE, "10/s", "Requests over time.");
+keys! {
+    CLIENT_KEYS;
+    CLIENT_RATE: Scalar<Duration> = "rate", value::RATE,
+        Required("write one, such as `rate: 20/s`, or take `client` out: it has no limit then"),
+        "Requests over time.";
+    CLIENT_BURST: Scalar<NonZeroU32> = "burst", value::COUNT, Default("100"),
+        "Requests that may come at once.";
+    CLIENT_KEY: Section = "key", Section::new(CLIENT_KEY_KEYS), Optional,
+        "What tells clients apart; unset: their address.";
+}
 
-static UPSTREAM_BURST: Key<Scalar<NonZeroU32>> =
-    Key::with_default("burst", value::COUNT, "20", "Requests that may come at once.");
+keys! {
+    CLIENT_KEY_KEYS;
+    FIELD: Scalar<HeaderName> = "field", value::FIELD,
+        Required("write the request field, such as `field: X-Client-Name`"),
+        "The request field, where it is sent.";
+}
 
-static CONCURRENCY: Key<Scalar<usize>> =
-    Key::with_default("concurrency", value::SIZE_COUNT, "8", "Requests under way at once.");
-
-static MAX_WAIT: Key<Scalar<Duration>> =
-    Key::with_default("max_wait", value::DURATION, "10s", "How long a request waits for its turn.");
-
-static MAX_PAUSE: Key<Scalar<Duration>> =
-    Key::with_default("max_pause", value::TIMEOUT, "5m", "The longest pause that Talkdesk can ask for.");
-
-static CLIENT: Key<Section> = Key::optional(
-    "client",
-    Section::new(&[&CLIENT_RATE, &CLIENT_BURST, &CLIENT_KEY]),
-    "Per client of the proxy; counts what would go to Talkdesk, never hits. Unset: no limit.",
-);
-
-static CLIENT_RATE: Key<Scalar<Duration>> = Key::required(
-    "rate",
-    value::RATE,
-    "write one, such as `rate: 20/s`, or take `client` out: it has no limit then",
-    "Requests over time.",
-);
-
-static CLIENT_BURST: Key<Scalar<NonZeroU32>> =
-    Key::with_default("burst", value::COUNT, "100", "Requests that may come at once.");
-
-static CLIENT_KEY: Key<Section> =
-    Key::optional("key", Section::new(&[&FIELD]), "What tells clients apart; unset: their address.");
-
-static FIELD: Key<Scalar<HeaderName>> = Key::required(
-    "field",
-    value::FIELD,
-    "write the request field, such as `field: X-Client-Name`",
-    "The request field, where it is sent.",
-);
-
-static TOKEN: Key<Section> = Key::optional(
-    "token",
-    Section::new(&[&TOKEN_RATE, &TOKEN_BURST]),
-    "Towards the token endpoint, per client of Talkdesk's.",
-);
-
-static TOKEN_RATE: Key<Scalar<Duration>> =
-    Key::with_default("rate", value::RATE, "1/s", "Requests over time.");
-
-static TOKEN_BURST: Key<Scalar<NonZeroU32>> =
-    Key::with_default("burst", value::COUNT, "5", "Requests that may come at once.");
+keys! {
+    TOKEN_KEYS;
+    TOKEN_RATE: Scalar<Duration> = "rate", value::RATE, Default("1/s"), "Requests over time.";
+    TOKEN_BURST: Scalar<NonZeroU32> = "burst", value::COUNT, Default("5"), "Requests that may come at once.";
+}
 
 /// Reads the section.
 pub(super) fn read(section: &Object<'_>) -> Option<Limits> {

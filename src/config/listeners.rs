@@ -6,65 +6,42 @@ use std::fs;
 
 use serde_json::json;
 
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::{List, Scalar};
 use super::reader::{Ledger, Located, Object, values};
 use super::tenant_entry::InstanceEntry;
-use super::{Listen, Server, address, check, value};
+use super::{Listen, Server, address, check, server, value};
 use crate::domain::tenant::{TenantName, Tenants};
+
+pub(super) static LISTENER: Section =
+    Section { description: "A listener for some tenants.", ..Section::new(LISTENER_KEYS) };
 
 const TENANTS_ADVICE: &str = "write the tenants that may be named there, such as `[instances/globex]`";
 
-pub(super) static LISTENERS: Key<List<Section>> = Key::with_default(
-    "listeners",
-    List::of(Section::new(&[&LISTEN, &TENANTS, &DEFAULT_TENANT]).described("A listener for some tenants.")),
-    "[]",
-    "Further listeners for billing data, each for the tenants that it lists and for nobody else.",
-)
-.needs_restart(|old, new| old.server.listeners != new.server.listeners);
+keys! {
+    LISTENER_KEYS;
+    pub(super) LISTEN: Scalar<Listen> = "listen", address::LISTEN,
+        Required("write an address, such as `127.0.0.1:8081`"),
+        "Where clients ask.";
+    TENANTS: List<Scalar<TenantName>> = "tenants",
+        List { if_empty: Some(TENANTS_ADVICE), ..List::of(value::TENANT) }, Required(TENANTS_ADVICE),
+        "Who may be named there. An Instance under a listed Organization is not implied.";
+    DEFAULT_TENANT: Scalar<TenantName> = "default_tenant", value::TENANT, Optional,
+        "Whom a request is for that names nobody; one of `tenants`.";
+}
 
-pub(super) static LISTEN: Key<Scalar<Listen>> = Key::required(
-    "listen",
-    address::LISTEN,
-    "write an address, such as `127.0.0.1:8081`",
-    "Where clients ask.",
-);
-
-static TENANTS: Key<List<Scalar<TenantName>>> = Key::required(
-    "tenants",
-    List::of(value::TENANT).not_empty(TENANTS_ADVICE),
-    TENANTS_ADVICE,
-    "Who may be named there. An Instance under a listed Organization is not implied.",
-);
-
-static DEFAULT_TENANT: Key<Scalar<TenantName>> = Key::optional(
-    "default_tenant",
-    value::TENANT,
-    "Whom a request is for that names nobody; one of `tenants`.",
-);
-
-pub(super) static UNIX_SOCKET: Key<Section> = Key::optional(
-    "unix_socket",
-    Section::new(&[&MODE, &GROUP]),
-    "Who may open the files of Unix sockets. Of sockets that systemd opens, its unit decides (`SocketMode=`).",
-)
-.needs_restart(|old, new| old.server.unix_socket != new.server.unix_socket);
-
-static MODE: Key<Scalar<u32>> = Key::with_default(
-    "mode",
-    Scalar::new(
-        || json!({ "type": ["string", "integer"], "minimum": 600, "maximum": 777, "pattern": "^0*[67][0-7]{2}$" }),
-        mode,
-    ),
-    "\"0600\"",
-    "The mode of the file; in quotes.",
-);
-
-static GROUP: Key<Scalar<u32>> = Key::optional(
-    "group",
-    Scalar::new(|| json!({ "type": ["string", "integer"], "minimum": 0, "minLength": 1 }), group),
-    "The group of the file, by name or number; unset: that of the process.",
-);
+keys! {
+    pub(super) UNIX_SOCKET_KEYS;
+    MODE: Scalar<u32> = "mode",
+        Scalar::new(
+            || json!({ "type": ["string", "integer"], "minimum": 600, "maximum": 777, "pattern": "^0*[67][0-7]{2}$" }),
+            mode,
+        ), Default("\"0600\""),
+        "The mode of the file; in quotes.";
+    GROUP: Scalar<u32> = "group",
+        Scalar::new(|| json!({ "type": ["string", "integer"], "minimum": 0, "minLength": 1 }), group), Optional,
+        "The group of the file, by name or number; unset: that of the process.";
+}
 
 /// A data listener that serves only the listed tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +134,7 @@ impl ListenerEntry {
 
 /// Reads the list of listeners; invalid ones are recorded and left out.
 pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<Vec<ListenerEntry>> {
-    let listeners: Vec<Object<'_>> = values(section.get(&LISTENERS)?);
+    let listeners: Vec<Object<'_>> = values(section.get(&server::LISTENERS)?);
     Some(listeners.iter().filter_map(|listener| read_listener(listener, ledger)).collect())
 }
 

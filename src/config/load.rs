@@ -6,46 +6,57 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::cache::CACHE;
 use super::fault::{Fault, Faults};
-use super::key::Section;
-use super::limits::LIMITS;
-use super::output::{LOG, METRICS};
-use super::policy::ENTITLEMENT;
+use super::key::{Section, keys};
+use super::kind::List;
 use super::reader::{Ledger, Value};
-use super::server::SERVER;
-use super::tenant_entry::{INSTANCES, ORGANIZATIONS};
+use super::tenant_entry::{INSTANCE, ORGANIZATION};
 use super::tenants::Surroundings;
-use super::upstream::UPSTREAM;
+use super::upstream::ACCOUNT_PARAMETER;
 use super::{
     Config, Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry,
     tenants, upstream,
 };
 
+keys! {
+    KEYS;
+    SERVER: Section = "server", Section::new(server::KEYS), Optional,
+        "Where the proxy listens, and who may speak to it.";
+    UPSTREAM: Section = "upstream",
+        Section { removed: &[ACCOUNT_PARAMETER], ..Section::new(upstream::KEYS) }, Optional,
+        "Talkdesk's API.";
+    ENTITLEMENT: Section = "entitlement", Section::new(policy::KEYS), Optional,
+        "The operator's part in who may ask for what.";
+    pub(super) ORGANIZATIONS: List<Section> = "organizations",
+        List { takes_null: true, ..List::of(ORGANIZATION) }, Default("[]"),
+        "Organizations: a partner's, each with one OAuth client for all Instances under it.";
+    pub(super) INSTANCES: List<Section> = "instances",
+        List { takes_null: true, ..List::of(INSTANCE) }, Default("[]"),
+        "Instances with a client of their own. Those under an Organization above need no entry, but may have \
+         one without a credential, for `plan` or `enabled`.";
+    LIMITS: Section = "limits", Section::new(limits::KEYS), Optional, "How fast, and how much at once.";
+    CACHE: Section = "cache", Section::new(cache::KEYS), Optional,
+        "What is kept, in memory, and for how long.";
+    LOG: Section = "log", Section::new(output::LOG_KEYS), Optional restart(log),
+        "What is written about requests.";
+    METRICS: Section = "metrics", Section::new(output::METRICS_KEYS), Optional,
+        "What is counted per tenant, at `/metrics`.";
+}
+
 /// The whole file.
-pub(super) static ROOT: Section = Section::new(&[
-    &SERVER,
-    &UPSTREAM,
-    &ENTITLEMENT,
-    &ORGANIZATIONS,
-    &INSTANCES,
-    &LIMITS,
-    &CACHE,
-    &LOG,
-    &METRICS,
-])
-.described(
-    "The configuration of billing-insights-proxy. Only tenants are needed (`organizations`, `instances`); everything \
-     else has a default.",
-)
-.not_null()
-.constrained(|| {
-    let one = json!({ "type": "array", "minItems": 1 });
-    json!({ "anyOf": [
-        { "required": ["organizations"], "properties": { "organizations": one } },
-        { "required": ["instances"], "properties": { "instances": one } }
-    ] })
-});
+pub(super) static ROOT: Section = Section {
+    takes_null: false,
+    description: "The configuration of billing-insights-proxy. Only tenants are needed (`organizations`, \
+                  `instances`); everything else has a default.",
+    constrain: |schema| {
+        let one = json!({ "type": "array", "minItems": 1 });
+        schema["anyOf"] = json!([
+            { "required": ["organizations"], "properties": { "organizations": one } },
+            { "required": ["instances"], "properties": { "instances": one } }
+        ]);
+    },
+    ..Section::new(KEYS)
+};
 
 /// The maximum size of a file in bytes; a larger one is not a configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;

@@ -30,27 +30,6 @@ pub(super) enum Content {
     Map(Vec<(Node, Node)>),
 }
 
-impl Node {
-    /// The value as JSON.
-    pub(super) fn json(&self) -> serde_json::Value {
-        match &self.content {
-            Content::Null => serde_json::Value::Null,
-            Content::Boolean(value) => (*value).into(),
-            Content::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
-            Content::Text(text) => text.as_str().into(),
-            Content::List(items) => items.iter().map(Self::json).collect(),
-            Content::Map(entries) => entries.iter().map(|(key, value)| (key.text(), value.json())).collect(),
-        }
-    }
-
-    fn text(&self) -> String {
-        match &self.content {
-            Content::Number(text) | Content::Text(text) => text.clone(),
-            Content::Null | Content::Boolean(_) | Content::List(_) | Content::Map(_) => String::new(),
-        }
-    }
-}
-
 /// More than a configuration needs, and little enough for the stack of any thread.
 const MAX_DEPTH: usize = 24;
 const MAX_NODES: usize = 200_000;
@@ -71,6 +50,11 @@ pub(super) fn read(source: &str) -> Result<Node, Fault> {
         }
     })?;
     Ok(node(raw, source))
+}
+
+/// The JSON of a value of a declaration.
+pub(super) fn json(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).unwrap_or_default()
 }
 
 fn options() -> serde_saphyr::Options {

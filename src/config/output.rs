@@ -5,57 +5,31 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::key::{Key, Section};
+use super::key::keys;
 use super::kind::{Boolean, Choice, Scalar};
 use super::reader::Object;
 use super::{Log, LogFormat, Metrics, value};
 
-pub(super) static LOG: Key<Section> = Key::optional(
-    "log",
-    Section::new(&[&FORMAT, &LEVEL, &ACCESS, &AUDIT]),
-    "What is written about requests.",
-)
-.needs_restart(|old, new| old.log != new.log);
+keys! {
+    pub(super) LOG_KEYS;
+    FORMAT: Choice<LogFormat> = "format",
+        Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]), Default("json"), "The form of a line.";
+    LEVEL: Scalar<String> = "level", Scalar::new(level_schema, level), Default("info"),
+        "The least important level that is written: `error`, `warn`, `info`, `debug`, `trace`; or a filter, \
+         such as `info,hyper=debug`.";
+    ACCESS: Boolean = "access", Boolean, Default("true"), "A line per request.";
+    AUDIT: Scalar<PathBuf> = "audit",
+        Scalar::new(|| json!({ "type": ["string", "number", "boolean"], "pattern": "[^/]$" }), audit), Optional,
+        "The file of the audit log: who saw what, and who was refused; a relative one is meant beside the \
+         configuration. Unset: it is not written.";
+}
 
-static FORMAT: Key<Choice<LogFormat>> = Key::with_default(
-    "format",
-    Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]),
-    "json",
-    "The form of a line.",
-);
-
-static LEVEL: Key<Scalar<String>> = Key::with_default(
-    "level",
-    Scalar::new(level_schema, level),
-    "info",
-    "The least important level that is written: `error`, `warn`, `info`, `debug`, `trace`; or a filter, such as \
-     `info,hyper=debug`.",
-);
-
-static ACCESS: Key<Boolean> = Key::with_default("access", Boolean, "true", "A line per request.");
-
-static AUDIT: Key<Scalar<PathBuf>> = Key::optional(
-    "audit",
-    Scalar::new(|| json!({ "type": ["string", "number", "boolean"], "pattern": "[^/]$" }), audit),
-    "The file of the audit log: who saw what, and who was refused; a relative one is meant beside the \
-     configuration. Unset: it is not written.",
-);
-
-pub(super) static METRICS: Key<Section> = Key::optional(
-    "metrics",
-    Section::new(&[&TENANTS, &MAX_TENANTS]),
-    "What is counted per tenant, at `/metrics`.",
-);
-
-static TENANTS: Key<Boolean> =
-    Key::with_default("tenants", Boolean, "true", "Whether series carry tenants at all.");
-
-static MAX_TENANTS: Key<Scalar<usize>> = Key::with_default(
-    "max_tenants",
-    value::SIZE_COUNT,
-    "500",
-    "Tenants with series of their own; those beyond are counted as `other`.",
-);
+keys! {
+    pub(super) METRICS_KEYS;
+    TENANTS: Boolean = "tenants", Boolean, Default("true"), "Whether series carry tenants at all.";
+    MAX_TENANTS: Scalar<usize> = "max_tenants", value::SIZE_COUNT, Default("500"),
+        "Tenants with series of their own; those beyond are counted as `other`.";
+}
 
 /// Reads the section `log`.
 pub(super) fn read_log(section: &Object<'_>, directory: &Path) -> Option<Log> {

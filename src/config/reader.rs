@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 
 use super::fault::{Fault, Severity};
-use super::key::{Key, Section};
+use super::key::{Key, Presence, Section};
 use super::kind::Kind;
 use super::node::{Content, Node};
 use super::spelling;
@@ -338,14 +338,15 @@ impl<'a> Object<'a> {
 
     /// The default of a key.
     pub(super) fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
-        let value = Value { node: key.default()?, place: self.place.missing(key), ledger: self.ledger };
+        let value = Value { node: key.default_node()?, place: self.place.missing(key), ledger: self.ledger };
         key.kind.read(&value)
     }
 
     /// The value of a required key, with its place.
     pub(super) fn required<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value<'a>>> {
         if self.value(key).is_none() {
-            self.missing(key, key.advice());
+            let advice = if let Presence::Required(advice) = key.presence { advice } else { "write one" };
+            self.missing(key, advice);
         }
         self.located(key)
     }

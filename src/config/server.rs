@@ -1,146 +1,65 @@
 //! The section `server`: the listeners, and who may connect to them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use ipnet::IpNet;
 use serde_json::json;
 
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
 use super::listeners::{self, ListenerEntry};
 use super::reader::{Ledger, Located, Object, Place, values};
 use super::{Listen, Server, address, value};
 use crate::domain::tenant::TenantName;
 
-pub(super) static SERVER: Key<Section> = Key::optional(
-    "server",
-    Section::new(&[
-        &LISTEN,
-        &ADMIN,
-        &METRICS,
-        &listeners::LISTENERS,
-        &listeners::UNIX_SOCKET,
-        &DENIAL_STATUS,
-        &PUBLIC_URL,
-        &ALLOWED_HOSTS,
-        &ALLOWED_ORIGINS,
-        &ALLOW_NON_LOOPBACK,
-        &ALLOWED_PEERS,
-        &DEFAULT_TENANT,
-        &DRAIN_DELAY,
-        &DRAIN_TIMEOUT,
-        &MAX_CONNECTIONS,
-        &MAX_REQUESTS_IN_FLIGHT,
-        &HEADER_TIMEOUT,
-        &WATCH,
-    ]),
-    "Where the proxy listens, and who may speak to it.",
-);
-
-static LISTEN: Key<Scalar<Listen>> =
-    Key::with_default("listen", address::LISTEN, "127.0.0.1:8080", "Where clients ask for billing data.")
-        .needs_restart(|old, new| old.server.listen != new.server.listen);
-
-static ADMIN: Key<Scalar<Listen>> = Key::with_default(
-    "admin",
-    address::LISTEN,
-    "127.0.0.1:9090",
-    "Where the operator looks, purges and reloads: status page, metrics, health.",
-)
-.needs_restart(|old, new| old.server.admin != new.server.admin);
-
-static METRICS: Key<Scalar<Listen>> = Key::optional(
-    "metrics",
-    address::LISTEN,
-    "Metrics and health alone, for a network that may scrape but not purge; unset: no such listener.",
-)
-.needs_restart(|old, new| old.server.metrics != new.server.metrics);
-
-static DENIAL_STATUS: Key<Scalar<StatusCode>> = Key::with_default(
-    "denial_status",
-    Scalar::new(denial_status_schema, denial_status),
-    "403",
-    "What a refused request gets; `422` for clients that take a 403 for a login prompt (Power BI).",
-);
-
-static PUBLIC_URL: Key<Scalar<std::sync::Arc<str>>> = Key::optional(
-    "public_url",
-    address::PUBLIC_URL,
-    "The base of the links in answers; unset: the client's scheme and `Host`.",
-);
-
-static ALLOWED_HOSTS: Key<List<Scalar<String>>> = Key::with_default(
-    "allowed_hosts",
-    List::of(address::HOST),
-    "[localhost, 127.0.0.1, \"[::1]\"]",
-    "The names that clients may use for the proxy.",
-);
-
-static ALLOWED_ORIGINS: Key<List<Scalar<String>>> = Key::with_default(
-    "allowed_origins",
-    List::of(address::WEB_ORIGIN),
-    "[]",
-    "Browser pages of other origins that may ask.",
-);
-
-static ALLOW_NON_LOOPBACK: Key<Boolean> = Key::with_default(
-    "allow_non_loopback",
-    Boolean,
-    "false",
-    "Whether the listeners may be reached from other machines. There is no login.",
-);
-
-static ALLOWED_PEERS: Key<List<Scalar<ipnet::IpNet>>> = Key::with_default(
-    "allowed_peers",
-    List::of(address::NETWORK),
-    "[]",
-    "Who may connect to a TCP listener; empty: everybody that can reach it.",
-);
-
-static DEFAULT_TENANT: Key<Scalar<TenantName>> = Key::optional(
-    "default_tenant",
-    value::TENANT,
-    "Whom a request is for that names no tenant; unset: it is refused.",
-);
-
-static DRAIN_DELAY: Key<Scalar<Duration>> = Key::with_default(
-    "drain_delay",
-    value::DURATION,
-    "5s",
-    "How long new requests are still taken after SIGTERM.",
-)
-.needs_restart(|old, new| old.server.drain_delay != new.server.drain_delay);
-
-static DRAIN_TIMEOUT: Key<Scalar<Duration>> =
-    Key::with_default("drain_timeout", value::TIMEOUT, "20s", "How long those in flight then have.")
-        .needs_restart(|old, new| old.server.drain_timeout != new.server.drain_timeout);
-
-static MAX_CONNECTIONS: Key<Scalar<usize>> =
-    Key::with_default("max_connections", value::SIZE_COUNT, "10000", "Connections open at once.")
-        .needs_restart(|old, new| old.server.max_connections != new.server.max_connections);
-
-static MAX_REQUESTS_IN_FLIGHT: Key<Scalar<usize>> = Key::with_default(
-    "max_requests_in_flight",
-    value::SIZE_COUNT,
-    "4096",
-    "Requests at once; more get a 503.",
-);
-
-static HEADER_TIMEOUT: Key<Scalar<Duration>> = Key::with_default(
-    "header_timeout",
-    value::TIMEOUT,
-    "10s",
-    "How long a client may take to send a request's head.",
-)
-.needs_restart(|old, new| old.server.header_timeout != new.server.header_timeout);
-
-static WATCH: Key<Boolean> = Key::with_default(
-    "watch",
-    Boolean,
-    "false",
-    "Whether the configuration is read again when its file, or a secret's, changes.",
-)
-.needs_restart(|old, new| old.server.watch != new.server.watch);
+keys! {
+    pub(super) KEYS;
+    LISTEN: Scalar<Listen> = "listen", address::LISTEN, Default("127.0.0.1:8080") restart(server.listen),
+        "Where clients ask for billing data.";
+    ADMIN: Scalar<Listen> = "admin", address::LISTEN, Default("127.0.0.1:9090") restart(server.admin),
+        "Where the operator looks, purges and reloads: status page, metrics, health.";
+    METRICS: Scalar<Listen> = "metrics", address::LISTEN, Optional restart(server.metrics),
+        "Metrics and health alone, for a network that may scrape but not purge; unset: no such listener.";
+    pub(super) LISTENERS: List<Section> = "listeners", List::of(listeners::LISTENER),
+        Default("[]") restart(server.listeners),
+        "Further listeners for billing data, each for the tenants that it lists and for nobody else.";
+    UNIX_SOCKET: Section = "unix_socket", Section::new(listeners::UNIX_SOCKET_KEYS),
+        Optional restart(server.unix_socket),
+        "Who may open the files of Unix sockets. Of sockets that systemd opens, its unit decides (`SocketMode=`).";
+    DENIAL_STATUS: Scalar<StatusCode> = "denial_status", Scalar::new(denial_status_schema, denial_status),
+        Default("403"),
+        "What a refused request gets; `422` for clients that take a 403 for a login prompt (Power BI).";
+    PUBLIC_URL: Scalar<Arc<str>> = "public_url", address::PUBLIC_URL, Optional,
+        "The base of the links in answers; unset: the client's scheme and `Host`.";
+    ALLOWED_HOSTS: List<Scalar<String>> = "allowed_hosts", List::of(address::HOST),
+        Default("[localhost, 127.0.0.1, \"[::1]\"]"),
+        "The names that clients may use for the proxy.";
+    ALLOWED_ORIGINS: List<Scalar<String>> = "allowed_origins", List::of(address::WEB_ORIGIN), Default("[]"),
+        "Browser pages of other origins that may ask.";
+    ALLOW_NON_LOOPBACK: Boolean = "allow_non_loopback", Boolean, Default("false"),
+        "Whether the listeners may be reached from other machines. There is no login.";
+    ALLOWED_PEERS: List<Scalar<IpNet>> = "allowed_peers", List::of(address::NETWORK), Default("[]"),
+        "Who may connect to a TCP listener; empty: everybody that can reach it.";
+    DEFAULT_TENANT: Scalar<TenantName> = "default_tenant", value::TENANT, Optional,
+        "Whom a request is for that names no tenant; unset: it is refused.";
+    DRAIN_DELAY: Scalar<Duration> = "drain_delay", value::DURATION, Default("5s") restart(server.drain_delay),
+        "How long new requests are still taken after SIGTERM.";
+    DRAIN_TIMEOUT: Scalar<Duration> = "drain_timeout", value::TIMEOUT,
+        Default("20s") restart(server.drain_timeout),
+        "How long those in flight then have.";
+    MAX_CONNECTIONS: Scalar<usize> = "max_connections", value::SIZE_COUNT,
+        Default("10000") restart(server.max_connections),
+        "Connections open at once.";
+    MAX_REQUESTS_IN_FLIGHT: Scalar<usize> = "max_requests_in_flight", value::SIZE_COUNT, Default("4096"),
+        "Requests at once; more get a 503.";
+    HEADER_TIMEOUT: Scalar<Duration> = "header_timeout", value::TIMEOUT,
+        Default("10s") restart(server.header_timeout),
+        "How long a client may take to send a request's head.";
+    WATCH: Boolean = "watch", Boolean, Default("false") restart(server.watch),
+        "Whether the configuration is read again when its file, or a secret's, changes.";
+}
 
 /// The section, with the places of values that are checked against other sections.
 pub(super) struct ServerSection {
@@ -161,7 +80,7 @@ pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<ServerSectio
         admin: section.get(&ADMIN)?,
         metrics: section.optional(&METRICS),
         listeners: listeners.iter().map(ListenerEntry::listener).collect(),
-        unix_socket: listeners::read_unix_socket(&section.section(&listeners::UNIX_SOCKET))?,
+        unix_socket: listeners::read_unix_socket(&section.section(&UNIX_SOCKET))?,
         denial_status: section.get(&DENIAL_STATUS)?,
         public_url: section.optional(&PUBLIC_URL),
         allowed_hosts: values(section.get(&ALLOWED_HOSTS)?),
@@ -195,7 +114,7 @@ fn addresses<'a>(
         .into_iter()
         .filter_map(|(key, listen)| Some((key.name.to_owned(), listen?, section.place_of(key))));
     let further = listeners.iter().enumerate().map(|(index, listener)| {
-        let name = format!("{}[{index}].{}", listeners::LISTENERS.name, listeners::LISTEN.name);
+        let name = format!("{}[{index}].{}", LISTENERS.name, listeners::LISTEN.name);
         (name, &listener.listen.value, Some(listener.listen.place.clone()))
     });
     own.chain(further).collect()

@@ -3,125 +3,63 @@
 //! Not here: checks that need several entries (`check`, `tenants`).
 
 use super::credential::{self, CREDENTIAL, CredentialEntry};
-use super::key::{Key, Section};
+use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
 use super::reader::{Ledger, Located, Object, Place, values};
-use super::value;
+use super::{load, value};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::region::Region;
 
-pub(super) static ORGANIZATIONS: Key<List<Section>> = Key::with_default(
-    "organizations",
-    List::of(ORGANIZATION).or_null(),
-    "[]",
-    "Organizations: a partner's, each with one OAuth client for all Instances under it.",
-);
+pub(super) static ORGANIZATION: Section =
+    Section { description: "An Organization.", ..Section::new(ORGANIZATION_KEYS) };
+pub(super) static INSTANCE: Section = Section { description: "An Instance.", ..Section::new(INSTANCE_KEYS) };
+static LISTED_ACCOUNT: Section = Section { description: "An account.", ..Section::new(LISTED_ACCOUNT_KEYS) };
 
-static ORGANIZATION: Section = Section::new(&[
-    &ID,
-    &NAME,
-    &TALKDESK_ID,
-    &ENABLED,
-    &REGION,
-    &ORGANIZATION_CREDENTIAL,
-    &ACCOUNTS,
-    &DISCOVER_ACCOUNTS,
-])
-.described("An Organization.");
+keys! {
+    ORGANIZATION_KEYS;
+    ID: Scalar<OrganizationId> = "id", value::ORGANIZATION_ID,
+        Required("write the name that clients use, such as `id: acme`"),
+        "Our name for it: clients ask for `organizations/{id}`.";
+    NAME: Scalar<String> = "name", value::TEXT, Optional, "Talkdesk's name of it; unset: the id.";
+    TALKDESK_ID: Scalar<String> = "talkdesk_id", value::TEXT, Optional, "Talkdesk's id of it, for people.";
+    ENABLED: Boolean = "enabled", Boolean, Default("true"),
+        "`false`: it is refused, and every Instance under it.";
+    REGION: Scalar<Region> = "region", value::REGION, Optional, "Its region; unset: `upstream.region`.";
+    ORGANIZATION_CREDENTIAL: Section = "credential", CREDENTIAL, Optional,
+        "Its OAuth client; without one it is refused.";
+    ACCOUNTS: List<Section> = "accounts",
+        List { takes_null: true, ..List::of(LISTED_ACCOUNT) }, Default("[]"),
+        "Instances under it; each is a tenant, `instances/{name}`.";
+    DISCOVER_ACCOUNTS: Boolean = "discover_accounts", Boolean, Default("true"),
+        "Whether the rest of its Instances is learned from Talkdesk.";
+}
 
-static ID: Key<Scalar<OrganizationId>> = Key::required(
-    "id",
-    value::ORGANIZATION_ID,
-    "write the name that clients use, such as `id: acme`",
-    "Our name for it: clients ask for `organizations/{id}`.",
-);
+keys! {
+    LISTED_ACCOUNT_KEYS;
+    LISTED_ID: Scalar<AccountId> = "id", value::ACCOUNT_ID,
+        Required("write Talkdesk's id of the account, 24 hexadecimal digits"),
+        "Talkdesk's id of the account.";
+    LISTED_NAME: Scalar<AccountName> = "name", value::ACCOUNT_NAME,
+        Required("write the account's name, as in {name}.mytalkdesk.com"),
+        "The account's name, as in `{name}.mytalkdesk.com`.";
+}
 
-static NAME: Key<Scalar<String>> =
-    Key::optional("name", value::TEXT, "Talkdesk's name of it; unset: the id.");
-
-static TALKDESK_ID: Key<Scalar<String>> =
-    Key::optional("talkdesk_id", value::TEXT, "Talkdesk's id of it, for people.");
-
-static ENABLED: Key<Boolean> =
-    Key::with_default("enabled", Boolean, "true", "`false`: it is refused, and every Instance under it.");
-
-static REGION: Key<Scalar<Region>> =
-    Key::optional("region", value::REGION, "Its region; unset: `upstream.region`.");
-
-static ORGANIZATION_CREDENTIAL: Key<Section> =
-    Key::optional("credential", CREDENTIAL, "Its OAuth client; without one it is refused.");
-
-static ACCOUNTS: Key<List<Section>> = Key::with_default(
-    "accounts",
-    List::of(Section::new(&[&LISTED_ID, &LISTED_NAME]).described("An account.")).or_null(),
-    "[]",
-    "Instances under it; each is a tenant, `instances/{name}`.",
-);
-
-static LISTED_ID: Key<Scalar<AccountId>> = Key::required(
-    "id",
-    value::ACCOUNT_ID,
-    "write Talkdesk's id of the account, 24 hexadecimal digits",
-    "Talkdesk's id of the account.",
-);
-
-static LISTED_NAME: Key<Scalar<AccountName>> = Key::required(
-    "name",
-    value::ACCOUNT_NAME,
-    "write the account's name, as in {name}.mytalkdesk.com",
-    "The account's name, as in `{name}.mytalkdesk.com`.",
-);
-
-static DISCOVER_ACCOUNTS: Key<Boolean> = Key::with_default(
-    "discover_accounts",
-    Boolean,
-    "true",
-    "Whether the rest of its Instances is learned from Talkdesk.",
-);
-
-pub(super) static INSTANCES: Key<List<Section>> = Key::with_default(
-    "instances",
-    List::of(INSTANCE).or_null(),
-    "[]",
-    "Instances with a client of their own. Those under an Organization above need no entry, but may have one without \
-     a credential, for `plan` or `enabled`.",
-);
-
-static INSTANCE: Section = Section::new(&[
-    &INSTANCE_NAME,
-    &SELLER,
-    &ACCOUNT_ID,
-    &PLAN,
-    &INSTANCE_ENABLED,
-    &REGION,
-    &INSTANCE_CREDENTIAL,
-])
-.described("An Instance.");
-
-static INSTANCE_NAME: Key<Scalar<AccountName>> = Key::required(
-    "name",
-    value::ACCOUNT_NAME,
-    "write the account's name, as in {name}.mytalkdesk.com",
-    "The account's name, as in `{name}.mytalkdesk.com`: clients ask for `instances/{name}`.",
-);
-
-static SELLER: Key<Scalar<String>> = Key::required(
-    "organization",
-    value::TEXT,
-    "write who sold it: `Talkdesk`, `Talkdesk Internal`, an organization's `id`, or a reseller's name",
-    "Who sold it: `Talkdesk`, `Talkdesk Internal`, the id of an Organization above, or a reseller.",
-);
-
-pub(super) static ACCOUNT_ID: Key<Scalar<AccountId>> =
-    Key::optional("account_id", value::ACCOUNT_ID, "Talkdesk's id of the account.");
-
-static PLAN: Key<Scalar<String>> =
-    Key::optional("plan", value::TEXT, "Its plan, compared with `entitlement.eligible_plans`.");
-
-static INSTANCE_ENABLED: Key<Boolean> =
-    Key::with_default("enabled", Boolean, "true", "`false`: it is refused.");
-
-static INSTANCE_CREDENTIAL: Key<Section> = Key::optional("credential", CREDENTIAL, "Its own OAuth client.");
+keys! {
+    INSTANCE_KEYS also &REGION;
+    INSTANCE_NAME: Scalar<AccountName> = "name", value::ACCOUNT_NAME,
+        Required("write the account's name, as in {name}.mytalkdesk.com"),
+        "The account's name, as in `{name}.mytalkdesk.com`: clients ask for `instances/{name}`.";
+    SELLER: Scalar<String> = "organization", value::TEXT,
+        Required("write who sold it: `Talkdesk`, `Talkdesk Internal`, an organization's `id`, or a \
+         reseller's name"),
+        "Who sold it: `Talkdesk`, `Talkdesk Internal`, the id of an Organization above, or a reseller.";
+    pub(super) ACCOUNT_ID: Scalar<AccountId> = "account_id", value::ACCOUNT_ID, Optional,
+        "Talkdesk's id of the account.";
+    PLAN: Scalar<String> = "plan", value::TEXT, Optional,
+        "Its plan, compared with `entitlement.eligible_plans`.";
+    INSTANCE_ENABLED: Boolean = "enabled", Boolean, Default("true"), "`false`: it is refused.";
+    INSTANCE_CREDENTIAL: Section = "credential", CREDENTIAL, Optional, "Its own OAuth client.";
+}
 
 /// An entry of `organizations`.
 pub(super) struct OrganizationEntry {
@@ -159,13 +97,13 @@ pub(super) struct InstanceEntry {
 
 /// Reads the list `organizations`.
 pub(super) fn organizations(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<OrganizationEntry>> {
-    let entries: Vec<Object<'_>> = values(top.get(&ORGANIZATIONS)?);
+    let entries: Vec<Object<'_>> = values(top.get(&load::ORGANIZATIONS)?);
     Some(entries.iter().filter_map(|entry| organization(entry, ledger)).collect())
 }
 
 /// Reads the list `instances`.
 pub(super) fn instances(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<InstanceEntry>> {
-    let entries: Vec<Object<'_>> = values(top.get(&INSTANCES)?);
+    let entries: Vec<Object<'_>> = values(top.get(&load::INSTANCES)?);
     Some(entries.iter().filter_map(|entry| instance(entry, ledger)).collect())
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::key::{Key, Section};
-use super::kind::{Boolean, List, Scalar};
+use super::key::keys;
+use super::kind::{Boolean, List, Named, Scalar};
 use super::reader::{Object, values};
 use super::{Upstream, address, endpoints, value};
 use crate::domain::endpoint::Narrowing;
@@ -23,128 +23,46 @@ pub(super) const ACCOUNT_PARAMETER: (&str, &str) = (
      \"account_id eq '{account_id}'\"` with the attribute's name in it",
 );
 
-pub(super) static UPSTREAM: Key<Section> = Key::optional(
-    "upstream",
-    Section::new(&[
-        &REGION,
-        &API_URL,
-        &TOKEN_URL,
-        &ACCOUNT_FILTER,
-        &ACCOUNT_FIELD,
-        &INSTANCE_PARAMETERS,
-        &CONNECT_TIMEOUT,
-        &REQUEST_TIMEOUT,
-        &STALE_WAIT,
-        &MAX_RESPONSE_BYTES,
-        &MAX_REQUEST_BYTES,
-        &CA_FILE,
-        &PROXY,
-        &DEFAULT_TOKEN_LIFETIME,
-        &ALLOW_UNSAFE_METHODS,
-        &endpoints::ENDPOINTS,
-    ])
-    .removed(&[ACCOUNT_PARAMETER]),
-    "Talkdesk's API.",
-);
-
-static REGION: Key<Scalar<Region>> = Key::with_default(
-    "region",
-    value::REGION,
-    "us",
-    "The region of Talkdesk, which sets `api_url` and `token_url`.",
-);
-
-static API_URL: Key<Scalar<Arc<str>>> =
-    Key::optional("api_url", address::API_ORIGIN, "The API's origin; unset: that of the region.");
-
-static TOKEN_URL: Key<Scalar<Arc<str>>> = Key::optional(
-    "token_url",
-    address::TOKEN_URL,
-    "The token endpoint, in which `{account}` stands for the credential's account; unset: that of the region.",
-);
-
-static ACCOUNT_FILTER: Key<Scalar<AccountFilter>> = Key::with_default(
-    "account_filter",
-    value::ACCOUNT_FILTER,
-    "account_id eq '{account_id}'",
-    "What `filter` says to narrow to an account. Not documented in public: `check --online` proves it.",
-);
-
-static ACCOUNT_FIELD: Key<Scalar<String>> = Key::with_default(
-    "account_field",
-    value::PARAMETER,
-    "account_id",
-    "The member of a record that carries the account's id.",
-);
-
-static INSTANCE_PARAMETERS: Key<List<Scalar<String>>> = Key::with_default(
-    "instance_query_parameters",
-    List::of(value::PARAMETER),
-    "[]",
-    "What an Instance on its Organization's client may ask with beside `filter`, `order_by`, `page`, `per_page` \
-     and `cursor`.",
-);
-
-static CONNECT_TIMEOUT: Key<Scalar<Duration>> = Key::with_default(
-    "connect_timeout",
-    value::TIMEOUT,
-    "3s",
-    "How long a connection may take to be made, TLS included.",
-)
-.needs_restart(|old, new| old.upstream.connect_timeout != new.upstream.connect_timeout);
-
-static REQUEST_TIMEOUT: Key<Scalar<Duration>> = Key::with_default(
-    "request_timeout",
-    value::TIMEOUT,
-    "30s",
-    "How long a request may take: waiting, token, retry and body included.",
-);
-
-static STALE_WAIT: Key<Scalar<Duration>> = Key::with_default(
-    "stale_wait",
-    value::DURATION,
-    "2s",
-    "No client with an older answer in the cache waits longer.",
-);
-
-static MAX_RESPONSE_BYTES: Key<Scalar<u64>> = Key::with_default(
-    "max_response_bytes",
-    value::SIZE,
-    "32MiB",
-    "The largest answer that is taken, after decompression.",
-);
-
-static MAX_REQUEST_BYTES: Key<Scalar<u64>> = Key::with_default(
-    "max_request_bytes",
-    value::SIZE,
-    "1MiB",
-    "The largest body of a client, for methods that have one.",
-);
-
-static CA_FILE: Key<Scalar<PathBuf>> =
-    Key::optional("ca_file", address::PATH, "Certificate authorities beside the system's (PEM).")
-        .needs_restart(|old, new| old.upstream.ca_file != new.upstream.ca_file);
-
-static PROXY: Key<Scalar<Uri>> = Key::optional(
-    "proxy",
-    address::FORWARD_PROXY,
-    "The way out; unset: `HTTPS_PROXY` and `NO_PROXY` decide.",
-)
-.needs_restart(|old, new| old.upstream.proxy != new.upstream.proxy);
-
-static DEFAULT_TOKEN_LIFETIME: Key<Scalar<Duration>> = Key::with_default(
-    "default_token_lifetime",
-    value::TIMEOUT,
-    "5m",
-    "How long a token is valid whose answer does not say.",
-);
-
-static ALLOW_UNSAFE_METHODS: Key<Boolean> = Key::with_default(
-    "allow_unsafe_methods",
-    Boolean,
-    "false",
-    "Whether added endpoints may name methods other than `GET` and `HEAD`.",
-);
+keys! {
+    pub(super) KEYS;
+    REGION: Scalar<Region> = "region", value::REGION, Default("us"),
+        "The region of Talkdesk, which sets `api_url` and `token_url`.";
+    API_URL: Scalar<Arc<str>> = "api_url", address::API_ORIGIN, Optional,
+        "The API's origin; unset: that of the region.";
+    TOKEN_URL: Scalar<Arc<str>> = "token_url", address::TOKEN_URL, Optional,
+        "The token endpoint, in which `{account}` stands for the credential's account; unset: that of the \
+         region.";
+    ACCOUNT_FILTER: Scalar<AccountFilter> = "account_filter", value::ACCOUNT_FILTER,
+        Default("account_id eq '{account_id}'"),
+        "What `filter` says to narrow to an account. Not documented in public: `check --online` proves it.";
+    ACCOUNT_FIELD: Scalar<String> = "account_field", value::PARAMETER, Default("account_id"),
+        "The member of a record that carries the account's id.";
+    INSTANCE_PARAMETERS: List<Scalar<String>> = "instance_query_parameters", List::of(value::PARAMETER),
+        Default("[]"),
+        "What an Instance on its Organization's client may ask with beside `filter`, `order_by`, `page`, \
+         `per_page` and `cursor`.";
+    CONNECT_TIMEOUT: Scalar<Duration> = "connect_timeout", value::TIMEOUT,
+        Default("3s") restart(upstream.connect_timeout),
+        "How long a connection may take to be made, TLS included.";
+    REQUEST_TIMEOUT: Scalar<Duration> = "request_timeout", value::TIMEOUT, Default("30s"),
+        "How long a request may take: waiting, token, retry and body included.";
+    STALE_WAIT: Scalar<Duration> = "stale_wait", value::DURATION, Default("2s"),
+        "No client with an older answer in the cache waits longer.";
+    MAX_RESPONSE_BYTES: Scalar<u64> = "max_response_bytes", value::SIZE, Default("32MiB"),
+        "The largest answer that is taken, after decompression.";
+    MAX_REQUEST_BYTES: Scalar<u64> = "max_request_bytes", value::SIZE, Default("1MiB"),
+        "The largest body of a client, for methods that have one.";
+    CA_FILE: Scalar<PathBuf> = "ca_file", address::PATH, Optional restart(upstream.ca_file),
+        "Certificate authorities beside the system's (PEM).";
+    PROXY: Scalar<Uri> = "proxy", address::FORWARD_PROXY, Optional restart(upstream.proxy),
+        "The way out; unset: `HTTPS_PROXY` and `NO_PROXY` decide.";
+    DEFAULT_TOKEN_LIFETIME: Scalar<Duration> = "default_token_lifetime", value::TIMEOUT, Default("5m"),
+        "How long a token is valid whose answer does not say.";
+    ALLOW_UNSAFE_METHODS: Boolean = "allow_unsafe_methods", Boolean, Default("false"),
+        "Whether added endpoints may name methods other than `GET` and `HEAD`.";
+    pub(super) ENDPOINTS: Named = "endpoints", endpoints::NAMED, Default("{}"),
+        "Endpoints beyond the five of the Billing Insights API, by name.";
+}
 
 /// The section; parts of it belong to other sections of the configuration.
 pub(super) struct UpstreamSection {

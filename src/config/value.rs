@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 use jiff::{Span, SpanRelativeTo};
-use serde_json::json;
 
-use super::kind::{Definition, Scalar};
+use super::kind::{Scalar, kinds};
 use crate::domain::filter::{AccountFilter, AccountFilterError};
 use crate::domain::id::{AccountId, AccountName, OrganizationId, Scope};
 use crate::domain::region::Region;
@@ -31,154 +30,50 @@ fn durations(first: &str) -> String {
     format!(r"{first} ?{UNIT}{further}|[0-9]+:[0-9]{{2}}:[0-9]{{2}}|[Pp](?:[0-9.,]+[A-Za-z]|[Tt])+")
 }
 
-pub(super) const DURATION: Scalar<Duration> = Scalar::defined(
-    Definition {
-        name: "duration",
-        title: "duration",
-        description: "A duration with its unit: `500ms`, `10s`, `5m`, `1h`, `7d`, `1h 30m`; `0` needs none. At most `366d`.",
-    },
-    || {
-        let pattern = format!("^(?:0|{})$", durations(r"\+?[0-9]+(?:[.,][0-9]+)?"));
-        json!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 0 })
-    },
-    duration,
-);
-
-pub(super) const TIMEOUT: Scalar<Duration> = Scalar::defined(
-    Definition {
-        name: "timeout",
-        title: "duration above 0",
-        description: "A duration of more than zero, with its unit.",
-    },
-    || json!({ "type": "string", "pattern": format!("^(?:{})$", durations(r"\+?[0-9.,]*[1-9][0-9.,]*")) }),
-    timeout,
-);
-
-pub(super) const SIZE: Scalar<u64> = Scalar::defined(
-    Definition {
-        name: "size",
-        title: "size",
-        description: "A size with its unit: `512KiB`, `64MiB`, `1GiB`; without one, bytes.",
-    },
-    || {
-        let pattern = r"^[0-9]+(?:\.[0-9]+)? *(?:[kKmMgGtTpPeE][iI]?)?[bB]?$";
-        json!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 1 })
-    },
-    size,
-);
-
-pub(super) const RATE: Scalar<Duration> = Scalar::defined(
-    Definition {
-        name: "rate",
-        title: "rate",
-        description: "A rate of 1 to 1000000 per second, minute or hour: `10/s`, `600/m`, `3600/h`.",
-    },
-    || json!({ "type": "string", "pattern": "^ *0*[1-9][0-9]{0,6} */ *[smh] *$" }),
-    interval,
-);
-
-pub(super) const COUNT: Scalar<NonZeroU32> = Scalar::defined(
-    Definition {
-        name: "count",
-        title: "whole number from 1",
-        description: "A whole number from 1 to 1000000.",
-    },
-    || {
-        let pattern = r"^\+?0*[1-9][0-9]{0,6}$";
-        json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 1_000_000, "pattern": pattern })
-    },
-    count,
-);
+kinds! {
+    DURATION: Duration = duration, "duration", "duration",
+        "A duration with its unit: `500ms`, `10s`, `5m`, `1h`, `7d`, `1h 30m`; `0` needs none. At most `366d`.",
+        { "type": ["string", "integer"], "minimum": 0, "maximum": 0,
+          "pattern": format!("^(?:0|{})$", durations(r"\+?[0-9]+(?:[.,][0-9]+)?")) };
+    TIMEOUT: Duration = timeout, "timeout", "duration above 0", "A duration of more than zero, with its unit.",
+        { "type": "string", "pattern": format!("^(?:{})$", durations(r"\+?[0-9.,]*[1-9][0-9.,]*")) };
+    SIZE: u64 = size, "size", "size", "A size with its unit: `512KiB`, `64MiB`, `1GiB`; without one, bytes.",
+        { "type": ["string", "integer"], "minimum": 1,
+          "pattern": r"^[0-9]+(?:\.[0-9]+)? *(?:[kKmMgGtTpPeE][iI]?)?[bB]?$" };
+    RATE: Duration = interval, "rate", "rate",
+        "A rate of 1 to 1000000 per second, minute or hour: `10/s`, `600/m`, `3600/h`.",
+        { "type": "string", "pattern": "^ *0*[1-9][0-9]{0,6} */ *[smh] *$" };
+    COUNT: NonZeroU32 = count, "count", "whole number from 1", "A whole number from 1 to 1000000.",
+        { "type": ["integer", "string"], "minimum": 1, "maximum": 1_000_000, "pattern": r"^\+?0*[1-9][0-9]{0,6}$" };
+    TEXT: String = text, "text", "text", "A text of at least one character, on one line.",
+        { "type": ["string", "number", "boolean"], "pattern": r"^[^\n\r]*[^\s][^\n\r]*$", "maxLength": 1024 };
+    TENANT: TenantName = domain, "tenant", "tenant",
+        "A tenant, as clients name it: `organizations/acme`, `instances/globex`.",
+        { "type": "string", "pattern": "^(?:organizations|instances)/[a-z0-9][a-z0-9_.-]*$" };
+    ACCOUNT_NAME: AccountName = domain, "name", "name",
+        "Lower-case letters, digits, `-`, `_` and `.`, beginning with a letter or digit; 64 at most.",
+        { "type": ["string", "number", "boolean"], "minimum": 0, "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}$" };
+    ACCOUNT_ID: AccountId = domain, "account_id", "account id",
+        "Talkdesk's id of an account: 24 hexadecimal digits.",
+        { "type": ["string", "number"], "minimum": 1e20, "pattern": "^[0-9a-fA-F]{24}$" };
+    PARAMETER: String = parameter, "parameter", "bare name",
+        "The bare name of a query parameter or of a member of a record: `account_id`.",
+        { "type": ["string", "number", "boolean"], "pattern": r"^[A-Za-z0-9_.\[\]-]{1,128}$" };
+    ACCOUNT_FILTER: AccountFilter = account_filter, "account_filter", "filter",
+        "A filter that narrows to one account, whose id stands for `{account_id}` in it: `account_id eq \
+         '{account_id}'`.",
+        { "type": "string", "pattern": r"\{account_id\}" };
+    FIELD: HeaderName = field_name, "field", "field name", "The name of a request field: `X-Report-Format`.",
+        { "type": ["string", "number", "boolean"], "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" };
+    SCOPE: Scope = domain, "scope", "scope", "One OAuth scope: `express-accounts:read`.",
+        { "type": ["string", "number", "boolean"], "pattern": r"^[!#-\[\]-~]{1,256}$" };
+    REGION: Region = domain, "region", "region", "The region of Talkdesk.", { "enum": Region::ALL.map(Region::as_str) };
+}
 
 /// A [`COUNT`] as `usize`.
 pub(super) const SIZE_COUNT: Scalar<usize> = COUNT.parsed_by(size_count);
 
-pub(super) const TEXT: Scalar<String> = Scalar::defined(
-    Definition { name: "text", title: "text", description: "A text of at least one character, on one line." },
-    || {
-        let pattern = r"^[^\n\r]*[^\s][^\n\r]*$";
-        json!({ "type": ["string", "number", "boolean"], "pattern": pattern, "maxLength": 1024 })
-    },
-    text,
-);
-
-pub(super) const TENANT: Scalar<TenantName> = Scalar::defined(
-    Definition {
-        name: "tenant",
-        title: "tenant",
-        description: "A tenant, as clients name it: `organizations/acme`, `instances/globex`.",
-    },
-    || json!({ "type": "string", "pattern": "^(?:organizations|instances)/[a-z0-9][a-z0-9_.-]*$" }),
-    domain,
-);
-
-pub(super) const ACCOUNT_NAME: Scalar<AccountName> = Scalar::defined(
-    Definition {
-        name: "name",
-        title: "name",
-        description: "Lower-case letters, digits, `-`, `_` and `.`, beginning with a letter or digit; 64 at most.",
-    },
-    || {
-        let pattern = "^[a-z0-9][a-z0-9_.-]{0,63}$";
-        json!({ "type": ["string", "number", "boolean"], "minimum": 0, "pattern": pattern })
-    },
-    domain,
-);
-
 pub(super) const ORGANIZATION_ID: Scalar<OrganizationId> = ACCOUNT_NAME.parsed_by(domain);
-
-pub(super) const ACCOUNT_ID: Scalar<AccountId> = Scalar::defined(
-    Definition {
-        name: "account_id",
-        title: "account id",
-        description: "Talkdesk's id of an account: 24 hexadecimal digits.",
-    },
-    || json!({ "type": ["string", "number"], "minimum": 1e20, "pattern": "^[0-9a-fA-F]{24}$" }),
-    domain,
-);
-
-pub(super) const PARAMETER: Scalar<String> = Scalar::defined(
-    Definition {
-        name: "parameter",
-        title: "bare name",
-        description: "The bare name of a query parameter or of a member of a record: `account_id`.",
-    },
-    || json!({ "type": ["string", "number", "boolean"], "pattern": r"^[A-Za-z0-9_.\[\]-]{1,128}$" }),
-    parameter,
-);
-
-pub(super) const ACCOUNT_FILTER: Scalar<AccountFilter> = Scalar::defined(
-    Definition {
-        name: "account_filter",
-        title: "filter",
-        description: "A filter that narrows to one account, whose id stands for `{account_id}` in it: \
-                      `account_id eq '{account_id}'`.",
-    },
-    || json!({ "type": "string", "pattern": r"\{account_id\}" }),
-    account_filter,
-);
-
-pub(super) const FIELD: Scalar<HeaderName> = Scalar::defined(
-    Definition {
-        name: "field",
-        title: "field name",
-        description: "The name of a request field: `X-Report-Format`.",
-    },
-    || json!({ "type": ["string", "number", "boolean"], "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }),
-    field_name,
-);
-
-pub(super) const SCOPE: Scalar<Scope> = Scalar::defined(
-    Definition { name: "scope", title: "scope", description: "One OAuth scope: `express-accounts:read`." },
-    || json!({ "type": ["string", "number", "boolean"], "pattern": r"^[!#-\[\]-~]{1,256}$" }),
-    domain,
-);
-
-pub(super) const REGION: Scalar<Region> = Scalar::defined(
-    Definition { name: "region", title: "region", description: "The region of Talkdesk." },
-    || json!({ "enum": Region::ALL.map(Region::as_str) }),
-    domain,
-);
 
 /// Reads a duration: `10s`, `5m`, `1h`, `7d`, `500ms`; `0` needs no unit.
 fn duration(text: &str) -> Result<Duration, String> {

@@ -59,8 +59,8 @@ fn what_the_example_shows_is_what_holds_without_it() {
     assert_eq!(token_urls[0], token_urls[1]);
 }
 
-#[test]
-fn every_commented_key_of_the_example_exists() {
+/// The example with the keys that are commented out in it.
+pub(super) fn with_every_key() -> String {
     let mut uncommented = String::new();
     for line in EXAMPLE.lines() {
         let indentation = line.len() - line.trim_start().len();
@@ -70,14 +70,14 @@ fn every_commented_key_of_the_example_exists() {
                 && (rest.is_empty() || rest.starts_with(' '))
         });
         let text = comment.filter(|_| is_key).unwrap_or(line.trim_start());
-        uncommented.extend([
-            &line[..indentation],
-            text,
-            "
-",
-        ]);
+        uncommented.extend([&line[..indentation], text, "\n"]);
     }
-    let config = accepted(&uncommented);
+    uncommented
+}
+
+#[test]
+fn every_commented_key_of_the_example_exists() {
+    let config = accepted(&with_every_key());
     assert_eq!(config.endpoints.len(), 6);
     assert!(config.limits.client.is_some() && config.server.metrics.is_some());
     assert!(config.upstream.proxy.is_some() && config.credentials[0].credential.scopes.is_some());
