@@ -139,8 +139,7 @@ pub(super) fn read(
         collapse: section.get(&COLLAPSE)?,
     };
     check_sizes(&cache, max_response_bytes, section, ledger);
-    let names: Vec<Arc<str>> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let names: Vec<&str> = endpoints.iter().map(|endpoint| &*endpoint.name).collect();
     let rules = section.optional(&ENDPOINTS).unwrap_or_default();
     for entry in rules.iter().filter(|entry| !names.contains(&entry.name)) {
         entry.unknown(&names, ledger);
@@ -153,8 +152,7 @@ pub(super) fn read(
         };
         Some(ConfiguredEndpoint { endpoint, rule })
     });
-    let configured = configured.collect::<Option<Vec<_>>>()?;
-    Some((cache, configured))
+    Some((cache, configured.collect::<Option<_>>()?))
 }
 
 fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, ledger: &Ledger) {

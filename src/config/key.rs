@@ -41,8 +41,8 @@ pub(super) enum Presence {
 /// Whether two configurations differ in the value of a key.
 pub(super) type Differs = fn(&Config, &Config) -> bool;
 
-/// Declares keys, one per row, and the list of them. A row has the key's name, the kind of its value, its [`Presence`], its
-/// field of [`Config`] if a new value needs a restart, and its description.
+/// Declares keys, one per row, and the list of them. A row has the key's name, the kind of its value, its
+/// [`Presence`], its field of [`Config`] if a new value needs a restart, and its description.
 macro_rules! keys {
     ($list_visibility:vis $list:ident $(also $(&$other:path),+)?; $(
         $visibility:vis $key:ident: $type:ty =
@@ -145,16 +145,19 @@ impl Section {
 /// The paths of the keys whose change from one configuration to another needs a restart.
 #[must_use]
 pub fn changes_that_need_restart(old: &Config, new: &Config) -> Vec<String> {
-    fn walk(keys: &[&dyn Declared], prefix: &str, differs: &mut impl FnMut(Differs) -> bool) -> Vec<String> {
-        let paths = keys.iter().flat_map(|key| {
-            let path = format!("{prefix}{}", key.name());
-            let mut found = walk(key.keys(), &format!("{path}."), differs);
-            found.extend(key.differs().iter().any(|of_key| differs(*of_key)).then_some(path));
-            found
-        });
-        paths.collect()
+    changed_below("", load::ROOT.keys, old, new)
+}
+
+fn changed_below(prefix: &str, keys: &[&dyn Declared], old: &Config, new: &Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    for key in keys {
+        let path = format!("{prefix}{}", key.name());
+        changed.extend(changed_below(&format!("{path}."), key.keys(), old, new));
+        if key.differs().iter().any(|differs| differs(old, new)) {
+            changed.push(path);
+        }
     }
-    walk(load::ROOT.keys, "", &mut |differs| differs(old, new))
+    changed
 }
 
 impl Kind for Section {

@@ -82,8 +82,8 @@ impl<T: 'static> Kind for Scalar<T> {
     }
 }
 
-/// Declares kinds of texts. A row has the parser, the name of the definition in the schema, the title and the description in
-/// the reference, and the schema.
+/// Declares kinds of texts. A row has the parser, the name of the definition in the schema, the title and the
+/// description in the reference, and the schema.
 macro_rules! kinds {
     ($($kind:ident: $type:ty = $parse:expr, $name:literal, $title:literal, $description:literal, $schema:tt;)+) => {
         $(pub(super) const $kind: $crate::config::kind::Scalar<$type> = $crate::config::kind::Scalar {

@@ -278,8 +278,8 @@ impl<'a> Value<'a> {
     pub(super) fn object(&self, section: &Section) -> Option<Object<'a>> {
         let mut value = self.clone();
         value.place.discreet |= section.discreet;
-        let (mut entries, known) = (value.entries()?, section.keys.iter().map(|key| key.name()));
-        let known: Vec<&str> = known.collect();
+        let mut entries = value.entries()?;
+        let known: Vec<&str> = section.keys.iter().map(|key| key.name()).collect();
         entries.retain_mut(|entry| {
             if let Some((name, instead)) = section.removed.iter().find(|(name, _)| *name == entry.name) {
                 let message = format!("found `{name}`, which was removed; {instead}");
@@ -331,15 +331,17 @@ impl<'a> Object<'a> {
         self.value(key)?.located(&key.kind)
     }
 
-    /// The value of a key, or its default. `None` only for a key that is declared without a default.
+    /// The value of a key, or its default. A key without a default is recorded as missing.
     pub(super) fn get<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
         self.optional(key).or_else(|| self.default(key))
     }
 
-    /// The default of a key.
-    pub(super) fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
-        let value = Value { node: key.default_node()?, place: self.place.missing(key), ledger: self.ledger };
-        key.kind.read(&value)
+    fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
+        let Some(node) = key.default_node() else {
+            self.missing(key, "write one");
+            return None;
+        };
+        key.kind.read(&Value { node, place: self.place.missing(key), ledger: self.ledger })
     }
 
     /// The value of a required key, with its place.

@@ -15,8 +15,8 @@ use super::load::ROOT;
 
 const HEAD: &str = "# Every key of the configuration
 
-`billing-insights-proxy schema --markdown` makes this page from the JSON Schema of the configuration, and a test compares
-the two. [`config.example.yaml`](../config.example.yaml) shows the same keys in their places.
+`billing-insights-proxy schema --markdown` makes this page from the JSON Schema of the configuration, and a test
+compares the two. [`config.example.yaml`](../config.example.yaml) shows the same keys in their places.
 
 Editors with a YAML language server complete and check the keys where the file begins with
 

@@ -120,34 +120,34 @@ fn addresses<'a>(
     own.chain(further).collect()
 }
 
+/// The statuses from 400 to 499 that make clients do something else than give up.
+const NOT_A_DENIAL: [u16; 10] = [401, 404, 405, 407, 408, 421, 425, 426, 429, 431];
+
 fn denial_status_schema() -> serde_json::Value {
-    let not_a_denial = [401, 404, 405, 407, 408, 421, 425, 426, 429, 431];
-    let not_a_denial =
-        [not_a_denial.map(|status| json!(status)), not_a_denial.map(|status| json!(status.to_string()))];
+    let texts = NOT_A_DENIAL.map(|status| json!(status.to_string()));
+    let not_a_denial = [NOT_A_DENIAL.map(|status| json!(status)), texts].concat();
     json!({
         "type": ["integer", "string"],
         "minimum": 400,
         "maximum": 499,
-        "not": { "enum": not_a_denial.concat() },
+        "not": { "enum": not_a_denial },
         "pattern": "^4[0-9][0-9]$"
     })
 }
 
 fn denial_status(text: &str) -> Result<StatusCode, String> {
-    const ADVICE: &str = "write a status from 400 to 499 that says no, such as `403` or `422`";
-    match text.parse::<u16>() {
-        Ok(401) => {
-            Err("write `403` or `422`: a 401 asks a client for a login that it does not have".to_owned())
+    let reason = match text.parse::<u16>() {
+        Ok(401) => "a 401 asks a client for a login that it does not have".to_owned(),
+        Ok(404) => "a 404 says that there is nothing, as for unknown tenants".to_owned(),
+        Ok(status) if NOT_A_DENIAL.contains(&status) => {
+            format!("a {status} makes clients do something else, such as trying again")
         }
-        Ok(404) => {
-            Err("write `403` or `422`: a 404 says that there is nothing, as for unknown tenants".to_owned())
+        Ok(400..=499) => {
+            return text.parse().map_err(|_| "write a status, such as `403`".to_owned());
         }
-        Ok(status @ (405 | 407 | 408 | 421 | 425 | 426 | 429 | 431)) => Err(format!(
-            "write `403` or `422`: a {status} makes clients do something else, such as trying again"
-        )),
-        Ok(status @ 400..=499) => StatusCode::from_u16(status).map_err(|_| ADVICE.to_owned()),
-        _ => Err(ADVICE.to_owned()),
-    }
+        _ => return Err("write a status from 400 to 499 that says no, such as `403` or `422`".to_owned()),
+    };
+    Err(format!("write `403` or `422`: {reason}"))
 }
 
 /// Addresses that other machines can reach need `allow_non_loopback`.

@@ -108,27 +108,20 @@ pub(super) fn instances(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<Instanc
 }
 
 fn organization(entry: &Object<'_>, ledger: &Ledger) -> Option<OrganizationEntry> {
-    let id = entry.required(&ID);
-    let name = entry.located(&NAME);
-    let talkdesk_id = entry.located(&TALKDESK_ID);
-    let enabled = entry.get(&ENABLED)?;
-    let region = entry.located(&REGION);
     let credential = entry.optional(&ORGANIZATION_CREDENTIAL);
-    let credential = credential.and_then(|section| credential::read(&section, ledger));
     let accounts: Vec<Object<'_>> = values(entry.get(&ACCOUNTS)?);
-    let accounts = accounts.iter().filter_map(account).collect();
-    let discover_accounts = entry.get(&DISCOVER_ACCOUNTS)?;
     Some(OrganizationEntry {
         place: entry.place.clone(),
-        id: id?,
-        name,
-        talkdesk_id,
-        enabled,
-        region,
+        name: entry.located(&NAME),
+        talkdesk_id: entry.located(&TALKDESK_ID),
+        enabled: entry.get(&ENABLED)?,
+        region: entry.located(&REGION),
         brings_credential: entry.value(&ORGANIZATION_CREDENTIAL).is_some(),
-        credential,
-        accounts,
-        discover_accounts,
+        credential: credential.and_then(|section| credential::read(&section, ledger)),
+        accounts: accounts.iter().filter_map(account).collect(),
+        discover_accounts: entry.get(&DISCOVER_ACCOUNTS)?,
+        // Last, so that the faults of the other keys are recorded without it.
+        id: entry.required(&ID)?,
     })
 }
 
@@ -138,23 +131,16 @@ fn account(entry: &Object<'_>) -> Option<AccountEntry> {
 }
 
 fn instance(entry: &Object<'_>, ledger: &Ledger) -> Option<InstanceEntry> {
-    let name = entry.required(&INSTANCE_NAME);
-    let plan = entry.optional(&PLAN);
-    let account_id = entry.located(&ACCOUNT_ID);
-    let organization = entry.required(&SELLER);
-    let enabled = entry.get(&INSTANCE_ENABLED)?;
-    let region = entry.located(&REGION);
     let credential = entry.optional(&INSTANCE_CREDENTIAL);
-    let credential = credential.and_then(|section| credential::read(&section, ledger));
-    let credential_place = entry.place_of(&INSTANCE_CREDENTIAL);
     Some(InstanceEntry {
-        name: name?,
-        plan,
-        account_id,
-        organization,
-        enabled,
-        region,
-        credential_place,
-        credential,
+        plan: entry.optional(&PLAN),
+        account_id: entry.located(&ACCOUNT_ID),
+        organization: entry.required(&SELLER),
+        enabled: entry.get(&INSTANCE_ENABLED)?,
+        region: entry.located(&REGION),
+        credential_place: entry.place_of(&INSTANCE_CREDENTIAL),
+        credential: credential.and_then(|section| credential::read(&section, ledger)),
+        // Last, so that the faults of the other keys are recorded without it.
+        name: entry.required(&INSTANCE_NAME)?,
     })
 }

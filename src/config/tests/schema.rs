@@ -46,38 +46,31 @@ fn resolved(node: &'static Value) -> &'static Value {
     }
 }
 
-/// Every place in a value (as a JSON pointer, and as messages name it), with its node of the schema.
-fn places(value: &Value) -> Vec<(String, String, &'static Value)> {
-    fn walk(
-        (pointer, path): (&str, &str),
-        value: &Value,
-        node: &'static Value,
-        found: &mut Vec<(String, String, &'static Value)>,
-    ) {
-        found.push((pointer.to_owned(), path.to_owned(), node));
+/// Every place in a value (as a JSON pointer), with its node of the schema.
+fn places(value: &Value) -> Vec<(String, &'static Value)> {
+    fn walk(pointer: &str, value: &Value, node: &'static Value, found: &mut Vec<(String, &'static Value)>) {
+        found.push((pointer.to_owned(), node));
         let shape = resolved(node);
         match value {
             Value::Object(members) => {
                 for (key, value) in members {
                     let own = &shape["properties"][key];
                     let node = if own.is_null() { &shape["additionalProperties"] } else { own };
-                    assert!(node.is_object(), "{path}.{key} is not in the schema");
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    walk((&format!("{pointer}/{key}"), &path), value, node, found);
+                    assert!(node.is_object(), "{pointer}/{key} is not in the schema");
+                    walk(&format!("{pointer}/{key}"), value, node, found);
                 }
             }
             Value::Array(items) => {
                 let either = shape["anyOf"].as_array().and_then(|either| either.last());
-                let node = &either.unwrap_or(shape)["items"];
                 for (index, value) in items.iter().enumerate() {
-                    walk((&format!("{pointer}/{index}"), &format!("{path}[{index}]")), value, node, found);
+                    walk(&format!("{pointer}/{index}"), value, &either.unwrap_or(shape)["items"], found);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     let mut found = Vec::new();
-    walk(("", ""), value, &SCHEMA, &mut found);
+    walk("", value, &SCHEMA, &mut found);
     found
 }
 
@@ -167,7 +160,7 @@ fn the_full_configuration_has_every_key() {
     let mut missing = BTreeMap::new();
     declared(&SCHEMA, "", &mut missing);
     assert!(missing.len() > 100, "{missing:#?}");
-    for (_, _, node) in places(&full()) {
+    for (_, node) in places(&full()) {
         missing.remove(&std::ptr::from_ref(node).addr());
     }
     assert!(missing.is_empty(), "{:?}", missing.values());
@@ -177,19 +170,19 @@ fn the_full_configuration_has_every_key() {
 fn a_default_in_the_schema_is_what_the_reader_uses_without_the_key() {
     let full = full();
     let mut compared = 0;
-    for (pointer, path, node) in places(&full) {
+    for (pointer, node) in places(&full) {
         let Some(default) = node.get("default").or_else(|| resolved(node).get("default")) else { continue };
         // Without any tenant nothing is served, and these two hold all that there are.
-        if matches!(path.as_str(), "organizations" | "instances") {
+        if matches!(pointer.as_str(), "/organizations" | "/instances") {
             continue;
         }
         let read = |value: &Value| {
             let config = parse(&value.to_string(), "", Path::new("/nowhere"), &Environment::empty());
-            config.unwrap_or_else(|faults| panic!("{path}: {faults}"))
+            config.unwrap_or_else(|faults| panic!("{pointer}: {faults}"))
         };
         let without = read(&changed(&full, &pointer, None));
         let with = read(&changed(&full, &pointer, Some(default.clone())));
-        assert_eq!(shown(&without), shown(&with), "{path}");
+        assert_eq!(shown(&without), shown(&with), "{pointer}");
         compared += 1;
     }
     assert!(compared > 50, "{compared} were compared");
@@ -220,14 +213,14 @@ fn shown(config: &crate::config::Config) -> String {
 #[test]
 fn a_missing_key_is_refused_by_both_or_by_neither() {
     let full = full();
-    for (pointer, path, _) in places(&full).into_iter().skip(1) {
+    for (pointer, _) in places(&full).into_iter().skip(1) {
         let without = changed(&full, &pointer, None);
         let reader = read(&without.to_string());
         let takes = VALIDATOR.is_valid(&without);
         match reader {
-            Err(faults) if takes => assert!(only_the_reader_can_tell(&faults), "{path}: {faults}"),
+            Err(faults) if takes => assert!(only_the_reader_can_tell(&faults), "{pointer}: {faults}"),
             Ok(_) | Err(_) => {
-                assert_eq!(reader.is_ok(), takes, "{path}: {:?}", complaints(&without.to_string()));
+                assert_eq!(reader.is_ok(), takes, "{pointer}: {:?}", complaints(&without.to_string()));
             }
         }
     }
@@ -277,11 +270,11 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_what_it_refuses_by_typ
     let full = full();
     let (mut strict, mut loose) = (BTreeSet::new(), BTreeSet::new());
     let (mut sections, mut tried) = (BTreeMap::new(), BTreeSet::new());
-    for (pointer, path, node) in places(&full).into_iter().skip(1) {
+    for (pointer, node) in places(&full).into_iter().skip(1) {
         if !tried.insert(std::ptr::from_ref(node).addr()) {
             continue;
         }
-        let section = path.split(['.', '[']).next().expect("a name").to_owned();
+        let section = pointer.split('/').nth(1).expect("a name").to_owned();
         let full = sections.entry(section).or_insert_with_key(|section| alone(&full, section));
         let is_container = full.pointer(&pointer).is_some_and(|value| value.is_object() || value.is_array());
         // One text is like another where a mapping or a list is expected.
@@ -291,12 +284,12 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_what_it_refuses_by_typ
             let (reader, schema) = (read(&tried.to_string()), VALIDATOR.is_valid(&tried));
             match reader {
                 // If every method is allowed, any word is one; a schema that accepted numbers would be no help.
-                Ok(_) if !schema && path.ends_with("methods[0]") && other.is_number() => {}
+                Ok(_) if !schema && pointer.ends_with("/methods/0") && other.is_number() => {}
                 Ok(_) if !schema => {
-                    strict.insert(format!("{path}: {other}"));
+                    strict.insert(format!("{pointer}: {other}"));
                 }
                 Err(faults) if schema && !only_the_reader_can_tell(&faults) => {
-                    loose.insert(format!("{path}: {other}   {faults}"));
+                    loose.insert(format!("{pointer}: {other}   {faults}"));
                 }
                 _ => {}
             }
@@ -325,9 +318,9 @@ fn the_reference_is_up_to_date_and_describes_every_key() {
         "docs/configuration.md is not up to date; write it again with \
          `cargo run -- schema --markdown > docs/configuration.md`"
     );
-    for (_, path, node) in places(&full()).into_iter().skip(1) {
+    for (pointer, node) in places(&full()).into_iter().skip(1) {
         let told = node["description"].as_str().or(resolved(node)["description"].as_str());
-        let is_item = path.ends_with(']');
-        assert!(is_item || told.is_some_and(|told| told.len() > 5), "{path} has no description");
+        let is_item = pointer.ends_with(|last: char| last.is_ascii_digit());
+        assert!(is_item || told.is_some_and(|told| told.len() > 5), "{pointer} has no description");
     }
 }
