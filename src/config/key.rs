@@ -44,12 +44,12 @@ pub(super) type Differs = fn(&Config, &Config) -> bool;
 /// Declares keys, one per row, and the list of them. A row has the key's name, the kind of its value, its
 /// [`Presence`], its field of [`Config`] if a new value needs a restart, and its description.
 macro_rules! keys {
-    ($list_visibility:vis $list:ident $(also $(&$other:path),+)?; $(
+    ($list_visibility:vis $list:ident; $(
         $visibility:vis $key:ident: $type:ty =
             $name:literal, $kind:expr, $presence:ident $(($text:expr))? $(restart($($field:ident).+))?,
             $description:literal;
     )+) => {
-        $list_visibility static $list: &[&dyn $crate::config::key::Declared] = &[$(&$key,)+ $($(&$other),+)?];
+        $list_visibility static $list: &[&dyn $crate::config::key::Declared] = &[$(&$key),+];
         $($visibility static $key: $crate::config::key::Key<$type> = $crate::config::key::Key {
             name: $name,
             kind: $kind,

@@ -45,7 +45,7 @@ keys! {
 }
 
 keys! {
-    INSTANCE_KEYS also &REGION;
+    INSTANCE_KEYS;
     INSTANCE_NAME: Scalar<AccountName> = "name", value::ACCOUNT_NAME,
         Required("write the account's name, as in {name}.mytalkdesk.com"),
         "The account's name, as in `{name}.mytalkdesk.com`: clients ask for `instances/{name}`.";
@@ -58,6 +58,8 @@ keys! {
     PLAN: Scalar<String> = "plan", value::TEXT, Optional,
         "Its plan, compared with `entitlement.eligible_plans`.";
     INSTANCE_ENABLED: Boolean = "enabled", Boolean, Default("true"), "`false`: it is refused.";
+    INSTANCE_REGION: Scalar<Region> = "region", value::REGION, Optional,
+        "Its region; unset: `upstream.region`.";
     INSTANCE_CREDENTIAL: Section = "credential", CREDENTIAL, Optional, "Its own OAuth client.";
 }
 
@@ -120,7 +122,7 @@ fn organization(entry: &Object<'_>, ledger: &Ledger) -> Option<OrganizationEntry
         credential: credential.and_then(|section| credential::read(&section, ledger)),
         accounts: accounts.iter().filter_map(account).collect(),
         discover_accounts: entry.get(&DISCOVER_ACCOUNTS)?,
-        // Last, so that the faults of the other keys are recorded without it.
+        // Read last: without it there is no entry, but the faults of its other keys are recorded.
         id: entry.required(&ID)?,
     })
 }
@@ -137,10 +139,10 @@ fn instance(entry: &Object<'_>, ledger: &Ledger) -> Option<InstanceEntry> {
         account_id: entry.located(&ACCOUNT_ID),
         organization: entry.required(&SELLER),
         enabled: entry.get(&INSTANCE_ENABLED)?,
-        region: entry.located(&REGION),
+        region: entry.located(&INSTANCE_REGION),
         credential_place: entry.place_of(&INSTANCE_CREDENTIAL),
         credential: credential.and_then(|section| credential::read(&section, ledger)),
-        // Last, so that the faults of the other keys are recorded without it.
+        // Read last: without it there is no entry, but the faults of its other keys are recorded.
         name: entry.required(&INSTANCE_NAME)?,
     })
 }

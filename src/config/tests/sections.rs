@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{accepted, only_fault, with_acme};
-use crate::config::{Listen, OriginDirective, Overrides, Rule};
+use crate::config::{Listen, OriginDirective, Overrides, Rule, changes_that_need_restart};
 use crate::domain::endpoint::{Content, ForwardedFields, PathPattern};
 
 fn with_endpoint(endpoint: &str) -> String {
@@ -156,4 +156,14 @@ fn other_methods_are_taken_where_the_operator_allows_them_and_some_never() {
         let fault = only_fault(&with_methods(methods));
         assert!(fault.message.contains(advice), "{methods}: {fault}");
     }
+}
+
+#[test]
+fn a_changed_key_that_needs_a_restart_is_named() {
+    let old = accepted(&with_acme(""));
+    let new = "server: { listen: 127.0.0.1:1, watch: true, denial_status: 422 }\nlog: { level: warn }\n";
+    let new = accepted(&with_acme(&format!("{new}upstream: {{ ca_file: ca.pem, stale_wait: 1s }}\n")));
+    let named = ["server.listen", "server.watch", "upstream.ca_file", "log"];
+    assert_eq!(changes_that_need_restart(&old, &new), named);
+    assert!(changes_that_need_restart(&new, &new).is_empty());
 }
