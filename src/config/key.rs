@@ -16,15 +16,15 @@ use super::reader::{Object, Value};
 use super::{Config, load};
 
 /// A key, with the kind of its value. [`keys`] makes them.
-pub(super) struct Key<K> {
+pub(super) struct Key<K: ?Sized> {
     pub(super) name: &'static str,
-    pub(super) kind: K,
     pub(super) presence: Presence,
     pub(super) description: &'static str,
     /// Compares the values of two configurations if a new value needs a restart; otherwise empty.
     pub(super) differs: &'static [Differs],
     /// The default, once it was needed.
     pub(super) default: OnceLock<Option<Node>>,
+    pub(super) kind: K,
 }
 
 /// What holds if a key is missing.
@@ -49,7 +49,7 @@ macro_rules! keys {
             $name:literal, $kind:expr, $presence:ident $(($text:expr))? $(restart($($field:ident).+))?,
             $description:literal;
     )+) => {
-        $list_visibility static $list: &[&dyn $crate::config::key::Declared] = &[$(&$key),+];
+        $list_visibility static $list: &[&$crate::config::key::AnyKey] = &[$(&$key),+];
         $($visibility static $key: $crate::config::key::Key<$type> = $crate::config::key::Key {
             name: $name,
             kind: $kind,
@@ -63,33 +63,16 @@ macro_rules! keys {
 pub(super) use keys;
 
 /// A key of any kind.
-pub(super) trait Declared: Sync {
-    fn name(&self) -> &'static str;
-    fn presence(&self) -> Presence;
-    fn differs(&self) -> &'static [Differs];
-    /// The keys of the value, if that is a mapping.
-    fn keys(&self) -> &'static [&'static dyn Declared];
+pub(super) type AnyKey = Key<dyn Kind>;
+
+impl<K: Kind + ?Sized> Key<K> {
+    /// The default as a value of the file; `None` without one.
+    pub(super) fn default_node(&self) -> Option<&Node> {
+        let Presence::Default(text) = self.presence else { return None };
+        self.default.get_or_init(|| node::read(text).ok()).as_ref()
+    }
+
     /// The schema of the value, with description and default.
-    fn schema(&self, definitions: &mut Definitions) -> Json;
-}
-
-impl<K: Kind> Declared for Key<K> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn presence(&self) -> Presence {
-        self.presence
-    }
-
-    fn differs(&self) -> &'static [Differs] {
-        self.differs
-    }
-
-    fn keys(&self) -> &'static [&'static dyn Declared] {
-        self.kind.keys()
-    }
-
     fn schema(&self, definitions: &mut Definitions) -> Json {
         let mut schema = self.kind.schema(definitions);
         let restart = if self.differs.is_empty() { "" } else { " A new value needs a restart." };
@@ -101,18 +84,10 @@ impl<K: Kind> Declared for Key<K> {
     }
 }
 
-impl<K> Key<K> {
-    /// The default as a value of the file; `None` without one.
-    pub(super) fn default_node(&self) -> Option<&Node> {
-        let Presence::Default(text) = self.presence else { return None };
-        self.default.get_or_init(|| node::read(text).ok()).as_ref()
-    }
-}
-
 /// The keys of a mapping.
 #[derive(Clone, Copy)]
 pub(super) struct Section {
-    pub(super) keys: &'static [&'static dyn Declared],
+    pub(super) keys: &'static [&'static AnyKey],
     /// Keys of earlier versions, each with what replaced it.
     pub(super) removed: &'static [(&'static str, &'static str)],
     /// Whether messages must not repeat text of the mapping.
@@ -129,7 +104,7 @@ pub(super) struct Section {
 
 impl Section {
     /// A mapping with these keys and no others.
-    pub(super) const fn new(keys: &'static [&'static dyn Declared]) -> Self {
+    pub(super) const fn new(keys: &'static [&'static AnyKey]) -> Self {
         Self {
             keys,
             removed: &[],
@@ -148,12 +123,12 @@ pub fn changes_that_need_restart(old: &Config, new: &Config) -> Vec<String> {
     changed_below("", load::ROOT.keys, old, new)
 }
 
-fn changed_below(prefix: &str, keys: &[&dyn Declared], old: &Config, new: &Config) -> Vec<String> {
+fn changed_below(prefix: &str, keys: &[&AnyKey], old: &Config, new: &Config) -> Vec<String> {
     let mut changed = Vec::new();
     for key in keys {
-        let path = format!("{prefix}{}", key.name());
-        changed.extend(changed_below(&format!("{path}."), key.keys(), old, new));
-        if key.differs().iter().any(|differs| differs(old, new)) {
+        let path = format!("{prefix}{}", key.name);
+        changed.extend(changed_below(&format!("{path}."), key.kind.keys(), old, new));
+        if key.differs.iter().any(|differs| differs(old, new)) {
             changed.push(path);
         }
     }
@@ -167,7 +142,7 @@ impl Kind for Section {
         value.object(self)
     }
 
-    fn keys(&self) -> &'static [&'static dyn Declared] {
+    fn keys(&self) -> &'static [&'static AnyKey] {
         self.keys
     }
 
@@ -176,9 +151,9 @@ impl Kind for Section {
             serde_json::json!({ "type": "object", "properties": {}, "additionalProperties": false });
         let mut required: Vec<Json> = Vec::new();
         for key in self.keys {
-            schema["properties"][key.name()] = key.schema(definitions);
-            if let Presence::Required(_) = key.presence() {
-                required.push(key.name().into());
+            schema["properties"][key.name] = key.schema(definitions);
+            if let Presence::Required(_) = key.presence {
+                required.push(key.name.into());
             }
         }
         if !self.description.is_empty() {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::key::{Declared, Section};
+use super::key::{AnyKey, Section};
 use super::reader::{Entry, Located, Value};
 
 /// The definitions of a schema (`$defs`), by name.
@@ -13,16 +13,20 @@ pub(super) type Definitions = Map<String, Json>;
 /// A kind of values.
 pub(super) trait Kind: Sync + 'static {
     /// What a value is read as.
-    type Value<'a>;
+    type Value<'a>
+    where
+        Self: Sized;
 
     /// Reads a value; a wrong one is recorded.
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>>;
+    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>>
+    where
+        Self: Sized;
 
     /// The schema of the values; definitions that it refers to are added.
     fn schema(&self, definitions: &mut Definitions) -> Json;
 
     /// The keys of the value, if that is a mapping.
-    fn keys(&self) -> &'static [&'static dyn Declared] {
+    fn keys(&self) -> &'static [&'static AnyKey] {
         &[]
     }
 }

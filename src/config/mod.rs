@@ -1,11 +1,10 @@
 //! The configuration: one YAML file, checked as a whole.
 //!
 //! Each key is declared once (`key`), in the module of its section (`server`, `upstream`, ...). `schema` makes the
-//! JSON Schema and the reference from the same declarations.
-//!
-//! Reading has two steps. The modules of the sections get the values of their keys from the `reader`, which walks the
-//! tree of `node`. Each fault is recorded with line, column and key path, and reading continues. Then `check` and
-//! `tenants` check the values against each other. No later code needs to check the resulting [`Config`] again.
+//! JSON Schema and the reference from the same declarations. Reading has two steps. The modules of the sections get
+//! the values of their keys from the `reader`, which walks the tree of `node`. Each fault is recorded with line,
+//! column and key path, and reading continues. Then `check` and `tenants` check the values against each other. No
+//! later code needs to check the resulting [`Config`] again.
 //!
 //! Secrets are read here as well. A missing secret affects only its tenant and is not a fault of the file: the
 //! credential then holds the reason instead of the secret.

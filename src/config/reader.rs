@@ -279,7 +279,7 @@ impl<'a> Value<'a> {
         let mut value = self.clone();
         value.place.discreet |= section.discreet;
         let mut entries = value.entries()?;
-        let known: Vec<&str> = section.keys.iter().map(|key| key.name()).collect();
+        let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
         entries.retain_mut(|entry| {
             if let Some((name, instead)) = section.removed.iter().find(|(name, _)| *name == entry.name) {
                 let message = format!("found `{name}`, which was removed; {instead}");
