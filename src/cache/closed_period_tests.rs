@@ -159,26 +159,20 @@ fn an_encoded_end_is_read(#[case] query: &str) {
 #[case::nothing_yet(0, 60)]
 #[case::one(1, 86_400)]
 fn a_period_without_records_is_open(#[case] records: u64, #[case] seconds: u64) {
-    let rule = crate::config::OurRule {
+    let rule = crate::config::CacheRule {
         ttl: Some(Duration::from_mins(1)),
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
         overrides: crate::config::Overrides::All,
         min_refresh: Duration::ZERO,
-        statuses: vec![http::StatusCode::OK],
+        statuses: Some(vec![http::StatusCode::OK]),
         closed_period: Some(five_days("date")),
     };
     let mut decision = StoreDecision { by_ttl: true, ..StoreDecision::NOT_STORED };
     decision.freshness.lifetime = Duration::from_mins(1);
     let path = format!("/express/invoices?{}", filter("date eq '2024-08'"));
     let now = crate::clock::Clock::System.now();
-    let applied = with_closed_period(
-        decision,
-        &CachePolicy::new(&crate::config::Rule::Ours(rule)),
-        &path,
-        records,
-        now,
-    );
+    let applied = with_closed_period(decision, &CachePolicy::new(rule), &path, records, now);
     assert_eq!(applied.freshness.lifetime, Duration::from_secs(seconds));
 }
 

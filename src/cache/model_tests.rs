@@ -13,7 +13,7 @@ use super::policy::{CachePolicy, StoreDecision};
 use super::purges::Selection;
 use super::*;
 use crate::clock::{Clock, ManualClock, Now};
-use crate::config::{OurRule, Overrides, Rule};
+use crate::config::{CacheRule, Overrides};
 use crate::domain::query;
 use crate::page::{Count, PageContent, TotalCounts};
 use crate::rfc9111::cache_status::Forward;
@@ -413,19 +413,19 @@ fn at(spot: Spot) -> (PrimaryKey, SlotLabel) {
     (key(&path), label)
 }
 
-fn rule(ours: bool) -> Rule {
+fn rule(ours: bool) -> CacheRule {
     if !ours {
-        return Rule::Plain;
+        return CacheRule::default();
     }
-    Rule::Ours(OurRule {
+    CacheRule {
         ttl: Some(Duration::from_hours(1)),
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
         overrides: Overrides::All,
         min_refresh: MIN_REFRESH,
-        statuses: vec![StatusCode::OK],
+        statuses: Some(vec![StatusCode::OK]),
         closed_period: None,
-    })
+    }
 }
 
 fn request_in(language: usize) -> HeaderMap {
@@ -637,7 +637,7 @@ impl Stage {
         let said =
             |entry: &Entry| entry.fields.of_origin()["x-number"].to_str().expect("a number").to_owned();
         let hits = if let Lookup::Entry(entry) = &found { entry.hits() } else { 0 };
-        let judged = match reuse(found, &request, &CachePolicy::new(&rule(ours)), now) {
+        let judged = match reuse(found, &request, &CachePolicy::new(rule(ours)), now) {
             Reuse::Fresh(entry) => format!("fresh {}", said(&entry)),
             Reuse::WhileRevalidating(entry) => format!("while revalidating {}", said(&entry)),
             Reuse::Validate(entry, why) => format!("validate {} {why:?}", said(&entry)),

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::header::{EXPIRES, HeaderMap, HeaderName, PRAGMA, VARY, VIA};
 
 use crate::clock::Now;
-use crate::config::{ClosedPeriod, OriginDirective, OurRule, Overrides, Rule};
+use crate::config::{CacheRule, ClosedPeriod, OriginDirective, Overrides};
 use crate::rfc9111::directives::{Qualified, ResponseDirectives};
 use crate::rfc9111::freshness::{
     Freshness, NotStored, RequestSaid, Response, freshness, may_store, vary_any,
@@ -87,69 +87,32 @@ impl StoreDecision {
 
 /// The caching policy of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachePolicy {
-    /// `None`: the origin's lifetime.
-    ttl: Option<Duration>,
-    stale_while_revalidate: Duration,
-    stale_if_error: Duration,
-    overrides: Overrides,
-    min_refresh: Duration,
-    /// `None`: the statuses that RFC 9111 permits.
-    statuses: Option<Vec<StatusCode>>,
-    closed_period: Option<ClosedPeriod>,
-}
+pub struct CachePolicy(CacheRule);
 
 impl CachePolicy {
     /// The policy of a configured rule.
     #[must_use]
-    pub fn new(rule: &Rule) -> Self {
-        match rule {
-            Rule::Plain => Self {
-                ttl: None,
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-                overrides: Overrides::Listed(Vec::new()),
-                min_refresh: Duration::ZERO,
-                statuses: None,
-                closed_period: None,
-            },
-            Rule::Ours(OurRule {
-                ttl,
-                stale_while_revalidate,
-                stale_if_error,
-                overrides,
-                min_refresh,
-                statuses,
-                closed_period,
-            }) => Self {
-                ttl: *ttl,
-                stale_while_revalidate: *stale_while_revalidate,
-                stale_if_error: *stale_if_error,
-                overrides: overrides.clone(),
-                min_refresh: *min_refresh,
-                statuses: Some(statuses.clone()),
-                closed_period: closed_period.clone(),
-            },
-        }
+    pub fn new(rule: CacheRule) -> Self {
+        Self(rule)
     }
 
     /// Whether the origin alone decides, as RFC 9111 says.
     #[must_use]
     pub fn is_left_to_origin(&self) -> bool {
-        self.ttl.is_none() && self.overrides.directives().is_empty()
+        self.0.ttl.is_none() && self.0.overrides.directives().is_empty()
     }
 
     /// The age below which a client's `no-cache` does not reach an entry: otherwise the requests of one client for fresh
     /// responses would use up the rate limit that all clients share.
     #[must_use]
     pub fn min_refresh(&self) -> Duration {
-        self.min_refresh
+        self.0.min_refresh
     }
 
     /// The rule for periods that are over.
     #[must_use]
     pub fn closed_period(&self) -> Option<&ClosedPeriod> {
-        self.closed_period.as_ref()
+        self.0.closed_period.as_ref()
     }
 
     /// Whether the content must reach clients unchanged (`no-transform`, RFC 9111, section 5.2.2.6).
@@ -177,10 +140,10 @@ impl CachePolicy {
         fields: &HeaderMap,
         received: Now,
     ) -> Result<StoreDecision, Bypass> {
-        if self.statuses.as_ref().is_some_and(|statuses| !statuses.contains(&status)) {
+        if self.0.statuses.as_ref().is_some_and(|statuses| !statuses.contains(&status)) {
             return Err(Bypass::StatusNotListed);
         }
-        if self.ttl == Some(Duration::ZERO) {
+        if self.0.ttl == Some(Duration::ZERO) {
             return Err(Bypass::TtlZero);
         }
         let (directives, fields) = self.left_to_the_origin(fields);
@@ -194,18 +157,18 @@ impl CachePolicy {
         may_store(&response).map_err(Bypass::Rfc)?;
         let origin_has_lifetime =
             directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains_key(EXPIRES);
-        let ttl = self.ttl.filter(|_| !origin_has_lifetime);
+        let ttl = self.0.ttl.filter(|_| !origin_has_lifetime);
         let mut freshness = freshness(&response);
         freshness.lifetime = ttl.unwrap_or(freshness.lifetime);
         if !freshness.never_stale {
             let origins = (directives.stale_while_revalidate, directives.stale_if_error);
-            let origins = if self.overrides == Overrides::All { (None, None) } else { origins };
-            freshness.stale_while_revalidate = origins.0.unwrap_or(self.stale_while_revalidate);
-            freshness.stale_if_error = origins.1.unwrap_or(self.stale_if_error);
+            let origins = if self.0.overrides == Overrides::All { (None, None) } else { origins };
+            freshness.stale_while_revalidate = origins.0.unwrap_or(self.0.stale_while_revalidate);
+            freshness.stale_if_error = origins.1.unwrap_or(self.0.stale_if_error);
         }
         Ok(StoreDecision {
             freshness,
-            overrides_origin: ttl.is_some() || self.overrides != Overrides::Listed(Vec::new()),
+            overrides_origin: ttl.is_some() || self.0.overrides != Overrides::default(),
             by_ttl: ttl.is_some(),
         })
     }
@@ -230,7 +193,7 @@ impl CachePolicy {
     fn left_to_the_origin<'a>(&self, fields: &'a HeaderMap) -> (ResponseDirectives, Cow<'a, HeaderMap>) {
         let mut directives = ResponseDirectives::read(fields);
         let mut fields = Cow::Borrowed(fields);
-        for directive in self.overrides.directives() {
+        for directive in self.0.overrides.directives() {
             match directive {
                 OriginDirective::NoStore => directives.no_store = false,
                 OriginDirective::NoCache => directives.no_cache = None,

@@ -7,6 +7,6 @@ use crate::config::schema;
 
 /// Runs the command.
 pub(super) fn run(arguments: &SchemaArguments) -> Result<(), Failed> {
-    let text = if arguments.markdown { schema::markdown() } else { schema::SCHEMA.to_owned() };
+    let text = if arguments.markdown { schema::markdown() } else { format!("{:#}\n", schema::schema()) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

@@ -9,19 +9,56 @@ use std::sync::Arc;
 
 use http::Uri;
 use ipnet::IpNet;
+use serde_json::json;
 
 use super::Listen;
+use super::kind::{Scalar, kinds};
 
 /// The placeholder for the account name in a token URL.
 pub(super) const ACCOUNT: &str = "{account}";
 
+const URL_PATTERN: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#\s]+(?:/[^@\s]*)?$";
+
+kinds! {
+    LISTEN: Listen = listen, "listen", "address to listen at",
+        "An address and port, or a Unix socket: `127.0.0.1:8080`, `[::1]:8080`, \
+         `unix:/run/billing-insights-proxy/proxy.sock`. Port 0 picks a free one.",
+        { "type": "string",
+          "pattern": r"^(?:unix:/.*[^/]/*|(?:[0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}|\[[0-9a-fA-F:.%]+\]:[0-9]{1,5})$" };
+    PUBLIC_URL: Arc<str> = public_url, "url", "URL",
+        "A URL without a user name or password: `https://api.talkdeskapp.com`.",
+        { "type": "string", "pattern": URL_PATTERN };
+    API_ORIGIN: Arc<str> = api_origin, "origin", "URL without a path",
+        "Scheme, host and port alone: `https://api.talkdeskapp.com`.",
+        { "type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^@/?#\s]+/?$" };
+    HOST: String = host, "host", "host name",
+        "A host name or an address; a port is ignored: `billing.internal`, `\"[::1]\"`.",
+        { "type": ["string", "number", "boolean"],
+          "pattern": r"^(?:\[[0-9A-Fa-f:.]+\](?::[0-9]+)?|[A-Za-z0-9_.-]+(?::[^@/?#\s]*)?|[0-9A-Fa-f:.]+)$" };
+    NETWORK: IpNet = network, "network", "network",
+        "A network or an address: `10.0.0.0/8`, `fd00::/8`.",
+        { "type": "string",
+          "pattern": r"^(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)(?:/[0-9]{1,3})?$" };
+    PATH: PathBuf = path, "path", "path of a file",
+        "The path of a file; a relative one is meant beside the configuration.",
+        { "type": ["string", "number", "boolean"], "minLength": 1 };
+}
+
+pub(super) const TOKEN_URL: Scalar<Arc<str>> =
+    Scalar::new(|| json!({ "type": "string", "pattern": URL_PATTERN }), token_url);
+
+pub(super) const WEB_ORIGIN: Scalar<String> = API_ORIGIN.parsed_by(web_origin);
+
+pub(super) const FORWARD_PROXY: Scalar<Uri> = API_ORIGIN.parsed_by(forward_proxy);
+
 /// Reads a listening address: `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
-pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    const ADVICE: &str = "write an address and port, as `127.0.0.1:8080` or `[::1]:8080`, or `unix:/path`";
+fn listen(text: &str) -> Result<Listen, String> {
+    const ADVICE: &str =
+        "write an address and port, such as `127.0.0.1:8080` or `[::1]:8080`, or `unix:/path`";
     if let Some(path) = text.strip_prefix("unix:") {
         return match Path::new(path) {
             path if path.is_absolute() && path.file_name().is_some() => Ok(Listen::Unix(path.to_owned())),
-            _ => Err("write the absolute path of the socket, as `unix:/run/proxy.sock`".to_owned()),
+            _ => Err("write the absolute path of the socket, such as `unix:/run/proxy.sock`".to_owned()),
         };
     }
     if let Some(port) = text.strip_prefix("localhost:") {
@@ -31,8 +68,8 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 }
 
 /// Reads the origin of an API: scheme, host and port only.
-pub(super) fn api_origin(text: &str) -> Result<Arc<str>, String> {
-    const ADVICE: &str = "write scheme and host alone, as `https://api.talkdeskapp.com`";
+fn api_origin(text: &str) -> Result<Arc<str>, String> {
+    const ADVICE: &str = "write scheme and host alone, such as `https://api.talkdeskapp.com`";
     let uri = web_uri(text, ADVICE)?;
     if uri.path() != "/" || uri.query().is_some() {
         return Err(ADVICE.to_owned());
@@ -42,8 +79,8 @@ pub(super) fn api_origin(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// Reads the URL of a token endpoint. `{account}` may occur once, in the host or the path.
-pub(super) fn token_url(text: &str) -> Result<Arc<str>, String> {
-    const ADVICE: &str = "write a URL as `https://{account}.talkdeskid.com/oauth/token`";
+fn token_url(text: &str) -> Result<Arc<str>, String> {
+    const ADVICE: &str = "write a URL, such as `https://{account}.talkdeskid.com/oauth/token`";
     if text.matches(ACCOUNT).count() > 1 {
         return Err("write `{account}` once".to_owned());
     }
@@ -56,8 +93,8 @@ pub(super) fn token_url(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// Reads the base URL of the links in responses.
-pub(super) fn public_url(text: &str) -> Result<Arc<str>, String> {
-    const ADVICE: &str = "write a URL without query, as `http://billing.internal:8080`";
+fn public_url(text: &str) -> Result<Arc<str>, String> {
+    const ADVICE: &str = "write a URL without query, such as `http://billing.internal:8080`";
     let uri = web_uri(text, ADVICE)?;
     if uri.query().is_some() {
         return Err(ADVICE.to_owned());
@@ -66,22 +103,22 @@ pub(super) fn public_url(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// Reads the origin of browser pages, in the form of the `Origin` field.
-pub(super) fn web_origin(text: &str) -> Result<String, String> {
-    const ADVICE: &str = "write scheme and host alone, as `https://dashboard.internal`";
+fn web_origin(text: &str) -> Result<String, String> {
+    const ADVICE: &str = "write scheme and host alone, such as `https://dashboard.internal`";
     let uri = web_uri(text, ADVICE)?;
     if uri.path() != "/" || uri.query().is_some() { Err(ADVICE.to_owned()) } else { Ok(normalised(&uri)) }
 }
 
 /// Reads the URL of a forward proxy.
-pub(super) fn forward_proxy(text: &str) -> Result<Uri, String> {
-    const ADVICE: &str = "write scheme, host and port, as `http://proxy.internal:3128`";
+fn forward_proxy(text: &str) -> Result<Uri, String> {
+    const ADVICE: &str = "write scheme, host and port, such as `http://proxy.internal:3128`";
     let uri = web_uri(text, ADVICE)?;
     if uri.path() != "/" || uri.query().is_some() { Err(ADVICE.to_owned()) } else { Ok(uri) }
 }
 
 /// Reads a host name that `Host` may have: in lower case, without the port.
-pub(super) fn host(text: &str) -> Result<String, String> {
-    const ADVICE: &str = "write a host name or address, as `billing.internal` or `[::1]`";
+fn host(text: &str) -> Result<String, String> {
+    const ADVICE: &str = "write a host name or address, such as `billing.internal` or `[::1]`";
     if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
         return Ok(format!("[{address}]"));
     }
@@ -93,19 +130,18 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 }
 
 /// Reads a network or a single address.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map(|network| network.trunc())
-        .map_err(|_| "write a network, as `10.0.0.0/8` or `fd00::/8`".to_owned())
+        .map_err(|_| "write a network, such as `10.0.0.0/8` or `fd00::/8`".to_owned())
 }
 
-/// Reads a path; a relative one is resolved against the directory of the configuration.
-pub(super) fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
+fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.contains('\0') {
-        return Err("write the path of a file, as `/etc/ssl/private-ca.pem`".to_owned());
+        return Err("write the path of a file, such as `/etc/ssl/private-ca.pem`".to_owned());
     }
-    Ok(directory.join(text))
+    Ok(text.into())
 }
 
 fn web_uri(text: &str, advice: &str) -> Result<Uri, String> {

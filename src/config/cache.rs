@@ -4,50 +4,159 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::{Value as Json, json};
 
-use super::reader::{Ledger, Object, Value};
-use super::{Cache, ClosedPeriod, ConfiguredEndpoint, OriginDirective, OurRule, Overrides, Rule, value};
-use crate::domain::endpoint::{DOCUMENTED, Endpoint};
+use super::key::{Section, keys};
+use super::kind::{AllOr, AllOrListed, Boolean, Choice, Definition, List, Named, Scalar};
+use super::reader::{Ledger, Object, Value, values};
+use super::{
+    Cache, CacheRule, ClosedPeriod, ConfiguredEndpoint, OriginDirective, Overrides, endpoints, node, value,
+};
+use crate::domain::endpoint::{DOCUMENTED, Documented, Endpoint};
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+keys! {
+    pub(super) KEYS;
+    MAX_BYTES: Scalar<u64> = "max_bytes", value::SIZE, Default("256MiB") restart(cache.max_bytes),
+        "The memory that entries may take, bookkeeping counted.";
+    MAX_ENTRY_BYTES: Scalar<u64> = "max_entry_bytes", value::SIZE, Default("8MiB"),
+        "The largest answer that is kept; at most a quarter of `max_bytes`.";
+    COLLAPSE: Boolean = "collapse", Boolean, Default("true"),
+        "Whether requests for one thing share one request to Talkdesk.";
+    ENDPOINTS: Named = "endpoints", Named { item: &RULE, constrain: add_default_rules }, Optional,
+        "The rule of each endpoint, by name.";
+}
+
+keys! {
+    RULE_KEYS;
+    TTL: Scalar<Duration> = "ttl", value::DURATION, Optional,
+        "How long an answer is fresh; `0`: nothing is kept. Unset, for an added endpoint: Talkdesk decides.";
+    STALE_WHILE_REVALIDATE: Scalar<Duration> = "stale_while_revalidate", value::DURATION, Optional,
+        "How long after that it is served while a fresh one is fetched (RFC 5861). Of an added endpoint: `0` \
+         unless set.";
+    STALE_IF_ERROR: Scalar<Duration> = "stale_if_error", value::DURATION, Optional,
+        "How long after that it is served where Talkdesk can't be asked (RFC 5861). Of an added endpoint: \
+         `0` unless set.";
+    OVERRIDE: AllOr<Choice<OriginDirective>> =
+        "override", AllOr { item: Choice(DIRECTIVES), example: "[no-store, private]" }, Optional,
+        "Which of Talkdesk's directives the rule takes the place of: `all`, or a list; `[]`: none. Of the \
+         five endpoints `all` unless set, of an added one none.";
+    MIN_REFRESH: Scalar<Duration> = "min_refresh", value::DURATION, Default("10s"),
+        "A client's `no-cache` does not reach an entry younger than this.";
+    STATUSES: List<Scalar<StatusCode>> = "statuses", List::of(Scalar::new(status_schema, status)),
+        Default("[200]"),
+        "The statuses that may be kept at all.";
+    CLOSED_PERIOD: Section =
+        "closed_period", Section { removed: &[END_PARAMETER], ..Section::new(CLOSED_PERIOD_KEYS) }, Optional,
+        "What an answer about a period that is over gets in the place of `ttl`; unset: nothing special.";
+}
+
+// Every key is required: a guess about the end of a billing period could show wrong amounts.
+keys! {
+    CLOSED_PERIOD_KEYS;
+    ATTRIBUTE: Scalar<String> = "attribute", value::PARAMETER,
+        Required("write the attribute whose upper bound in `filter` ends a period, such as `month` or `date`"),
+        "The attribute whose upper bound in `filter` ends the period, such as `month` or `date`: a month, a \
+         date or a date-time.";
+    SETTLE: Scalar<Duration> = "settle", value::DURATION,
+        Required("write how long after its end a period may still change, such as `5d`"),
+        "How long after its end a period may still change.";
+    CLOSED_TTL: Scalar<Duration> = "ttl", value::TIMEOUT,
+        Required("write for how long an answer is fresh once its period is closed, such as `24h`"),
+        "How long an answer is fresh once its period is closed.";
+}
+
+/// A key that earlier versions had, and what replaced it.
+const END_PARAMETER: (&str, &str) = (
+    "end_parameter",
+    "the API has no parameter for a period; write the attribute that the query's `filter` bounds, such as \
+     `attribute: month`",
+);
+
+const DIRECTIVES: &[(&str, OriginDirective)] = &[
+    ("no-store", OriginDirective::NoStore),
+    ("no-cache", OriginDirective::NoCache),
+    ("private", OriginDirective::Private),
+    ("must-revalidate", OriginDirective::MustRevalidate),
+    ("proxy-revalidate", OriginDirective::ProxyRevalidate),
+    ("max-age", OriginDirective::MaxAge),
+    ("s-maxage", OriginDirective::SMaxage),
+    ("expires", OriginDirective::Expires),
+    ("pragma", OriginDirective::Pragma),
+    ("vary-any", OriginDirective::VaryAny),
+];
+
+static RULE: Section = Section {
+    takes_null: false,
+    definition: Some(Definition {
+        name: "rule",
+        title: "",
+        description: "A cache rule. `{}` leaves the endpoint to the origin, as RFC 9111 says; what a rule leaves \
+                      out is the endpoint's default.",
+    }),
+    ..Section::new(RULE_KEYS)
+};
+
+/// The default rules of the documented endpoints; added endpoints have none and follow RFC 9111.
+const DEFAULT_RULES: [(&str, &str); DOCUMENTED.len()] = [
+    ("accounts", "{ ttl: 15m, stale_while_revalidate: 1h, stale_if_error: 24h }"),
+    ("products", "{ ttl: 24h, stale_while_revalidate: 24h, stale_if_error: 7d }"),
+    ("subscriptions", "{ ttl: 1h, stale_while_revalidate: 1h, stale_if_error: 24h }"),
+    ("invoices", "{ ttl: 1h, stale_while_revalidate: 5m, stale_if_error: 6h }"),
+    ("monthly_usage", "{ ttl: 10m, stale_while_revalidate: 5m, stale_if_error: 6h }"),
+];
+
+/// Adds the rules of the endpoints, with their defaults, to the schema.
+fn add_default_rules(schema: &mut Json) {
+    schema["propertyNames"] = json!({ "pattern": endpoints::NAME_PATTERN });
+    let added = &mut schema["additionalProperties"];
+    let rule = added.clone();
+    added["description"] =
+        "The rule of an endpoint of `upstream.endpoints`, by its name; unset: the origin decides, as RFC 9111 says.".into();
+    added["default"] = json!({});
+    for Documented { name, path, .. } in DOCUMENTED {
+        let own = &mut schema["properties"][name];
+        *own = rule.clone();
+        own["description"] = format!("The rule of `{path}`.").into();
+        own["default"] = node::json(default_text(name).unwrap_or_default());
+    }
+}
+
+fn default_text(name: &str) -> Option<&'static str> {
+    DEFAULT_RULES.iter().find(|(documented, _)| *documented == name).map(|(_, text)| *text)
+}
 
 /// Reads the section. `max_response_bytes` is the largest body that is accepted from upstream.
 pub(super) fn read(
-    mut section: Object<'_>,
+    section: &Object<'_>,
     endpoints: Vec<Arc<Endpoint>>,
     max_response_bytes: u64,
     ledger: &Ledger,
-) -> (Cache, Vec<ConfiguredEndpoint>) {
+) -> Option<(Cache, Vec<ConfiguredEndpoint>)> {
     let cache = Cache {
-        max_bytes: section.parsed("max_bytes", value::size).unwrap_or(256 << 20),
-        max_entry_bytes: section.parsed("max_entry_bytes", value::size).unwrap_or(8 << 20),
-        collapse: section.boolean("collapse").unwrap_or(true),
+        max_bytes: section.get(&MAX_BYTES)?,
+        max_entry_bytes: section.get(&MAX_ENTRY_BYTES)?,
+        collapse: section.get(&COLLAPSE)?,
     };
-    check_sizes(&cache, max_response_bytes, &section, ledger);
-    let mut rules = section.section("endpoints");
-    let names: Vec<Arc<str>> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-    let configured = endpoints
-        .into_iter()
-        .zip(&names)
-        .map(|(endpoint, name)| {
-            let default = default_rule(name);
-            let rule = match rules.value(name) {
-                Some(value) => rule(&value, default.as_ref(), ledger),
-                None => default.map_or(Rule::Plain, Rule::Ours),
-            };
-            ConfiguredEndpoint { endpoint, rule }
-        })
-        .collect();
-    rules.finish();
-    section.finish();
-    (cache, configured)
+    check_sizes(&cache, max_response_bytes, section, ledger);
+    let names: Vec<&str> = endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    let rules = section.optional(&ENDPOINTS).unwrap_or_default();
+    for entry in rules.iter().filter(|entry| !names.contains(&entry.name)) {
+        entry.unknown(&names, ledger);
+    }
+    let configured = endpoints.into_iter().map(|endpoint| {
+        let default = default_rule(&endpoint.name, ledger);
+        let rule = match rules.iter().find(|entry| entry.name == &*endpoint.name) {
+            Some(entry) => rule(&entry.value, default.as_ref(), ledger)?,
+            None => default.unwrap_or_default(),
+        };
+        Some(ConfiguredEndpoint { endpoint, rule })
+    });
+    Some((cache, configured.collect::<Option<_>>()?))
 }
 
 fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, ledger: &Ledger) {
-    let place = section.place_of("max_entry_bytes").or_else(|| section.place_of("max_bytes"));
-    let place = place.unwrap_or_else(|| section.place.missing("max_entry_bytes"));
+    let place = section.place_of(&MAX_ENTRY_BYTES).or_else(|| section.place_of(&MAX_BYTES));
+    let place = place.unwrap_or_else(|| section.place.missing(&MAX_ENTRY_BYTES));
     let shown = bytesize::ByteSize::b;
     if cache.max_entry_bytes > max_response_bytes {
         ledger.error(
@@ -73,125 +182,72 @@ fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, led
     }
 }
 
-/// The default rule of a documented endpoint; added endpoints have none and follow RFC 9111.
-fn default_rule(name: &str) -> Option<OurRule> {
-    let position = DOCUMENTED.iter().position(|documented| documented.name == name)?;
-    let [ttl, stale_while_revalidate, stale_if_error] = match DOCUMENTED[position].name {
-        "accounts" => [15 * MINUTE, HOUR, DAY],
-        "products" => [DAY, DAY, 7 * DAY],
-        "subscriptions" => [HOUR, HOUR, DAY],
-        "invoices" => [HOUR, 5 * MINUTE, 6 * HOUR],
-        _ => [10 * MINUTE, 5 * MINUTE, 6 * HOUR],
-    }
-    .map(Duration::from_secs);
-    Some(OurRule {
-        ttl: Some(ttl),
-        stale_while_revalidate,
-        stale_if_error,
-        overrides: Overrides::All,
-        min_refresh: Duration::from_secs(10),
-        statuses: vec![StatusCode::OK],
-        closed_period: None,
-    })
+fn default_rule(name: &str, ledger: &Ledger) -> Option<CacheRule> {
+    let rule = node::read(default_text(name)?).ok()?;
+    let section = Value::root(&rule, ledger).object(&RULE)?;
+    Some(CacheRule { overrides: Overrides::All, ..rule_of(&section, None)? })
 }
 
 /// Reads a rule; missing keys have the default of the endpoint.
-fn rule(value: &Value<'_>, default: Option<&OurRule>, ledger: &Ledger) -> Rule {
+fn rule(value: &Value<'_>, default: Option<&CacheRule>, ledger: &Ledger) -> Option<CacheRule> {
     if value.is_null() {
-        // Otherwise a rule whose lines are all commented out would become plain RFC 9111 without notice.
-        value.wrong("write `{}` for plain RFC 9111, or take the key out for the default");
-        return Rule::Plain;
+        // Otherwise a rule whose lines are all commented out would leave the endpoint to the origin without notice.
+        value.wrong("write `{}` to leave it to the origin, or take the key out for the default");
+        return Some(CacheRule::default());
     }
-    let Some(mut section) = value.object() else { return Rule::Plain };
-    if section.entries().next().is_none() {
-        return Rule::Plain;
+    if value.is_mapping() && value.is_empty() {
+        return Some(CacheRule::default());
     }
-    let closed_period = closed_period(&mut section);
-    let rule = OurRule {
-        ttl: section.parsed("ttl", value::duration).or(default.and_then(|rule| rule.ttl)),
-        stale_while_revalidate: section
-            .parsed("stale_while_revalidate", value::duration)
-            .unwrap_or(default.map_or(Duration::ZERO, |rule| rule.stale_while_revalidate)),
-        stale_if_error: section
-            .parsed("stale_if_error", value::duration)
-            .unwrap_or(default.map_or(Duration::ZERO, |rule| rule.stale_if_error)),
-        overrides: section.value("override").and_then(|value| overrides(&value)).unwrap_or_else(|| {
-            default.map_or_else(|| Overrides::Listed(Vec::new()), |rule| rule.overrides.clone())
-        }),
-        min_refresh: section.parsed("min_refresh", value::duration).unwrap_or(Duration::from_secs(10)),
-        statuses: section.list("statuses", status).map_or_else(
-            || vec![StatusCode::OK],
-            |list| list.into_iter().map(|status| status.value).collect(),
-        ),
-        closed_period,
-    };
+    let Some(section) = value.object(&RULE) else { return Some(CacheRule::default()) };
+    let rule = rule_of(&section, default)?;
     if rule.closed_period.is_some()
         && rule.ttl.is_none()
-        && let Some(place) = section.place_of("closed_period")
+        && let Some(place) = section.place_of(&CLOSED_PERIOD)
     {
-        ledger.error(&place, "found no `ttl` beside it, whose place it takes; write one, as `ttl: 1h`");
+        ledger.error(&place, "found no `ttl` beside it, whose place it takes; write one, such as `ttl: 1h`");
     }
-    section.finish();
-    Rule::Ours(rule)
+    Some(rule)
 }
 
-/// Every key is required: a guess about the end of a billing period could show wrong amounts.
-fn closed_period(rule: &mut Object<'_>) -> Option<ClosedPeriod> {
-    let mut section = rule.value("closed_period")?.object()?;
-    section.removed(
-        "end_parameter",
-        "the API has no parameter for a period; write the attribute that the query's `filter` bounds, as `attribute: \
-         month`",
-    );
-    let attribute = section.required(
-        "attribute",
-        "write the attribute whose upper bound in `filter` ends a period, as `month` or `date`",
-        value::parameter,
-    );
-    let settle = section.required(
-        "settle",
-        "write how long after its end a period may still change, as `5d`",
-        value::duration,
-    );
-    let ttl = section.required(
-        "ttl",
-        "write for how long an answer is fresh once its period is closed, as `24h`",
-        value::timeout,
-    );
-    section.finish();
+fn rule_of(section: &Object<'_>, default: Option<&CacheRule>) -> Option<CacheRule> {
+    let overrides = section.optional(&OVERRIDE).map(|overrides| match overrides {
+        AllOrListed::All => Overrides::All,
+        AllOrListed::Listed(directives) => Overrides::Listed(directives),
+    });
+    Some(CacheRule {
+        ttl: section.optional(&TTL).or(default.and_then(|rule| rule.ttl)),
+        stale_while_revalidate: section
+            .optional(&STALE_WHILE_REVALIDATE)
+            .unwrap_or(default.map_or(Duration::ZERO, |rule| rule.stale_while_revalidate)),
+        stale_if_error: section
+            .optional(&STALE_IF_ERROR)
+            .unwrap_or(default.map_or(Duration::ZERO, |rule| rule.stale_if_error)),
+        overrides: overrides.or_else(|| Some(default?.overrides.clone())).unwrap_or_default(),
+        min_refresh: section.get(&MIN_REFRESH)?,
+        statuses: Some(values(section.get(&STATUSES)?)),
+        closed_period: section.optional(&CLOSED_PERIOD).and_then(|section| closed_period(&section)),
+    })
+}
+
+fn closed_period(section: &Object<'_>) -> Option<ClosedPeriod> {
+    let attribute = section.required(&ATTRIBUTE);
+    let settle = section.required(&SETTLE);
+    let ttl = section.required(&CLOSED_TTL);
     Some(ClosedPeriod { attribute: attribute?.value.into(), settle: settle?.value, ttl: ttl?.value })
 }
 
-fn overrides(value: &Value<'_>) -> Option<Overrides> {
-    const ADVICE: &str = "write `all`, or a list as `[no-store, private]`";
-    if value.is_list() {
-        let items = value.items()?;
-        return Some(Overrides::Listed(items.iter().filter_map(|item| item.parsed(directive)).collect()));
-    }
-    value.parsed(|text| if text == "all" { Ok(Overrides::All) } else { Err(ADVICE.to_owned()) })
-}
-
-fn directive(text: &str) -> Result<OriginDirective, String> {
-    const DIRECTIVES: [(&str, OriginDirective); 10] = [
-        ("no-store", OriginDirective::NoStore),
-        ("no-cache", OriginDirective::NoCache),
-        ("private", OriginDirective::Private),
-        ("must-revalidate", OriginDirective::MustRevalidate),
-        ("proxy-revalidate", OriginDirective::ProxyRevalidate),
-        ("max-age", OriginDirective::MaxAge),
-        ("s-maxage", OriginDirective::SMaxage),
-        ("expires", OriginDirective::Expires),
-        ("pragma", OriginDirective::Pragma),
-        ("vary-any", OriginDirective::VaryAny),
-    ];
-    let found = DIRECTIVES.iter().find(|(name, _)| *name == text);
-    found
-        .map(|(_, directive)| *directive)
-        .ok_or_else(|| format!("write one of: {}", DIRECTIVES.map(|(name, _)| name).join(", ")))
+fn status_schema() -> serde_json::Value {
+    json!({
+        "type": ["integer", "string"],
+        "minimum": 200,
+        "maximum": 399,
+        "not": { "enum": [206, 304, "206", "304"] },
+        "pattern": "^[23][0-9][0-9]$"
+    })
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {
-    const ADVICE: &str = "write a status from 200 to 399 but 206 and 304, as `200`";
+    const ADVICE: &str = "write a status from 200 to 399 but 206 and 304, such as `200`";
     match text.parse::<u16>() {
         Ok(206 | 304) => Err("take it out: a part of an answer, or a 304, is nothing to store".to_owned()),
         Ok(400..=599) => Err("take it out: an error is never stored".to_owned()),

@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use super::reader::{Ledger, Located, quoted};
 use super::spelling;
-use super::tenant_entry::{InstanceEntry, OrganizationEntry};
+use super::tenant_entry::{ACCOUNT_ID, InstanceEntry, OrganizationEntry};
 use crate::domain::entitlement::Policy;
 use crate::domain::id::AccountId;
 use crate::domain::tenant::{DirectOrganization, Instance, Seller, TenantKind, TenantName, Tenants};
@@ -109,7 +109,7 @@ pub(super) fn under_organization(
         entry.account_id.as_ref().map(|id| id.value).or_else(|| listed.map(|account| account.id.value));
     if account_id.is_none() {
         ledger.error(
-            &entry.name.place.missing_beside("account_id"),
+            &entry.name.place.missing_beside(&ACCOUNT_ID),
             format!(
                 "found no `account_id`; write Talkdesk's id of the account, by which its records are told \
                  from those of others under organizations/{id}"

@@ -3,10 +3,98 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::reader::{Ledger, Located, Object, Place, Value};
+use serde_json::json;
+
+use super::key::{Key, Section, keys};
+use super::kind::{Choice, Definition, List, Scalar};
+use super::reader::{Ledger, Located, Object, Place, values};
 use super::secret::SecretSource;
 use super::{Algorithm, Authentication, BasicEncoding, value};
 use crate::domain::id::{AccountName, ClientId, Scope};
+
+pub(super) static CREDENTIAL: Section = Section {
+    discreet: true,
+    definition: Some(Definition {
+        name: "credential",
+        title: "",
+        description: "An OAuth client of Talkdesk's: `client_secret` or `private_key`, whichever it was made with.",
+    }),
+    constrain: |schema| {
+        let of_key = json!({ "private_key": false, "key_id": false, "algorithm": false });
+        let of_secret = json!({ "client_secret": false, "basic_encoding": false });
+        schema["oneOf"] = json!([
+            { "required": ["client_secret"], "properties": of_key },
+            { "required": ["private_key"], "properties": of_secret }
+        ]);
+    },
+    ..Section::new(KEYS)
+};
+
+keys! {
+    KEYS;
+    pub(super) ACCOUNT: Scalar<AccountName> = "account", value::ACCOUNT_NAME, Optional,
+        "Fills `{account}` of the token URL. Of an Instance: its own name unless set; of an Organization: \
+         needed, as long as the token URL has `{account}`.";
+    CLIENT_ID: Scalar<ClientId> = "client_id",
+        Scalar::new(
+            || json!({ "type": ["string", "number", "boolean"], "pattern": "^[ -~]{1,256}$" }),
+            value::domain,
+        ), Required("write the OAuth client's id"),
+        "The client's id.";
+    CLIENT_SECRET: Section = "client_secret", SECRET, Optional,
+        "Where the client's secret is; in the place of `private_key`.";
+    BASIC_ENCODING: Choice<BasicEncoding> = "basic_encoding",
+        Choice(&[("plain", BasicEncoding::Plain), ("rfc6749", BasicEncoding::Rfc6749)]), Default("plain"),
+        "Whether id and secret are form-encoded before they become a Basic credential (`rfc6749`) or not \
+         (`plain`, as Talkdesk documents it). With `client_secret` only.";
+    PRIVATE_KEY: Section = "private_key", SECRET, Optional,
+        "Where the client's private key is: PEM, or the bare base64 that Talkdesk hands out. In the place of \
+         `client_secret`.";
+    KEY_ID: Scalar<String> = "key_id", value::TEXT, Optional,
+        "The `kid` of its assertions; unset: none is sent. With `private_key` only.";
+    ALGORITHM: Choice<Algorithm> = "algorithm",
+        Choice(&[("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)]), Default("ES256"),
+        "How its assertions are signed. With `private_key` only.";
+    SCOPES: List<Scalar<Scope>> = "scopes",
+        List { if_empty: Some(SCOPES_ADVICE), ..List::of(value::SCOPE) }, Optional,
+        "The scopes to ask for; unset: all that the client was granted. One that it was not granted spoils \
+         the whole token.";
+}
+
+keys! {
+    SECRET_KEYS;
+    FILE: Scalar<SecretSource> = "file",
+        Scalar::new(
+            || json!({ "type": ["string", "number", "boolean"], "minLength": 1, "pattern": "^[^\\n]+$" }),
+            file,
+        ), Optional,
+        "A file. A relative name is looked up in `$CREDENTIALS_DIRECTORY` where that is set (systemd), else \
+         beside the configuration.";
+    ENVIRONMENT_VARIABLE: Scalar<SecretSource> = "env",
+        Scalar::new(
+            || json!({ "type": ["string", "integer", "boolean"], "minimum": 0, "pattern": "^[A-Za-z0-9_]+$" }),
+            environment_variable,
+        ), Optional,
+        "An environment variable, which is read at the start only.";
+}
+
+const SCOPES_ADVICE: &str =
+    "write at least one scope, or take the key out: none is sent then, and all are granted";
+
+static SECRET: Section = Section {
+    takes_null: false,
+    definition: Some(Definition {
+        name: "secret",
+        title: "where a secret is",
+        description: "Where a secret is: `{ file: NAME }` or `{ env: NAME }`. The secret itself never stands in the \
+                      configuration.",
+    }),
+    constrain: |schema| {
+        schema["minProperties"] = 1.into();
+        schema["maxProperties"] = 1.into();
+    },
+    ..Section::new(SECRET_KEYS)
+};
 
 /// A credential as written in the file.
 pub(super) struct CredentialEntry {
@@ -29,56 +117,37 @@ impl CredentialEntry {
 }
 
 /// Reads the credential; `None` if a required part is missing or wrong, which is recorded.
-pub(super) fn read(value: Value<'_>, ledger: &Ledger) -> Option<CredentialEntry> {
-    let mut section = value.discreet().object()?;
+pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<CredentialEntry> {
+    let client_id = section.required(&CLIENT_ID);
+    let account = section.optional(&ACCOUNT);
+    let scopes = section.optional(&SCOPES).map(values);
+    let (authentication, source) = proof(section, ledger)?;
     let place = section.place.clone();
-    let account = section.parsed("account", value::domain);
-    let client_id = section.required("client_id", "write the OAuth client's id", value::domain);
-    let scopes = scopes(&mut section);
-    let proof = proof(&mut section, ledger);
-    section.finish();
-    let (authentication, source) = proof?;
     Some(CredentialEntry { place, account, client_id: client_id?, scopes, authentication, source })
 }
 
-fn scopes(section: &mut Object<'_>) -> Option<BTreeSet<Scope>> {
-    let scopes = section.list("scopes", value::domain)?;
-    if scopes.is_empty()
-        && let Some(value) =
-            section.value("scopes").filter(|value| value.items().is_some_and(|items| items.is_empty()))
-    {
-        value.wrong("write at least one scope, or take the key out: none is sent then, and all are granted");
-    }
-    Some(scopes.into_iter().map(|scope| scope.value).collect())
-}
-
 /// The client authentication: exactly one of a client secret and a private key.
-fn proof(section: &mut Object<'_>, ledger: &Ledger) -> Option<(Authentication, Located<SecretSource>)> {
-    let encoding = section.located("basic_encoding", encoding);
-    let key_id = section.located("key_id", value::text);
-    let algorithm = section.located("algorithm", algorithm);
-    let secret = section.value("client_secret");
-    let key = section.value("private_key");
-    let misplaced = |place: &Place, belongs_to: &str| {
-        ledger.error(place, format!("found a key that belongs to `{belongs_to}`; take it out"));
-    };
-    match (secret, key) {
-        (Some(secret), None) => {
-            for place in [key_id.map(|one| one.place), algorithm.map(|one| one.place)].into_iter().flatten() {
-                misplaced(&place, "private_key");
-            }
-            let encoding = encoding.map(|encoding| encoding.value).unwrap_or_default();
-            Some((Authentication::ClientSecretBasic { encoding }, source(&secret, "acme-client-secret")?))
+fn proof(section: &Object<'_>, ledger: &Ledger) -> Option<(Authentication, Located<SecretSource>)> {
+    let encoding = section.get(&BASIC_ENCODING)?;
+    let key_id = section.optional(&KEY_ID);
+    let algorithm = section.get(&ALGORITHM)?;
+    let misplaced = |place: Option<Place>, belongs_to: &Key<Section>| {
+        if let Some(place) = place {
+            let key = belongs_to.name;
+            ledger.error(&place, format!("found a key that belongs to `{key}`; take it out"));
         }
-        (None, Some(key)) => {
-            if let Some(encoding) = encoding {
-                misplaced(&encoding.place, "client_secret");
-            }
-            let authentication = Authentication::PrivateKeyJwt {
-                key_id: key_id.map(|key_id| Arc::from(key_id.value)),
-                algorithm: algorithm.map_or(Algorithm::Es256, |algorithm| algorithm.value),
-            };
-            Some((authentication, source(&key, "globex-key")?))
+    };
+    match (section.value(&CLIENT_SECRET), section.value(&PRIVATE_KEY)) {
+        (Some(_), None) => {
+            misplaced(section.place_of(&KEY_ID), &PRIVATE_KEY);
+            misplaced(section.place_of(&ALGORITHM), &PRIVATE_KEY);
+            let source = source(section, &CLIENT_SECRET, "acme-client-secret")?;
+            Some((Authentication::ClientSecretBasic { encoding }, source))
+        }
+        (None, Some(_)) => {
+            misplaced(section.place_of(&BASIC_ENCODING), &CLIENT_SECRET);
+            let source = source(section, &PRIVATE_KEY, "globex-key")?;
+            Some((Authentication::PrivateKeyJwt { key_id: key_id.map(Arc::from), algorithm }, source))
         }
         (Some(_), Some(key)) => {
             ledger.error(
@@ -89,7 +158,7 @@ fn proof(section: &mut Object<'_>, ledger: &Ledger) -> Option<(Authentication, L
         }
         (None, None) => {
             section.missing(
-                "client_secret",
+                &CLIENT_SECRET,
                 "write `client_secret: { file: acme-client-secret }`, or a `private_key` likewise",
             );
             None
@@ -97,50 +166,34 @@ fn proof(section: &mut Object<'_>, ledger: &Ledger) -> Option<(Authentication, L
     }
 }
 
-fn source(value: &Value<'_>, example: &str) -> Option<Located<SecretSource>> {
+fn source(section: &Object<'_>, key: &Key<Section>, example: &str) -> Option<Located<SecretSource>> {
+    let value = section.value(key)?;
     if !value.is_mapping() {
         value.wrong(&format!(
             "write `{{ file: {example} }}` or `{{ env: NAME }}`: the secret itself must not stand here"
         ));
         return None;
     }
-    let mut section = value.object()?;
-    let place = section.place.clone();
-    let file = section.located("file", |text| match text {
-        "" => Err(format!("write the name of a file, as `{example}`")),
-        _ if text.contains('\0') || text.contains('\n') => Err("write the name of a file".to_owned()),
-        _ => Ok(SecretSource::File(text.into())),
-    });
-    let variable = section.located("env", |text| {
-        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if fits {
-            Ok(SecretSource::Environment(text.to_owned()))
-        } else {
-            Err("write the name of a variable".into())
-        }
-    });
-    let both = section.place_of("file").is_some() && section.place_of("env").is_some();
-    let neither = section.entries().next().is_none();
-    if both || neither {
-        value.wrong(&format!("write one of `file` and `env`, as `{{ file: {example} }}`"));
+    let source = section.optional(key)?;
+    let (file, variable) = (source.optional(&FILE), source.optional(&ENVIRONMENT_VARIABLE));
+    let both = source.value(&FILE).is_some() && source.value(&ENVIRONMENT_VARIABLE).is_some();
+    if both || value.is_empty() {
+        value.wrong(&format!("write one of `file` and `env`, such as `{{ file: {example} }}`"));
     }
-    section.finish();
     let found = file.or(variable).filter(|_| !both)?;
-    Some(Located { value: found.value, place })
+    Some(Located { value: found, place: source.place })
 }
 
-fn encoding(text: &str) -> Result<BasicEncoding, String> {
-    match text {
-        "plain" => Ok(BasicEncoding::Plain),
-        "rfc6749" => Ok(BasicEncoding::Rfc6749),
-        _ => Err("write `plain` or `rfc6749`".to_owned()),
+fn file(text: &str) -> Result<SecretSource, String> {
+    if text.is_empty() || text.contains(['\0', '\n']) {
+        return Err("write the name of a file, such as `acme-client-secret`".to_owned());
     }
+    Ok(SecretSource::File(text.into()))
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, String> {
-    match text {
-        "ES256" => Ok(Algorithm::Es256),
-        "RS256" => Ok(Algorithm::Rs256),
-        _ => Err("write `ES256` or `RS256`".to_owned()),
+fn environment_variable(text: &str) -> Result<SecretSource, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err("write the name of a variable, such as `ACME_CLIENT_SECRET`".to_owned());
     }
+    Ok(SecretSource::Environment(text.to_owned()))
 }

@@ -2,19 +2,79 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
+use serde_json::json;
 
-use super::reader::{Ledger, Located, Object, Place, Value, quoted};
-use super::upstream::ACCOUNT_PARAMETER_REMOVED;
+use super::key::{Section, keys};
+use super::kind::{AllOr, AllOrListed, Definition, List, Named, Scalar};
+use super::reader::{Ledger, Located, Object, Place, quoted, values};
+use super::upstream::{ACCOUNT_PARAMETER, ENDPOINTS};
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
+use crate::domain::filter::AccountFilter;
+use crate::domain::id::Scope;
 
-/// Reads the added endpoints and appends them to the five.
-pub(super) fn read(added: Option<&Value<'_>>, narrowing: &Narrowing, ledger: &Ledger) -> Vec<Arc<Endpoint>> {
+/// The names of endpoints, as a regular expression.
+pub(super) const NAME_PATTERN: &str = "^[a-z0-9_-]{1,64}$";
+
+keys! {
+    KEYS;
+    PATH: Scalar<PathPattern> = "path",
+        Scalar::new(
+            || json!({ "type": "string", "pattern": r"^(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+(?:/\*)?$" }),
+            path_pattern,
+        ), Required("write one, such as `path: /reports/*`"),
+        "All below a path (`/reports/*`), or exactly one (`/reports`).";
+    METHODS: List<Scalar<Method>> = "methods",
+        List { if_empty: Some("write `[GET]` or `[GET, HEAD]`"), ..List::of(METHOD) }, Default("[GET, HEAD]"),
+        "The methods that it answers.";
+    SCOPE: Scalar<Scope> = "scope", value::SCOPE, Optional,
+        "The scope that a client needs for it; unset: none is looked for.";
+    FORWARD_REQUEST_FIELDS: AllOr<Scalar<HeaderName>> = "forward_request_fields",
+        AllOr { item: value::FIELD.parsed_by(forwarded_field), example: "[X-Report-Format]" }, Default("[]"),
+        "The clients' request fields that go to Talkdesk: a list, or `all` but credentials and the like.";
+    ACCOUNT_FILTER: Scalar<AccountFilter> = "account_filter", value::ACCOUNT_FILTER, Optional,
+        "What `filter` says to narrow to an account. With this and `account_field` Instances on their \
+         Organization's client may ask too.";
+    ACCOUNT_FIELD: Scalar<String> = "account_field", value::PARAMETER, Optional,
+        "The member of a record that carries the account's id.";
+}
+
+/// The endpoints by name.
+pub(super) const NAMED: Named = Named {
+    item: &ENDPOINT,
+    constrain: |schema| {
+        let taken = DOCUMENTED.map(|documented| documented.name);
+        schema["propertyNames"] = json!({ "pattern": NAME_PATTERN, "not": { "enum": taken } });
+    },
+};
+
+static ENDPOINT: Section = Section {
+    removed: &[ACCOUNT_PARAMETER],
+    definition: Some(Definition {
+        name: "endpoint",
+        title: "",
+        description: "An endpoint beyond the five of the Billing Insights API.",
+    }),
+    constrain: |schema| {
+        schema["dependentRequired"] =
+            json!({ "account_filter": ["account_field"], "account_field": ["account_filter"] });
+    },
+    ..Section::new(KEYS)
+};
+
+const METHOD: Scalar<Method> = Scalar::new(|| json!({ "enum": ["GET", "HEAD"] }), method);
+
+/// Reads the added endpoints from the section `upstream`, and appends them to the five.
+pub(super) fn read(
+    upstream: &Object<'_>,
+    narrowing: &Narrowing,
+    ledger: &Ledger,
+) -> Option<Vec<Arc<Endpoint>>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
         DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(narrowing))).collect();
-    let Some(section) = added.and_then(Value::object) else { return endpoints };
-    for (name, value) in section.entries() {
+    for entry in upstream.get(&ENDPOINTS)? {
+        let (name, value) = (entry.name, entry.value);
         if !is_endpoint_name(name) {
             ledger.error(
                 &value.place,
@@ -28,12 +88,12 @@ pub(super) fn read(added: Option<&Value<'_>>, narrowing: &Narrowing, ledger: &Le
                     "found the name `{name}`, which is the Billing Insights API's own; write another name"
                 ),
             );
-        } else if let Some(endpoint) = value.object().map(|object| endpoint(name, object, &endpoints, ledger))
-        {
+        } else if let Some(section) = value.object(&ENDPOINT) {
+            let endpoint = endpoint(name, &section, &endpoints, ledger)?;
             endpoints.push(Arc::new(endpoint));
         }
     }
-    endpoints
+    Some(endpoints)
 }
 
 fn is_endpoint_name(name: &str) -> bool {
@@ -41,39 +101,40 @@ fn is_endpoint_name(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
-fn endpoint(name: &str, mut section: Object<'_>, others: &[Arc<Endpoint>], ledger: &Ledger) -> Endpoint {
-    let path = section.required("path", "write one, as `path: /reports/*`", path_pattern);
-    let methods = section.value("methods");
-    let methods = methods.map_or_else(|| vec![Method::GET, Method::HEAD], |value| read_methods(&value));
-    let scope = section.parsed("scope", value::domain);
-    let fields = section.value("forward_request_fields");
-    let forward_request_fields =
-        fields.map_or_else(|| ForwardedFields::Listed(Vec::new()), |value| forwarded_fields(&value));
-    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
-    let filter = section.parsed("account_filter", value::account_filter);
-    let field = section.parsed("account_field", value::parameter);
-    let both = filter.zip(field);
-    match (section.place_of("account_filter"), section.place_of("account_field")) {
-        (Some(_), None) => section.missing("account_field", "write both, or neither"),
-        (None, Some(_)) => section.missing("account_filter", "write both, or neither"),
+fn endpoint(name: &str, section: &Object<'_>, others: &[Arc<Endpoint>], ledger: &Ledger) -> Option<Endpoint> {
+    let path = section.required(&PATH);
+    let filter = section.optional(&ACCOUNT_FILTER);
+    let field = section.optional(&ACCOUNT_FIELD);
+    match (section.value(&ACCOUNT_FILTER), section.value(&ACCOUNT_FIELD)) {
+        (Some(_), None) => section.missing(&ACCOUNT_FIELD, "write both, or neither"),
+        (None, Some(_)) => section.missing(&ACCOUNT_FILTER, "write both, or neither"),
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let content = both.map_or(Content::Opaque, |(filter, field)| {
+    let content = filter.zip(field).map_or(Content::Opaque, |(filter, field)| {
         Content::Records(Narrowing { filter, field: field.into() })
     });
-    section.finish();
     if let Some(Located { value: path, place }) = &path {
         check_path(path, place, others, ledger);
     }
-    // A missing path is an error, but the endpoint is kept: otherwise its cache rule would also be reported as an
-    // unknown key.
-    let path = path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value);
-    let position = others.len();
-    Endpoint { position, name: name.into(), path, methods, scope, content, forward_request_fields }
+    Some(Endpoint {
+        position: others.len(),
+        name: name.into(),
+        // A missing path is an error, but the endpoint is kept: otherwise its cache rule would also be reported as an
+        // unknown key.
+        path: path.map_or_else(|| PathPattern::Exact("".into()), |path| path.value),
+        methods: without_duplicates(values(section.get(&METHODS)?)),
+        scope: section.optional(&SCOPE),
+        content,
+        forward_request_fields: match section.get(&FORWARD_REQUEST_FIELDS)? {
+            AllOrListed::All => ForwardedFields::All,
+            AllOrListed::Listed(fields) => ForwardedFields::Listed(fields),
+        },
+    })
 }
 
 fn path_pattern(text: &str) -> Result<PathPattern, String> {
-    const ADVICE: &str = "write a path as `/reports` for exactly that, or `/reports/*` for all below it";
+    const ADVICE: &str =
+        "write a path, such as `/reports` for exactly that, or `/reports/*` for all below it";
     let (plain, is_prefix) = match text.strip_suffix("/*") {
         Some(plain) => (plain, true),
         None => (text, false),
@@ -137,13 +198,10 @@ fn is_under(ours: &str, theirs: &str, other: &Endpoint) -> bool {
     documented && ours.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn read_methods(value: &Value<'_>) -> Vec<Method> {
-    let Some(items) = value.items() else { return Vec::new() };
-    if items.is_empty() {
-        value.wrong("write `[GET]` or `[GET, HEAD]`");
-    }
-    let mut methods: Vec<Method> = Vec::new();
-    for method in items.iter().filter_map(|item| item.parsed(method)) {
+/// The methods of an endpoint, each once.
+fn without_duplicates(listed: Vec<Method>) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for method in listed {
         if !methods.contains(&method) {
             methods.push(method);
         }
@@ -159,21 +217,7 @@ fn method(text: &str) -> Result<Method, String> {
     }
 }
 
-fn forwarded_fields(value: &Value<'_>) -> ForwardedFields {
-    if value.is_list() {
-        let items = value.items().unwrap_or_default();
-        return ForwardedFields::Listed(
-            items.iter().filter_map(|item| item.parsed(forwarded_field)).collect(),
-        );
-    }
-    let all = value.parsed(|text| match text {
-        "all" => Ok(ForwardedFields::All),
-        _ => Err("write `all`, or a list as `[X-Report-Format]`".to_owned()),
-    });
-    all.unwrap_or(ForwardedFields::Listed(Vec::new()))
-}
-
-fn forwarded_field(text: &str) -> Result<http::HeaderName, String> {
+fn forwarded_field(text: &str) -> Result<HeaderName, String> {
     let name = value::field_name(text)?;
     if forwarding::is_forbidden(&name) {
         return Err(

@@ -4,10 +4,44 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::reader::{Ledger, Located, Object, Value};
+use serde_json::json;
+
+use super::key::{Section, keys};
+use super::kind::{List, Scalar};
+use super::reader::{Ledger, Located, Object, values};
 use super::tenant_entry::InstanceEntry;
-use super::{Listen, Server, address, check, value};
+use super::{Listen, Server, address, check, server, value};
 use crate::domain::tenant::{TenantName, Tenants};
+
+pub(super) static LISTENER: Section =
+    Section { description: "A listener for some tenants.", ..Section::new(LISTENER_KEYS) };
+
+const TENANTS_ADVICE: &str = "write the tenants that may be named there, such as `[instances/globex]`";
+
+keys! {
+    LISTENER_KEYS;
+    pub(super) LISTEN: Scalar<Listen> = "listen", address::LISTEN,
+        Required("write an address, such as `127.0.0.1:8081`"),
+        "Where clients ask.";
+    TENANTS: List<Scalar<TenantName>> = "tenants",
+        List { if_empty: Some(TENANTS_ADVICE), ..List::of(value::TENANT) }, Required(TENANTS_ADVICE),
+        "Who may be named there. An Instance under a listed Organization is not implied.";
+    DEFAULT_TENANT: Scalar<TenantName> = "default_tenant", value::TENANT, Optional,
+        "Whom a request is for that names nobody; one of `tenants`.";
+}
+
+keys! {
+    pub(super) UNIX_SOCKET_KEYS;
+    MODE: Scalar<u32> = "mode",
+        Scalar::new(
+            || json!({ "type": ["string", "integer"], "minimum": 600, "maximum": 777, "pattern": "^0*[67][0-7]{2}$" }),
+            mode,
+        ), Default("\"0600\""),
+        "The mode of the file; in quotes.";
+    GROUP: Scalar<u32> = "group",
+        Scalar::new(|| json!({ "type": ["string", "integer"], "minimum": 0, "minLength": 1 }), group), Optional,
+        "The group of the file, by name or number; unset: that of the process.";
+}
 
 /// A data listener that serves only the listed tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,27 +133,16 @@ impl ListenerEntry {
 }
 
 /// Reads the list of listeners; invalid ones are recorded and left out.
-pub(super) fn read(section: &mut Object<'_>, ledger: &Ledger) -> Vec<ListenerEntry> {
-    let items = section.value("listeners").and_then(|list| list.items()).unwrap_or_default();
-    items.iter().filter_map(|item| listener(item, ledger)).collect()
+pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<Vec<ListenerEntry>> {
+    let listeners: Vec<Object<'_>> = values(section.get(&server::LISTENERS)?);
+    Some(listeners.iter().filter_map(|listener| read_listener(listener, ledger)).collect())
 }
 
-fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
-    const ADVICE: &str = "write the tenants that may be named there, as `[instances/globex]`";
-    let mut section = item.object()?;
-    let listen = section.required("listen", "write an address, as `127.0.0.1:8081`", address::listen);
-    let is_there = section.place_of("tenants").is_some();
-    let tenants = section.list("tenants", value::domain::<TenantName>);
-    if !is_there {
-        section.missing("tenants", ADVICE);
-    } else if let Some(place) = section.place_of("tenants")
-        && section.value("tenants").is_some_and(|value| value.is_empty())
-    {
-        ledger.error(&place, format!("found nobody; {ADVICE}"));
-    }
-    let default_tenant = section.located("default_tenant", value::domain::<TenantName>);
-    section.finish();
-    let tenants = tenants?;
+fn read_listener(section: &Object<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
+    let listen = section.required(&LISTEN);
+    let tenants = section.required(&TENANTS);
+    let default_tenant = section.located(&DEFAULT_TENANT);
+    let tenants = tenants?.value;
     if let Some(default) = &default_tenant
         && !tenants.iter().any(|tenant| tenant.value == default.value)
     {
@@ -135,20 +158,17 @@ fn listener(item: &Value<'_>, ledger: &Ledger) -> Option<ListenerEntry> {
 }
 
 /// Reads the permissions of Unix sockets.
-pub(super) fn read_unix_socket(mut section: Object<'_>) -> UnixSocket {
-    let socket = UnixSocket {
-        mode: section.parsed("mode", mode).unwrap_or(UnixSocket::default().mode),
-        group: section.parsed("group", group),
-    };
-    section.finish();
-    socket
+pub(super) fn read_unix_socket(section: &Object<'_>) -> Option<UnixSocket> {
+    Some(UnixSocket { mode: section.get(&MODE)?, group: section.optional(&GROUP) })
 }
 
 fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode @ 0..=0o777) if mode & 0o600 == 0o600 => Ok(mode),
-        _ => Err("write the mode of a file that its owner may read and write, as `\"0600\"` or `\"0660\"`"
-            .to_owned()),
+        _ => Err(
+            "write the mode of a file that its owner may read and write, such as `\"0600\"` or `\"0660\"`"
+                .to_owned(),
+        ),
     }
 }
 

@@ -4,12 +4,57 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::fault::{Fault, Faults};
+use super::key::{Section, keys};
+use super::kind::List;
 use super::reader::{Ledger, Value};
+use super::tenant_entry::{INSTANCE, ORGANIZATION};
 use super::tenants::Surroundings;
 use super::{
     Config, Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry,
     tenants, upstream,
+};
+
+keys! {
+    KEYS;
+    SERVER: Section = "server", Section::new(server::KEYS), Optional,
+        "Where the proxy listens, and who may speak to it.";
+    UPSTREAM: Section = "upstream",
+        Section { removed: upstream::REMOVED, ..Section::new(upstream::KEYS) }, Optional,
+        "Talkdesk's API.";
+    ENTITLEMENT: Section = "entitlement", Section::new(policy::KEYS), Optional,
+        "The operator's part in who may ask for what.";
+    pub(super) ORGANIZATIONS: List<Section> = "organizations",
+        List { takes_null: true, ..List::of(ORGANIZATION) }, Default("[]"),
+        "Organizations: a partner's, each with one OAuth client for all Instances under it.";
+    pub(super) INSTANCES: List<Section> = "instances",
+        List { takes_null: true, ..List::of(INSTANCE) }, Default("[]"),
+        "Instances with a client of their own. Those under an Organization above need no entry, but may have \
+         one without a credential, for `plan` or `enabled`.";
+    LIMITS: Section = "limits", Section::new(limits::KEYS), Optional, "How fast, and how much at once.";
+    CACHE: Section = "cache", Section::new(cache::KEYS), Optional,
+        "What is kept, in memory, and for how long.";
+    LOG: Section = "log", Section::new(output::LOG_KEYS), Optional restart(log),
+        "What is written about requests.";
+    METRICS: Section = "metrics", Section::new(output::METRICS_KEYS), Optional,
+        "What is counted per tenant, at `/metrics`.";
+}
+
+/// The whole file.
+pub(super) static ROOT: Section = Section {
+    takes_null: false,
+    description: "The configuration of billing-insights-proxy. Only tenants are needed (`organizations`, \
+                  `instances`); everything else has a default.",
+    constrain: |schema| {
+        let one = json!({ "type": "array", "minItems": 1 });
+        schema["anyOf"] = json!([
+            { "required": ["organizations"], "properties": { "organizations": one } },
+            { "required": ["instances"], "properties": { "instances": one } }
+        ]);
+    },
+    ..Section::new(KEYS)
 };
 
 /// The maximum size of a file in bytes; a larger one is not a configuration.
@@ -92,20 +137,19 @@ fn assemble(
         );
         return None;
     }
-    let mut top = root.object()?;
-    let server = server::read(top.section("server"), ledger);
-    let upstream = upstream::read(top.section("upstream"), directory, ledger);
+    let top = root.object(&ROOT)?;
+    let server = server::read(&top.section(&SERVER), ledger)?;
+    let upstream_section = top.section(&UPSTREAM);
+    let upstream = upstream::read(&upstream_section, directory, ledger)?;
     let (policy, rejected_grace) =
-        policy::read(top.section("entitlement"), &upstream.narrowing, upstream.instance_query_parameters);
-    let endpoints = endpoints::read(upstream.endpoints.as_ref(), &upstream.narrowing, ledger);
-    let organizations = top.value("organizations");
-    let instances = top.value("instances");
-    let is_empty = |list: &Option<Value<'_>>| list.as_ref().is_none_or(Value::is_empty);
-    if is_empty(&organizations) && is_empty(&instances) {
-        top.missing("organizations", "write at least one tenant, there or under `instances`");
+        policy::read(&top.section(&ENTITLEMENT), &upstream.narrowing, upstream.instance_query_parameters)?;
+    let endpoints = endpoints::read(&upstream_section, &upstream.narrowing, ledger)?;
+    let has_tenants = |key| top.value(key).is_some_and(|list| !list.is_empty());
+    if ![&ORGANIZATIONS, &INSTANCES].into_iter().any(has_tenants) {
+        top.missing(&ORGANIZATIONS, "write at least one tenant, there or under `instances`");
     }
-    let organizations = tenant_entry::organizations(organizations.as_ref(), ledger);
-    let instances = tenant_entry::instances(instances.as_ref(), ledger);
+    let organizations = tenant_entry::organizations(&top, ledger)?;
+    let instances = tenant_entry::instances(&top, ledger)?;
     let surroundings =
         Surroundings { addresses: &upstream.addresses, policy: &policy, directory, environment, ledger };
     let built = tenants::build(&organizations, &instances, &surroundings);
@@ -115,12 +159,9 @@ fn assemble(
     for listener in &server.listeners {
         listener.check(&built.tenants, &instances, ledger);
     }
-    let limits = limits::read(top.section("limits"));
+    let limits = limits::read(&top.section(&LIMITS))?;
     let max_response_bytes = upstream.upstream.max_response_bytes;
-    let (cache, endpoints) = cache::read(top.section("cache"), endpoints, max_response_bytes, ledger);
-    let log = output::read_log(top.section("log"), directory);
-    let metrics = output::read_metrics(top.section("metrics"));
-    top.finish();
+    let (cache, endpoints) = cache::read(&top.section(&CACHE), endpoints, max_response_bytes, ledger)?;
     Some(Config {
         server: server.server,
         upstream: upstream.upstream,
@@ -131,8 +172,8 @@ fn assemble(
         credentials: built.credentials,
         limits,
         cache,
-        log,
-        metrics,
+        log: output::read_log(&top.section(&LOG), directory)?,
+        metrics: output::read_metrics(&top.section(&METRICS))?,
         warnings: Vec::new(),
     })
 }

@@ -1,9 +1,10 @@
 //! The configuration: one YAML file, checked as a whole.
 //!
-//! Reading has two steps. The modules of the sections (`server`, `upstream`, ...) walk the tree of `node` with the
-//! `reader` and convert each value to its type. They record each fault with line, column and key path, and
-//! continue after it. Then `check` and `tenants` check the values against each other. The result is a [`Config`],
-//! which no later code needs to check again.
+//! Each key is declared once (`key`), in the module of its section (`server`, `upstream`, ...). `schema` makes the
+//! JSON Schema and the reference from the same declarations. Reading has two steps. The modules of the sections get
+//! the values of their keys from the `reader`, which walks the tree of `node`. Each fault is recorded with line,
+//! column and key path, and reading continues. Then `check` and `tenants` check the values against each other. No
+//! later code needs to check the resulting [`Config`] again.
 //!
 //! Secrets are read here as well. A missing secret affects only its tenant and is not a fault of the file: the
 //! credential then holds the reason instead of the secret.
@@ -19,6 +20,8 @@ mod endpoints;
 pub mod environment;
 pub mod fault;
 pub mod forwarding;
+mod key;
+mod kind;
 mod limits;
 mod listeners;
 mod load;
@@ -53,6 +56,7 @@ use crate::domain::tenant::{TenantName, Tenants};
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Severity};
+pub use key::changes_that_need_restart;
 pub use listeners::{DataListener, UnixSocket};
 pub use load::{load, parse};
 pub use secret::SecretPlace;
@@ -173,21 +177,12 @@ pub struct ConfiguredEndpoint {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// The cache rule.
-    pub rule: Rule,
+    pub rule: CacheRule,
 }
 
-/// The cache rule of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// RFC 9111 without additions.
-    Plain,
-    /// A configured rule, which may override the origin's directives.
-    Ours(OurRule),
-}
-
-/// A cache rule with additions to RFC 9111.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OurRule {
+/// The cache rule of an endpoint. The default leaves everything to the origin, as RFC 9111 says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheRule {
     /// The freshness lifetime; zero: responses are not stored; `None`: the origin decides.
     pub ttl: Option<Duration>,
     /// How long a stale response may be served while it is revalidated (RFC 5861, section 3).
@@ -198,8 +193,8 @@ pub struct OurRule {
     pub overrides: Overrides,
     /// The minimum age at which a client's `no-cache` takes effect on an entry.
     pub min_refresh: Duration,
-    /// The status codes that may be stored.
-    pub statuses: Vec<StatusCode>,
+    /// The status codes that may be stored; `None`: those that RFC 9111 permits.
+    pub statuses: Option<Vec<StatusCode>>,
     /// The rule for periods that are over; its `ttl` replaces the one above.
     pub closed_period: Option<ClosedPeriod>,
 }
@@ -222,6 +217,12 @@ pub enum Overrides {
     All,
     /// Only these.
     Listed(Vec<OriginDirective>),
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
 }
 
 /// A cache directive or field of the origin that a rule can override.

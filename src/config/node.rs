@@ -52,6 +52,11 @@ pub(super) fn read(source: &str) -> Result<Node, Fault> {
     Ok(node(raw, source))
 }
 
+/// The JSON of a value of a declaration.
+pub(super) fn json(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).unwrap_or_default()
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {

@@ -1,52 +1,69 @@
 //! The sections `log` and `metrics`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+use super::key::keys;
+use super::kind::{Boolean, Choice, Scalar};
 use super::reader::Object;
-use super::{Log, LogFormat, Metrics, address, value};
+use super::{Log, LogFormat, Metrics, value};
+
+keys! {
+    pub(super) LOG_KEYS;
+    FORMAT: Choice<LogFormat> = "format",
+        Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]), Default("json"), "The form of a line.";
+    LEVEL: Scalar<String> = "level", Scalar::new(level_schema, level), Default("info"),
+        "The least important level that is written: `error`, `warn`, `info`, `debug`, `trace`; or a filter, \
+         such as `info,hyper=debug`.";
+    ACCESS: Boolean = "access", Boolean, Default("true"), "A line per request.";
+    AUDIT: Scalar<PathBuf> = "audit",
+        Scalar::new(|| json!({ "type": ["string", "number", "boolean"], "pattern": "[^/]$" }), audit), Optional,
+        "The file of the audit log: who saw what, and who was refused; a relative one is meant beside the \
+         configuration. Unset: it is not written.";
+}
+
+keys! {
+    pub(super) METRICS_KEYS;
+    TENANTS: Boolean = "tenants", Boolean, Default("true"), "Whether series carry tenants at all.";
+    MAX_TENANTS: Scalar<usize> = "max_tenants", value::SIZE_COUNT, Default("500"),
+        "Tenants with series of their own; those beyond are counted as `other`.";
+}
 
 /// Reads the section `log`.
-pub(super) fn read_log(mut section: Object<'_>, directory: &Path) -> Log {
-    let log = Log {
-        format: section.parsed("format", format).unwrap_or(LogFormat::Json),
-        level: section.parsed("level", level).unwrap_or("info".into()),
-        access: section.boolean("access").unwrap_or(true),
-        audit: section.parsed("audit", |text| audit(text).and_then(|text| address::path(text, directory))),
-    };
-    section.finish();
-    log
+pub(super) fn read_log(section: &Object<'_>, directory: &Path) -> Option<Log> {
+    Some(Log {
+        format: section.get(&FORMAT)?,
+        level: section.get(&LEVEL)?,
+        access: section.get(&ACCESS)?,
+        audit: section.optional(&AUDIT).map(|path| directory.join(path)),
+    })
 }
 
 /// Reads the section `metrics`.
-pub(super) fn read_metrics(mut section: Object<'_>) -> Metrics {
-    let metrics = Metrics {
-        tenants: section.boolean("tenants").unwrap_or(true),
-        max_tenants: section.parsed("max_tenants", value::size_count).unwrap_or(500),
-    };
-    section.finish();
-    metrics
+pub(super) fn read_metrics(section: &Object<'_>) -> Option<Metrics> {
+    Some(Metrics { tenants: section.get(&TENANTS)?, max_tenants: section.get(&MAX_TENANTS)? })
 }
 
-fn format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err("write `json` or `text`".to_owned()),
-    }
-}
-
-fn audit(text: &str) -> Result<&str, String> {
+fn audit(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.ends_with('/') || text.contains('\0') {
-        return Err("write the path of a file, as `/var/log/billing-insights-proxy/audit.jsonl`".to_owned());
+        return Err(
+            "write the path of a file, such as `/var/log/billing-insights-proxy/audit.jsonl`".to_owned()
+        );
     }
-    Ok(text)
+    Ok(text.into())
+}
+
+fn level_schema() -> serde_json::Value {
+    let pattern = "^(?:[oO][fF][fF]|[eE][rR][rR][oO][rR]|[wW][aA][rR][nN]|[iI][nN][fF][oO]|[dD][eE][bB][uU][gG]|\
+                   [tT][rR][aA][cC][eE]|[0-5]|[A-Za-z0-9_:-]*[=,][A-Za-z0-9_:=,-]*)$";
+    json!({ "type": ["string", "integer"], "minimum": 0, "maximum": 5, "pattern": pattern })
 }
 
 fn level(text: &str) -> Result<String, String> {
     const ADVICE: &str =
-        "write `error`, `warn`, `info`, `debug` or `trace`, or a filter as `info,hyper=debug`";
+        "write `error`, `warn`, `info`, `debug` or `trace`, or a filter, such as `info,hyper=debug`";
     // The filter parser panics on some non-ASCII text. Filters on spans and fields are not supported.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:=,-".contains(&byte));
     // A single word that is not a level would be parsed as the name of a module and would silence all others.

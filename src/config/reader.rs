@@ -1,7 +1,7 @@
 //! Reads the YAML tree key by key, and records all faults instead of stopping at the first.
 //!
-//! An [`Object`] returns the values of its keys and remembers which were read; [`Object::finish`] reports the
-//! others as unknown keys. Messages about a discreet object (a credential) never repeat text of the file, not even
+//! An [`Object`] is a mapping with the keys of a [`Section`]; all others are reported when it is made. Only a declared
+//! [`Key`] can be read from it. Messages about a discreet object (a credential) never repeat text of the file, not even
 //! keys, because a secret could be in the wrong place.
 //!
 //! Not here: the meaning of the keys.
@@ -9,6 +9,8 @@
 use std::cell::RefCell;
 
 use super::fault::{Fault, Severity};
+use super::key::{Key, Presence, Section};
+use super::kind::Kind;
 use super::node::{Content, Node};
 use super::spelling;
 
@@ -37,6 +39,11 @@ pub(super) struct Located<T> {
     pub(super) place: Place,
 }
 
+/// The values of a list, without their places.
+pub(super) fn values<T, L: FromIterator<T>>(list: Vec<Located<T>>) -> L {
+    list.into_iter().map(|item| item.value).collect()
+}
+
 /// A value that is not parsed yet.
 #[derive(Clone)]
 pub(super) struct Value<'a> {
@@ -45,10 +52,17 @@ pub(super) struct Value<'a> {
     ledger: &'a Ledger,
 }
 
-/// A mapping, read key by key.
+/// A key as written in the file, and its value.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    /// The place of the key itself.
+    key: Place,
+    pub(super) value: Value<'a>,
+}
+
+/// A mapping with the keys of a section.
 pub(super) struct Object<'a> {
-    entries: Vec<(&'a str, &'a Node, Value<'a>)>,
-    known: Vec<&'a str>,
+    entries: Vec<Entry<'a>>,
     pub(super) place: Place,
     ledger: &'a Ledger,
 }
@@ -88,14 +102,14 @@ impl Place {
     }
 
     /// The place of a missing key next to this one.
-    pub(super) fn missing_beside(&self, key: &str) -> Self {
+    pub(super) fn missing_beside<K>(&self, key: &Key<K>) -> Self {
         let parent = self.path.rsplit_once('.').map_or("", |(parent, _)| parent);
-        Self { path: joined(parent, key), ..self.clone() }
+        Self { path: joined(parent, key.name), ..self.clone() }
     }
 
     /// The place of a missing key in this mapping.
-    pub(super) fn missing(&self, key: &str) -> Self {
-        Self { path: joined(&self.path, key), ..self.clone() }
+    pub(super) fn missing<K>(&self, key: &Key<K>) -> Self {
+        Self { path: joined(&self.path, key.name), ..self.clone() }
     }
 }
 
@@ -125,23 +139,18 @@ impl<'a> Value<'a> {
         Self { node, place: Place::of(node, String::new(), false), ledger }
     }
 
-    /// Marks the value as one that messages must not repeat.
-    pub(super) fn discreet(mut self) -> Self {
-        self.place.discreet = true;
-        self
-    }
-
     /// Whether the value is empty (null).
     pub(super) fn is_null(&self) -> bool {
         matches!(self.node.content, Content::Null)
     }
 
-    /// Whether the value is null or an empty list.
+    /// Whether the value is null, an empty list or an empty mapping.
     pub(super) fn is_empty(&self) -> bool {
         match &self.node.content {
             Content::Null => true,
             Content::List(items) => items.is_empty(),
-            Content::Boolean(_) | Content::Number(_) | Content::Text(_) | Content::Map(_) => false,
+            Content::Map(entries) => entries.is_empty(),
+            Content::Boolean(_) | Content::Number(_) | Content::Text(_) => false,
         }
     }
 
@@ -158,6 +167,7 @@ impl<'a> Value<'a> {
     fn found(&self) -> String {
         match &self.node.content {
             Content::Null => "nothing".to_owned(),
+            Content::List(items) if items.is_empty() => "an empty list".to_owned(),
             Content::List(_) => "a list".to_owned(),
             Content::Map(_) => "a mapping".to_owned(),
             Content::Boolean(_) | Content::Number(_) | Content::Text(_) if self.place.discreet => {
@@ -196,9 +206,9 @@ impl<'a> Value<'a> {
         parse(text).map_err(|advice| self.wrong(&advice)).ok()
     }
 
-    /// Like [`Value::parsed`], with the place of the value.
-    pub(super) fn located<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<Located<T>> {
-        Some(Located { value: self.parsed(parse)?, place: self.place.clone() })
+    /// Reads the value as one of a kind, with its place.
+    pub(super) fn located<K: Kind>(&self, kind: &K) -> Option<Located<K::Value<'a>>> {
+        Some(Located { value: kind.read(self)?, place: self.place.clone() })
     }
 
     /// The value as a boolean.
@@ -213,7 +223,7 @@ impl<'a> Value<'a> {
     /// The items of a list.
     pub(super) fn items(&self) -> Option<Vec<Value<'a>>> {
         let Content::List(items) = &self.node.content else {
-            self.wrong("write a list, as `[one, two]`, or one item per line, each after `- `");
+            self.wrong("write a list, such as `[one, two]`, or one item per line, each after `- `");
             return None;
         };
         let values = items.iter().enumerate().map(|(index, node)| Value {
@@ -224,151 +234,133 @@ impl<'a> Value<'a> {
         Some(values.collect())
     }
 
-    /// The value as a mapping. Null is an empty mapping: all keys of a section may be commented out.
-    pub(super) fn object(&self) -> Option<Object<'a>> {
+    /// The entries of a mapping. Null is an empty mapping: all keys of a section may be commented out.
+    pub(super) fn entries(&self) -> Option<Vec<Entry<'a>>> {
         let entries: &[(Node, Node)] = match &self.node.content {
             Content::Map(entries) => entries,
             Content::Null => &[],
             Content::Boolean(_) | Content::Number(_) | Content::Text(_) | Content::List(_) => {
-                self.wrong("write a mapping, as `key: value`, one per line and indented");
+                self.wrong("write a mapping, such as `key: value`, one per line and indented");
                 return None;
             }
         };
-        let mut object =
-            Object { entries: Vec::new(), known: Vec::new(), place: self.place.clone(), ledger: self.ledger };
+        let mut found = Vec::new();
         for (key, node) in entries {
-            object.add(key, node);
+            found.extend(self.entry(key, node, &found));
         }
-        Some(object)
+        Some(found)
+    }
+
+    fn entry(&self, key: &'a Node, node: &'a Node, earlier: &[Entry<'a>]) -> Option<Entry<'a>> {
+        let discreet = self.place.discreet;
+        let (Content::Text(name) | Content::Number(name)) = &key.content else {
+            let place = Place::of(key, self.place.path.clone(), true);
+            self.ledger.error(&place, "found a key that is no text; write a name, such as `server`");
+            return None;
+        };
+        let path = if discreet { self.place.path.clone() } else { joined(&self.place.path, name) };
+        let key = Place::of(key, path.clone(), discreet);
+        if let Some(first) = earlier.iter().find(|other| other.name == name) {
+            let shown = if discreet { "a key".to_owned() } else { format!("the key {}", quoted(name)) };
+            let line = first.key.line;
+            let message = format!("found {shown} a second time, the first is in line {line}; write it once");
+            self.ledger.note(&key, message, Severity::Error, false);
+            return None;
+        }
+        Some(Entry {
+            name,
+            key,
+            value: Value { node, place: Place::of(node, path, discreet), ledger: self.ledger },
+        })
+    }
+
+    /// The value as a mapping with the keys of a section; other keys are recorded.
+    pub(super) fn object(&self, section: &Section) -> Option<Object<'a>> {
+        let mut value = self.clone();
+        value.place.discreet |= section.discreet;
+        let mut entries = value.entries()?;
+        let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+        entries.retain_mut(|entry| {
+            if let Some((name, instead)) = section.removed.iter().find(|(name, _)| *name == entry.name) {
+                let message = format!("found `{name}`, which was removed; {instead}");
+                self.ledger.note(&entry.key, message, Severity::Error, false);
+                return false;
+            }
+            if !known.contains(&entry.name) {
+                entry.unknown(&known, self.ledger);
+                return false;
+            }
+            // The name of a known key may be shown even in a discreet object.
+            entry.value.place.path = joined(&self.place.path, entry.name);
+            true
+        });
+        Some(Object { entries, place: value.place, ledger: self.ledger })
+    }
+}
+
+impl Entry<'_> {
+    /// Records the key as none of those that are known.
+    pub(super) fn unknown(&self, known: &[&str], ledger: &Ledger) {
+        let found = if self.key.discreet { "key".to_owned() } else { format!("key {}", quoted(self.name)) };
+        let advice = match spelling::nearest(self.name, known.iter().copied()) {
+            Some(near) => format!("write `{near}`"),
+            None => format!("write one of: {}", known.join(", ")),
+        };
+        ledger.note(&self.key, format!("found the unknown {found}; {advice}"), Severity::Error, false);
     }
 }
 
 impl<'a> Object<'a> {
-    fn add(&mut self, key: &'a Node, node: &'a Node) {
-        let discreet = self.place.discreet;
-        let (Content::Text(name) | Content::Number(name)) = &key.content else {
-            let place = Place::of(key, self.place.path.clone(), true);
-            self.ledger.error(&place, "found a key that is no text; write a name, as `server`");
-            return;
+    /// The value of a key as written.
+    pub(super) fn value<K>(&self, key: &Key<K>) -> Option<&Value<'a>> {
+        self.entries.iter().find(|entry| entry.name == key.name).map(|entry| &entry.value)
+    }
+
+    /// The place of a key's value, if the key is written.
+    pub(super) fn place_of<K>(&self, key: &Key<K>) -> Option<Place> {
+        self.value(key).map(|value| value.place.clone())
+    }
+
+    /// The value of a key; `None` if it is missing or wrong.
+    pub(super) fn optional<K: Kind>(&self, key: &Key<K>) -> Option<K::Value<'a>> {
+        key.kind.read(self.value(key)?)
+    }
+
+    /// The value of a key, with its place; `None` if it is missing or wrong.
+    pub(super) fn located<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value<'a>>> {
+        self.value(key)?.located(&key.kind)
+    }
+
+    /// The value of a key, or its default. A key without a default is recorded as missing.
+    pub(super) fn get<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
+        self.optional(key).or_else(|| self.default(key))
+    }
+
+    fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
+        let Some(node) = key.default_node() else {
+            self.missing(key, "write one");
+            return None;
         };
-        let path = if discreet { self.place.path.clone() } else { joined(&self.place.path, name) };
-        if let Some((_, first, _)) = self.entries.iter().find(|(other, ..)| other == name) {
-            let shown = if discreet { "a key".to_owned() } else { format!("the key {}", quoted(name)) };
-            let message =
-                format!("found {shown} a second time, the first is in line {}; write it once", first.line);
-            self.ledger.note(&Place::of(key, path, discreet), message, Severity::Error, false);
-            return;
-        }
-        let value = Value { node, place: Place::of(node, path, discreet), ledger: self.ledger };
-        self.entries.push((name, key, value));
+        key.kind.read(&Value { node, place: self.place.missing(key), ledger: self.ledger })
     }
 
-    /// The keys with their values.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
-        self.entries.iter().map(|(name, _, value)| (*name, value))
-    }
-
-    /// The place of a key's value, if the key exists.
-    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
-        self.entries.iter().find(|(name, ..)| *name == key).map(|(_, _, value)| value.place.clone())
-    }
-
-    /// The value of a key.
-    pub(super) fn value(&mut self, key: &'a str) -> Option<Value<'a>> {
-        self.known.push(key);
-        let (_, _, value) = self.entries.iter().find(|(name, ..)| *name == key)?;
-        let mut value = value.clone();
-        // The name of a known key may be shown even in a discreet object.
-        value.place.path = joined(&self.place.path, key);
-        Some(value)
-    }
-
-    /// Parses the value of a key, see [`Value::parsed`].
-    pub(super) fn parsed<T>(
-        &mut self,
-        key: &'a str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.value(key)?.parsed(parse)
-    }
-
-    /// Parses the value of a key, with its place.
-    pub(super) fn located<T>(
-        &mut self,
-        key: &'a str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Located<T>> {
-        self.value(key)?.located(parse)
-    }
-
-    /// Parses the value of a required key; `advice` says what to write if it is missing.
-    pub(super) fn required<T>(
-        &mut self,
-        key: &'a str,
-        advice: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Located<T>> {
-        let value = self.value(key);
-        if value.is_none() {
+    /// The value of a required key, with its place.
+    pub(super) fn required<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value<'a>>> {
+        if self.value(key).is_none() {
+            let advice = if let Presence::Required(advice) = key.presence { advice } else { "write one" };
             self.missing(key, advice);
         }
-        value?.located(parse)
+        self.located(key)
     }
 
-    /// Records that a key is missing.
-    pub(super) fn missing(&self, key: &str, advice: &str) {
-        self.ledger.error(&self.place.missing(key), format!("found no `{key}`; {advice}"));
+    /// Records that a key is missing; `advice` says what to write.
+    pub(super) fn missing<K>(&self, key: &Key<K>, advice: &str) {
+        self.ledger.error(&self.place.missing(key), format!("found no `{}`; {advice}", key.name));
     }
 
-    /// The value of a key as a boolean.
-    pub(super) fn boolean(&mut self, key: &'a str) -> Option<bool> {
-        self.value(key)?.boolean()
-    }
-
-    /// The items of a list, each parsed like [`Value::located`]; invalid items are recorded and left out.
-    pub(super) fn list<T>(
-        &mut self,
-        key: &'a str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<Located<T>>> {
-        let items = self.value(key)?.items()?;
-        Some(items.iter().filter_map(|item| item.located(&parse)).collect())
-    }
-
-    /// The mapping of a key; an empty one if the key is missing or invalid.
-    pub(super) fn section(&mut self, key: &'a str) -> Object<'a> {
-        let object = self.value(key).and_then(|value| value.object());
-        object.unwrap_or_else(|| Object {
-            entries: Vec::new(),
-            known: Vec::new(),
-            place: self.place.missing(key),
-            ledger: self.ledger,
-        })
-    }
-
-    /// Records a key that earlier versions had, if it exists.
-    pub(super) fn removed(&mut self, key: &str, instead: &str) {
-        let Some(index) = self.entries.iter().position(|(name, ..)| *name == key) else { return };
-        let (_, node, value) = self.entries.remove(index);
-        let place = Place::of(node, value.place.path, self.place.discreet);
-        let message = format!("found `{key}`, which was removed; {instead}");
-        self.ledger.note(&place, message, Severity::Error, false);
-    }
-
-    /// Records every key that was not read as unknown.
-    pub(super) fn finish(self) {
-        for (name, key, value) in &self.entries {
-            if self.known.contains(name) {
-                continue;
-            }
-            let place = Place::of(key, value.place.path.clone(), self.place.discreet);
-            let found = if self.place.discreet { "key".to_owned() } else { format!("key {}", quoted(name)) };
-            let advice = match spelling::nearest(name, self.known.iter().copied()) {
-                Some(near) => format!("write `{near}`"),
-                None if self.known.is_empty() => "take it out".to_owned(),
-                None => format!("write one of: {}", self.known.join(", ")),
-            };
-            self.ledger.note(&place, format!("found the unknown {found}; {advice}"), Severity::Error, false);
-        }
+    /// The mapping of a key; an empty one if the key is missing or wrong.
+    pub(super) fn section(&self, key: &Key<Section>) -> Object<'a> {
+        let empty = || Object { entries: Vec::new(), place: self.place.missing(key), ledger: self.ledger };
+        self.optional(key).unwrap_or_else(empty)
     }
 }

@@ -1,9 +1,7 @@
 //! The JSON Schema of the configuration (draft 2020-12), and the Markdown reference that is made from it.
 //!
-//! The schema is a separate file. It can't be derived from the reader, which is not a `Deserialize` implementation
-//! because it records each fault with its place and a remedy. `tests/schema.rs` keeps both consistent: they have
-//! the same keys in every mapping and the same defaults, the schema accepts what the reader accepts, and it
-//! rejects what the reader rejects because of its type.
+//! Both come from the declarations of the keys (see `key`). `tests/schema.rs` checks that the schema accepts what the
+//! reader accepts, and rejects what the reader rejects because of its type.
 //!
 //! The schema leaves out what can't be decided from one value: whether a named tenant or a group exists, or
 //! whether two addresses collide. `check` reports these.
@@ -12,13 +10,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// The JSON Schema as printed by `schema`.
-pub const SCHEMA: &str = include_str!("schema.json");
+use super::kind::{Definitions, Kind as _};
+use super::load::ROOT;
 
 const HEAD: &str = "# Every key of the configuration
 
-This page is made from the JSON Schema of the configuration by `billing-insights-proxy schema --markdown`, and a test holds
-it against that. [`config.example.yaml`](../config.example.yaml) shows the same keys in their places.
+`billing-insights-proxy schema --markdown` makes this page from the JSON Schema of the configuration, and a test
+compares the two. [`config.example.yaml`](../config.example.yaml) shows the same keys in their places.
 
 Editors with a YAML language server complete and check the keys where the file begins with
 
@@ -32,14 +30,25 @@ and the schema lies beside it:
 billing-insights-proxy schema > billing-insights-proxy.schema.json
 ```
 
-The schema knows each value by itself. What needs two of them to be seen together, as a tenant that is named and is not
-there, is told by `billing-insights-proxy check`, which has the last word.
+The schema checks each value by itself. `billing-insights-proxy check` also finds what concerns two of them, such as a
+tenant that is named and does not exist.
 ";
+
+/// The JSON Schema.
+#[must_use]
+pub fn schema() -> Value {
+    let mut definitions = Definitions::new();
+    let mut schema = ROOT.schema(&mut definitions);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "Configuration of billing-insights-proxy".into();
+    schema["$defs"] = definitions.into();
+    schema
+}
 
 /// The reference of all keys in Markdown.
 #[must_use]
 pub fn markdown() -> String {
-    let schema: Value = serde_json::from_str(SCHEMA).unwrap_or_default();
+    let schema = schema();
     let mut page = Page { schema: &schema, text: HEAD.to_owned() };
     page.kinds();
     for (name, section) in members(&schema, "properties") {
@@ -90,9 +99,10 @@ impl<'a> Page<'a> {
             None => (path.to_owned(), node),
         };
         let shape = self.resolved(node);
-        let _ = writeln!(self.text, "\n## `{path}`\n\n{description}");
-        if shape != node && !words(shape, "description").is_empty() {
-            let _ = writeln!(self.text, "{}", words(shape, "description"));
+        let _ = writeln!(self.text, "\n## `{path}`\n");
+        let own = if shape == node { "" } else { words(shape, "description") };
+        for paragraph in [description, own].into_iter().filter(|text| !text.is_empty()) {
+            let _ = writeln!(self.text, "{paragraph}");
         }
         self.text.push_str("\n| key | value | unset | what it is |\n|---|---|---|---|\n");
         let open =

@@ -27,36 +27,12 @@ fn near(text: &str, candidate: &str) -> Option<usize> {
         3..=4 => 1,
         _ => 2,
     };
-    let distance = edit_distance(&text.to_lowercase(), &candidate.to_lowercase());
+    let distance = strsim::osa_distance(&text.to_lowercase(), &candidate.to_lowercase());
     (distance <= allowed).then_some(distance)
 }
 
 fn squashed(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// The edit distance with insertions, deletions, replacements and swaps of adjacent characters.
-fn edit_distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for row in 1..=one.len() {
-        let mut next = vec![row];
-        for column in 1..=other.len() {
-            let replaced = last[column - 1] + usize::from(one[row - 1] != other[column - 1]);
-            let mut best = replaced.min(last[column] + 1).min(next[column - 1] + 1);
-            let swapped = row > 1
-                && column > 1
-                && one[row - 1] == other[column - 2]
-                && one[row - 2] == other[column - 1];
-            if swapped {
-                best = best.min(before[column - 2] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut last, next);
-    }
-    last.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,11 +2,66 @@
 //!
 //! Not here: checks that need several entries (`check`, `tenants`).
 
-use super::credential::{self, CredentialEntry};
-use super::reader::{Ledger, Located, Object, Place, Value};
-use super::value;
+use super::credential::{self, CREDENTIAL, CredentialEntry};
+use super::key::{Section, keys};
+use super::kind::{Boolean, List, Scalar};
+use super::reader::{Ledger, Located, Object, Place, values};
+use super::{load, value};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::region::Region;
+
+pub(super) static ORGANIZATION: Section =
+    Section { description: "An Organization.", ..Section::new(ORGANIZATION_KEYS) };
+pub(super) static INSTANCE: Section = Section { description: "An Instance.", ..Section::new(INSTANCE_KEYS) };
+static LISTED_ACCOUNT: Section = Section { description: "An account.", ..Section::new(LISTED_ACCOUNT_KEYS) };
+
+keys! {
+    ORGANIZATION_KEYS;
+    ID: Scalar<OrganizationId> = "id", value::ORGANIZATION_ID,
+        Required("write the name that clients use, such as `id: acme`"),
+        "Our name for it: clients ask for `organizations/{id}`.";
+    NAME: Scalar<String> = "name", value::TEXT, Optional, "Talkdesk's name of it; unset: the id.";
+    TALKDESK_ID: Scalar<String> = "talkdesk_id", value::TEXT, Optional, "Talkdesk's id of it, for people.";
+    ENABLED: Boolean = "enabled", Boolean, Default("true"),
+        "`false`: it is refused, and every Instance under it.";
+    REGION: Scalar<Region> = "region", value::REGION, Optional, "Its region; unset: `upstream.region`.";
+    ORGANIZATION_CREDENTIAL: Section = "credential", CREDENTIAL, Optional,
+        "Its OAuth client; without one it is refused.";
+    ACCOUNTS: List<Section> = "accounts",
+        List { takes_null: true, ..List::of(LISTED_ACCOUNT) }, Default("[]"),
+        "Instances under it; each is a tenant, `instances/{name}`.";
+    DISCOVER_ACCOUNTS: Boolean = "discover_accounts", Boolean, Default("true"),
+        "Whether the rest of its Instances is learned from Talkdesk.";
+}
+
+keys! {
+    LISTED_ACCOUNT_KEYS;
+    LISTED_ID: Scalar<AccountId> = "id", value::ACCOUNT_ID,
+        Required("write Talkdesk's id of the account, 24 hexadecimal digits"),
+        "Talkdesk's id of the account.";
+    LISTED_NAME: Scalar<AccountName> = "name", value::ACCOUNT_NAME,
+        Required("write the account's name, as in {name}.mytalkdesk.com"),
+        "The account's name, as in `{name}.mytalkdesk.com`.";
+}
+
+keys! {
+    INSTANCE_KEYS;
+    INSTANCE_NAME: Scalar<AccountName> = "name", value::ACCOUNT_NAME,
+        Required("write the account's name, as in {name}.mytalkdesk.com"),
+        "The account's name, as in `{name}.mytalkdesk.com`: clients ask for `instances/{name}`.";
+    SELLER: Scalar<String> = "organization", value::TEXT,
+        Required("write who sold it: `Talkdesk`, `Talkdesk Internal`, an organization's `id`, or a \
+         reseller's name"),
+        "Who sold it: `Talkdesk`, `Talkdesk Internal`, the id of an Organization above, or a reseller.";
+    pub(super) ACCOUNT_ID: Scalar<AccountId> = "account_id", value::ACCOUNT_ID, Optional,
+        "Talkdesk's id of the account.";
+    PLAN: Scalar<String> = "plan", value::TEXT, Optional,
+        "Its plan, compared with `entitlement.eligible_plans`.";
+    INSTANCE_ENABLED: Boolean = "enabled", Boolean, Default("true"), "`false`: it is refused.";
+    INSTANCE_REGION: Scalar<Region> = "region", value::REGION, Optional,
+        "Its region; unset: `upstream.region`.";
+    INSTANCE_CREDENTIAL: Section = "credential", CREDENTIAL, Optional, "Its own OAuth client.";
+}
 
 /// An entry of `organizations`.
 pub(super) struct OrganizationEntry {
@@ -43,78 +98,51 @@ pub(super) struct InstanceEntry {
 }
 
 /// Reads the list `organizations`.
-pub(super) fn organizations(value: Option<&Value<'_>>, ledger: &Ledger) -> Vec<OrganizationEntry> {
-    objects(value).into_iter().filter_map(|entry| organization(entry, ledger)).collect()
+pub(super) fn organizations(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<OrganizationEntry>> {
+    let entries: Vec<Object<'_>> = values(top.get(&load::ORGANIZATIONS)?);
+    Some(entries.iter().filter_map(|entry| organization(entry, ledger)).collect())
 }
 
 /// Reads the list `instances`.
-pub(super) fn instances(value: Option<&Value<'_>>, ledger: &Ledger) -> Vec<InstanceEntry> {
-    objects(value).into_iter().filter_map(|entry| instance(entry, ledger)).collect()
+pub(super) fn instances(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<InstanceEntry>> {
+    let entries: Vec<Object<'_>> = values(top.get(&load::INSTANCES)?);
+    Some(entries.iter().filter_map(|entry| instance(entry, ledger)).collect())
 }
 
-/// The mappings in a list; a key without a value is an empty list.
-fn objects<'a>(value: Option<&Value<'a>>) -> Vec<Object<'a>> {
-    let items = value.filter(|value| !value.is_null()).and_then(Value::items).unwrap_or_default();
-    items.iter().filter_map(Value::object).collect()
-}
-
-fn organization(mut entry: Object<'_>, ledger: &Ledger) -> Option<OrganizationEntry> {
-    let place = entry.place.clone();
-    let id = entry.required("id", "write the name that clients use, as `id: acme`", value::domain);
-    let name = entry.located("name", value::text);
-    let talkdesk_id = entry.located("talkdesk_id", value::text);
-    let enabled = entry.boolean("enabled").unwrap_or(true);
-    let region = entry.located("region", value::domain);
-    let credential = entry.value("credential");
-    let brings_credential = credential.is_some();
-    let credential = credential.and_then(|value| credential::read(value, ledger));
-    let accounts = objects(entry.value("accounts").as_ref()).into_iter().filter_map(account).collect();
-    let discover_accounts = entry.boolean("discover_accounts").unwrap_or(true);
-    entry.finish();
+fn organization(entry: &Object<'_>, ledger: &Ledger) -> Option<OrganizationEntry> {
+    let credential = entry.optional(&ORGANIZATION_CREDENTIAL);
+    let accounts: Vec<Object<'_>> = values(entry.get(&ACCOUNTS)?);
     Some(OrganizationEntry {
-        place,
-        id: id?,
-        name,
-        talkdesk_id,
-        enabled,
-        region,
-        brings_credential,
-        credential,
-        accounts,
-        discover_accounts,
+        place: entry.place.clone(),
+        name: entry.located(&NAME),
+        talkdesk_id: entry.located(&TALKDESK_ID),
+        enabled: entry.get(&ENABLED)?,
+        region: entry.located(&REGION),
+        brings_credential: entry.value(&ORGANIZATION_CREDENTIAL).is_some(),
+        credential: credential.and_then(|section| credential::read(&section, ledger)),
+        accounts: accounts.iter().filter_map(account).collect(),
+        discover_accounts: entry.get(&DISCOVER_ACCOUNTS)?,
+        // Read last: without it there is no entry, but the faults of its other keys are recorded.
+        id: entry.required(&ID)?,
     })
 }
 
-fn account(mut entry: Object<'_>) -> Option<AccountEntry> {
-    let id = entry.required("id", "write Talkdesk's id of the account, 24 hexadecimal digits", value::domain);
-    let name = entry.required("name", "write the account's name, as in {name}.mytalkdesk.com", value::domain);
-    entry.finish();
+fn account(entry: &Object<'_>) -> Option<AccountEntry> {
+    let (id, name) = (entry.required(&LISTED_ID), entry.required(&LISTED_NAME));
     Some(AccountEntry { id: id?, name: name? })
 }
 
-fn instance(mut entry: Object<'_>, ledger: &Ledger) -> Option<InstanceEntry> {
-    let name = entry.required("name", "write the account's name, as in {name}.mytalkdesk.com", value::domain);
-    let plan = entry.parsed("plan", value::text);
-    let account_id = entry.located("account_id", value::domain);
-    let organization = entry.required(
-        "organization",
-        "write who sold it: `Talkdesk`, `Talkdesk Internal`, an organization's `id`, or a reseller's name",
-        value::text,
-    );
-    let enabled = entry.boolean("enabled").unwrap_or(true);
-    let region = entry.located("region", value::domain);
-    let credential = entry.value("credential");
-    let credential_place = credential.as_ref().map(|value| value.place.clone());
-    let credential = credential.and_then(|value| credential::read(value, ledger));
-    entry.finish();
+fn instance(entry: &Object<'_>, ledger: &Ledger) -> Option<InstanceEntry> {
+    let credential = entry.optional(&INSTANCE_CREDENTIAL);
     Some(InstanceEntry {
-        name: name?,
-        plan,
-        account_id,
-        organization,
-        enabled,
-        region,
-        credential_place,
-        credential,
+        plan: entry.optional(&PLAN),
+        account_id: entry.located(&ACCOUNT_ID),
+        organization: entry.required(&SELLER),
+        enabled: entry.get(&INSTANCE_ENABLED)?,
+        region: entry.located(&INSTANCE_REGION),
+        credential_place: entry.place_of(&INSTANCE_CREDENTIAL),
+        credential: credential.and_then(|section| credential::read(&section, ledger)),
+        // Read last: without it there is no entry, but the faults of its other keys are recorded.
+        name: entry.required(&INSTANCE_NAME)?,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::credential::CredentialEntry;
+use super::credential::{self, CredentialEntry};
 use super::environment::Environment;
 use super::reader::Ledger;
 use super::seller::{self, ResolvedSeller};
@@ -174,7 +174,7 @@ impl Clients<'_> {
             Some(account) => template.replace(address::ACCOUNT, account.as_str()).into(),
             None if template.contains(address::ACCOUNT) => {
                 let advice = "found no `account`; write the account that owns the client, for the token URL";
-                ledger.error(&entry.place.missing("account"), advice);
+                ledger.error(&entry.place.missing(&credential::ACCOUNT), advice);
                 return None;
             }
             None => template,

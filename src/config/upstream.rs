@@ -1,31 +1,82 @@
 //! The section `upstream`: the settings of the API that are common to all tenants.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::{Ledger, Object, Value};
-use super::{Upstream, address, value};
+use http::Uri;
+
+use super::key::keys;
+use super::kind::{List, Named, Scalar};
+use super::reader::{Ledger, Object, values};
+use super::{Upstream, address, endpoints, value};
 use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
+use crate::domain::filter::AccountFilter;
 use crate::domain::region::Region;
 
-/// The message for a key that the first version had.
-pub(super) const ACCOUNT_PARAMETER_REMOVED: &str = "the API has no parameter for an account, it narrows by `filter`; \
-    take this out, or write `account_filter: \"account_id eq '{account_id}'\"` with the attribute's name in it";
+/// A key that the first version had, and what replaced it.
+pub(super) const ACCOUNT_PARAMETER: (&str, &str) = (
+    "account_parameter",
+    "the API has no parameter for an account, it narrows by `filter`; take this out, or write `account_filter: \
+     \"account_id eq '{account_id}'\"` with the attribute's name in it",
+);
 
-/// The message for keys of versions that passed on other methods than `GET` and `HEAD`.
+/// Keys of versions that forwarded methods other than `GET` and `HEAD`.
 const READ_ONLY: &str =
     "the proxy is read-only: it answers GET and HEAD, and takes no request body; take this out";
 
+/// The keys that the section had in earlier versions, each with what replaced it.
+pub(super) const REMOVED: &[(&str, &str)] =
+    &[ACCOUNT_PARAMETER, ("allow_unsafe_methods", READ_ONLY), ("max_request_bytes", READ_ONLY)];
+
+keys! {
+    pub(super) KEYS;
+    REGION: Scalar<Region> = "region", value::REGION, Default("us"),
+        "The region of Talkdesk, which sets `api_url` and `token_url`.";
+    API_URL: Scalar<Arc<str>> = "api_url", address::API_ORIGIN, Optional,
+        "The API's origin; unset: that of the region.";
+    TOKEN_URL: Scalar<Arc<str>> = "token_url", address::TOKEN_URL, Optional,
+        "The token endpoint, in which `{account}` stands for the credential's account; unset: that of the \
+         region.";
+    ACCOUNT_FILTER: Scalar<AccountFilter> = "account_filter", value::ACCOUNT_FILTER,
+        Default("account_id eq '{account_id}'"),
+        "What `filter` says to narrow to an account. Not documented in public: `check --online` proves it.";
+    ACCOUNT_FIELD: Scalar<String> = "account_field", value::PARAMETER, Default("account_id"),
+        "The member of a record that carries the account's id.";
+    INSTANCE_PARAMETERS: List<Scalar<String>> = "instance_query_parameters", List::of(value::PARAMETER),
+        Default("[]"),
+        "What an Instance on its Organization's client may ask with beside `filter`, `order_by`, `page`, \
+         `per_page` and `cursor`.";
+    CONNECT_TIMEOUT: Scalar<Duration> = "connect_timeout", value::TIMEOUT,
+        Default("3s") restart(upstream.connect_timeout),
+        "How long a connection may take to be made, TLS included.";
+    REQUEST_TIMEOUT: Scalar<Duration> = "request_timeout", value::TIMEOUT, Default("30s"),
+        "How long a request may take: waiting, token, retry and body included.";
+    STALE_WAIT: Scalar<Duration> = "stale_wait", value::DURATION, Default("2s"),
+        "No client with an older answer in the cache waits longer.";
+    MAX_RESPONSE_BYTES: Scalar<u64> = "max_response_bytes", value::SIZE, Default("32MiB"),
+        "The largest answer that is taken, after decompression.";
+    MAX_BUFFERED_BYTES: Scalar<u64> = "max_buffered_bytes", value::SIZE, Default("256MiB"),
+        "The memory that answers being read take together; beyond it requests get 503 `overloaded`. Never less than \
+         `max_response_bytes`.";
+    CA_FILE: Scalar<PathBuf> = "ca_file", address::PATH, Optional restart(upstream.ca_file),
+        "Certificate authorities beside the system's (PEM).";
+    PROXY: Scalar<Uri> = "proxy", address::FORWARD_PROXY, Optional restart(upstream.proxy),
+        "The way out; unset: `HTTPS_PROXY` and `NO_PROXY` decide.";
+    DEFAULT_TOKEN_LIFETIME: Scalar<Duration> = "default_token_lifetime", value::TIMEOUT, Default("5m"),
+        "How long a token is valid whose answer does not say.";
+    pub(super) ENDPOINTS: Named = "endpoints", endpoints::NAMED, Default("{}"),
+        "Endpoints beyond the five of the Billing Insights API, by name.";
+}
+
 /// The section; parts of it belong to other sections of the configuration.
-pub(super) struct UpstreamSection<'a> {
+pub(super) struct UpstreamSection {
     pub(super) upstream: Upstream,
     pub(super) addresses: Addresses,
     pub(super) narrowing: Narrowing,
     pub(super) instance_query_parameters: HashSet<Arc<str>>,
-    pub(super) endpoints: Option<Value<'a>>,
 }
 
 /// The URLs of the API and the token endpoint, by region.
@@ -49,29 +100,11 @@ impl Addresses {
     }
 }
 
-/// Reads the section.
-pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledger) -> UpstreamSection<'a> {
-    let addresses = Addresses {
-        region: section.parsed("region", value::domain).unwrap_or_default(),
-        api_url: section.parsed("api_url", address::api_origin),
-        token_url: section.parsed("token_url", address::token_url),
-    };
-    section.removed("account_parameter", ACCOUNT_PARAMETER_REMOVED);
-    let standard = Narrowing::default();
-    let narrowing = Narrowing {
-        filter: section.parsed("account_filter", value::account_filter).unwrap_or(standard.filter),
-        field: section.parsed("account_field", value::parameter).map_or(standard.field, Into::into),
-    };
-    let added = section.list("instance_query_parameters", value::parameter).unwrap_or_default();
-    let instance_query_parameters = INSTANCE_QUERY_PARAMETERS
-        .into_iter()
-        .map(Arc::from)
-        .chain(added.into_iter().map(|one| one.value.into()));
-    section.removed("allow_unsafe_methods", READ_ONLY);
-    section.removed("max_request_bytes", READ_ONLY);
-    let max_response_bytes = section.parsed("max_response_bytes", value::size).unwrap_or(32 << 20);
-    let max_buffered_bytes = section.located("max_buffered_bytes", value::size);
-    if let Some(buffered) = &max_buffered_bytes
+/// Reads the section, except for the endpoints.
+pub(super) fn read(section: &Object<'_>, directory: &Path, ledger: &Ledger) -> Option<UpstreamSection> {
+    let added: Vec<String> = values(section.get(&INSTANCE_PARAMETERS)?);
+    let max_response_bytes = section.get(&MAX_RESPONSE_BYTES)?;
+    if let Some(buffered) = section.located(&MAX_BUFFERED_BYTES)
         && buffered.value < max_response_bytes
     {
         let least = bytesize::ByteSize::b(max_response_bytes);
@@ -80,26 +113,27 @@ pub(super) fn read<'a>(mut section: Object<'a>, directory: &Path, ledger: &Ledge
             format!("found less than one answer may take; write at least `{least}` (`max_response_bytes`)"),
         );
     }
-    let upstream = Upstream {
-        connect_timeout: section.parsed("connect_timeout", value::timeout).unwrap_or(Duration::from_secs(3)),
-        request_timeout: section.parsed("request_timeout", value::timeout).unwrap_or(Duration::from_secs(30)),
-        stale_wait: section.parsed("stale_wait", value::duration).unwrap_or(Duration::from_secs(2)),
-        max_response_bytes,
-        max_buffered_bytes: max_buffered_bytes
-            .map_or_else(|| max_response_bytes.max(256 << 20), |buffered| buffered.value),
-        ca_file: section.parsed("ca_file", |text| address::path(text, directory)),
-        proxy: section.parsed("proxy", address::forward_proxy),
-        default_token_lifetime: section
-            .parsed("default_token_lifetime", value::timeout)
-            .unwrap_or(Duration::from_mins(5)),
-    };
-    let endpoints = section.value("endpoints");
-    section.finish();
-    UpstreamSection {
-        upstream,
-        addresses,
-        narrowing,
-        instance_query_parameters: instance_query_parameters.collect(),
-        endpoints,
-    }
+    let parameters = INSTANCE_QUERY_PARAMETERS.into_iter().map(Arc::from);
+    Some(UpstreamSection {
+        upstream: Upstream {
+            connect_timeout: section.get(&CONNECT_TIMEOUT)?,
+            request_timeout: section.get(&REQUEST_TIMEOUT)?,
+            stale_wait: section.get(&STALE_WAIT)?,
+            max_response_bytes,
+            max_buffered_bytes: section.get(&MAX_BUFFERED_BYTES)?.max(max_response_bytes),
+            ca_file: section.optional(&CA_FILE).map(|path| directory.join(path)),
+            proxy: section.optional(&PROXY),
+            default_token_lifetime: section.get(&DEFAULT_TOKEN_LIFETIME)?,
+        },
+        addresses: Addresses {
+            region: section.get(&REGION)?,
+            api_url: section.optional(&API_URL),
+            token_url: section.optional(&TOKEN_URL),
+        },
+        narrowing: Narrowing {
+            filter: section.get(&ACCOUNT_FILTER)?,
+            field: section.get(&ACCOUNT_FIELD)?.into(),
+        },
+        instance_query_parameters: parameters.chain(added.into_iter().map(Arc::from)).collect(),
+    })
 }

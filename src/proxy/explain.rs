@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::rejection::{Rejection, Told};
-use crate::config::{Config, Overrides, Rule};
+use crate::config::{CacheRule, Config, Overrides};
 use crate::domain::credential::Credential;
 use crate::domain::endpoint::{Content, Endpoint, PathPattern};
 use crate::domain::entitlement::{AccessRequest, Denial, Permit, authorize};
@@ -330,21 +330,18 @@ fn remembered(outcome: &Result<Permit, Denial>) -> String {
     }
 }
 
-fn cache_rule(rule: &Rule) -> String {
-    match rule {
-        Rule::Plain => "the origin decides, by RFC 9111".into(),
-        Rule::Ours(rule) => {
-            let seconds = |time: std::time::Duration| time.as_secs();
-            let ttl = rule.ttl.map_or("the origin's time".to_owned(), |ttl| format!("{} s", seconds(ttl)));
-            let overrides = match &rule.overrides {
-                Overrides::All => "all of the origin's directives give way".to_owned(),
-                Overrides::Listed(listed) => format!("{} of the origin's directives give way", listed.len()),
-            };
-            format!(
-                "fresh for {ttl}, then {} s while revalidating, {} s on errors; {overrides}",
-                seconds(rule.stale_while_revalidate),
-                seconds(rule.stale_if_error)
-            )
-        }
+fn cache_rule(rule: &CacheRule) -> String {
+    if *rule == CacheRule::default() {
+        return "the origin decides, by RFC 9111".into();
     }
+    let ttl = rule.ttl.map_or("the origin's time".to_owned(), |ttl| format!("{} s", ttl.as_secs()));
+    let overrides = match &rule.overrides {
+        Overrides::All => "all of the origin's directives give way".to_owned(),
+        Overrides::Listed(listed) => format!("{} of the origin's directives give way", listed.len()),
+    };
+    format!(
+        "fresh for {ttl}, then {} s while revalidating, {} s on errors; {overrides}",
+        rule.stale_while_revalidate.as_secs(),
+        rule.stale_if_error.as_secs()
+    )
 }

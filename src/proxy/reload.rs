@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use super::Proxy;
 use super::snapshot::Snapshot;
 use crate::cache::purges::Selection;
-use crate::config::{Config, ConfiguredCredential, SecretPlace};
+use crate::config::{self, Config, ConfiguredCredential, SecretPlace};
 use crate::domain::credential::CredentialKey;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
 use crate::oauth::grant::Grant;
@@ -25,7 +25,7 @@ pub struct Changes {
     /// In words, one thing each.
     pub changed: Vec<String>,
     /// Keys whose new value needs a restart.
-    pub needs_restart: Vec<&'static str>,
+    pub needs_restart: Vec<String>,
     /// What came of each secret that changed.
     pub secrets: Vec<ChangedSecret>,
     /// Whose secrets stay what they were when the process was started, whatever was put in their place.
@@ -216,24 +216,6 @@ fn differences(before: &Config, after: &Config) -> Changes {
     for (section, _) in sections.into_iter().filter(|(_, differs)| *differs) {
         note(format!("{section} is another"));
     }
-    let (old, new) = (&before.server, &after.server);
-    let fixed = [
-        ("server.listen", old.listen != new.listen),
-        ("server.admin", old.admin != new.admin),
-        ("server.metrics", old.metrics != new.metrics),
-        ("server.listeners", old.listeners != new.listeners),
-        ("server.unix_socket", old.unix_socket != new.unix_socket),
-        ("server.max_connections", old.max_connections != new.max_connections),
-        ("server.header_timeout", old.header_timeout != new.header_timeout),
-        ("server.drain_delay", old.drain_delay != new.drain_delay),
-        ("server.drain_timeout", old.drain_timeout != new.drain_timeout),
-        ("server.watch", old.watch != new.watch),
-        ("upstream.connect_timeout", before.upstream.connect_timeout != after.upstream.connect_timeout),
-        ("upstream.ca_file", before.upstream.ca_file != after.upstream.ca_file),
-        ("upstream.proxy", before.upstream.proxy != after.upstream.proxy),
-        ("cache.max_bytes", before.cache.max_bytes != after.cache.max_bytes),
-        ("log", before.log != after.log),
-    ];
-    changes.needs_restart = fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+    changes.needs_restart = config::changes_that_need_restart(before, after);
     changes
 }

@@ -129,7 +129,7 @@ impl Snapshot {
         Self {
             origins: origins.collect(),
             endpoints: config.endpoints.iter().map(|configured| Arc::clone(&configured.endpoint)).collect(),
-            policies: config.endpoints.iter().map(|one| CachePolicy::new(&one.rule)).collect(),
+            policies: config.endpoints.iter().map(|one| CachePolicy::new(one.rule.clone())).collect(),
             endpoint_metrics: config
                 .endpoints
                 .iter()

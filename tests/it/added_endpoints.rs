@@ -447,7 +447,7 @@ async fn a_part_that_was_not_asked_for_is_refused_and_not_stored() {
 
 /// They are not applicable to a stored response, so a cache ignores them (RFC 9110, sections 13.1.1 and 13.1.4).
 #[tokio::test]
-async fn conditions_that_only_an_origin_can_evaluate_are_ignored() {
+async fn section_4_3_2_conditions_that_only_an_origin_can_evaluate_are_ignored() {
     let (peer, proxy) = start().await;
     peer.answers(PATH, [fresh("x").with("etag", "\"a\"")]);
     for field in [("if-match", "\"b\""), ("if-unmodified-since", "Mon, 01 Jan 2024 00:00:00 GMT")] {

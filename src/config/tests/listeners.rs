@@ -29,7 +29,11 @@ fn a_listener_has_tenants_and_a_default_of_its_own() {
 #[rstest]
 #[case::no_address("{ tenants: [instances/pine] }", "listeners[0].listen", "write an address")]
 #[case::no_tenants("{ listen: '127.0.0.1:81' }", "listeners[0].tenants", "write the tenants")]
-#[case::nobody("{ listen: '127.0.0.1:81', tenants: [] }", "listeners[0].tenants", "found nobody")]
+#[case::nobody(
+    "{ listen: '127.0.0.1:81', tenants: [] }",
+    "listeners[0].tenants",
+    "found an empty list; write the tenants"
+)]
 #[case::no_name(
     "{ listen: '127.0.0.1:81', tenants: [acme] }",
     "listeners[0].tenants[0]",

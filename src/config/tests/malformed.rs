@@ -18,7 +18,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "cache:\n  endpoints:\n    invoices: { closed_period: { settle: 5d, ttl: 24h } }\n",
         "7:32 cache.endpoints.invoices.closed_period.attribute",
-        "found no `attribute`; write the attribute whose upper bound in `filter` ends a period, as `month` or `date`",
+        "found no `attribute`; write the attribute whose upper bound in `filter` ends a period, such as `month` or `date`",
     ),
     (
         "cache:\n  endpoints:\n    invoices: { closed_period: { attribute: date, ttl: 24h } }\n",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{accepted, only_fault, with_acme};
-use crate::config::{Listen, OriginDirective, Overrides, Rule};
+use crate::config::{CacheRule, Listen, OriginDirective, Overrides, changes_that_need_restart};
 use crate::domain::endpoint::{Content, ForwardedFields, PathPattern};
 
 fn with_endpoint(endpoint: &str) -> String {
@@ -22,7 +22,7 @@ fn an_added_endpoint_stands_behind_the_five_with_a_plain_rule() {
     assert_eq!(added.endpoint.methods, [Method::GET]);
     assert_eq!(added.endpoint.content, Content::Opaque);
     assert_eq!(added.endpoint.forward_request_fields, ForwardedFields::All);
-    assert_eq!(added.rule, Rule::Plain);
+    assert_eq!(added.rule, CacheRule::default());
     let records =
         accepted(&with_endpoint("{ path: /r, account_filter: \"a eq {account_id}\", account_field: b }"));
     assert!(matches!(records.endpoints[5].endpoint.content, Content::Records(_)));
@@ -86,23 +86,20 @@ fn a_rule_keeps_the_defaults_of_what_it_leaves_out() {
     let config = accepted(&with_acme(
         "cache: { endpoints: { invoices: { ttl: 0, override: [private, vary-any] }, products: {} } }\n",
     ));
-    let Rule::Ours(rule) = &config.endpoints[3].rule else { panic!("a rule of ours") };
+    let rule = &config.endpoints[3].rule;
     assert_eq!(rule.ttl, Some(Duration::ZERO));
     assert_eq!(rule.stale_if_error, Duration::from_hours(6));
     let listed = Overrides::Listed(vec![OriginDirective::Private, OriginDirective::VaryAny]);
     assert_eq!(rule.overrides, listed);
-    assert_eq!(config.endpoints[1].rule, Rule::Plain);
-    assert!(matches!(&config.endpoints[0].rule, Rule::Ours(rule) if rule.overrides == Overrides::All));
+    assert_eq!(config.endpoints[1].rule, CacheRule::default());
+    assert_eq!(config.endpoints[0].rule.overrides, Overrides::All);
 }
 
 #[test]
 fn a_closed_period_has_no_default_and_stands_beside_the_ttl() {
     let rule = |text: &str| {
         let yaml = format!("cache: {{ endpoints: {{ invoices: {text} }} }}\n");
-        let Rule::Ours(rule) = accepted(&with_acme(&yaml)).endpoints[3].rule.clone() else {
-            panic!("a rule of ours")
-        };
-        rule
+        accepted(&with_acme(&yaml)).endpoints[3].rule.clone()
     };
     let configured = rule("{ closed_period: { attribute: month, settle: 5d, ttl: 24h } }");
     let closed_period = configured.closed_period.expect("one");
@@ -167,4 +164,14 @@ fn answers_being_read_may_take_at_least_what_one_may() {
     let fault =
         only_fault(&with_acme("upstream: { max_response_bytes: 64MiB, max_buffered_bytes: 63MiB }\n"));
     assert!(fault.message.contains("write at least `64.0 MiB`"), "{fault}");
+}
+
+#[test]
+fn a_changed_key_that_needs_a_restart_is_named() {
+    let old = accepted(&with_acme(""));
+    let new = "server: { listen: 127.0.0.1:1, watch: true, denial_status: 422 }\nlog: { level: warn }\n";
+    let new = accepted(&with_acme(&format!("{new}upstream: {{ ca_file: ca.pem, stale_wait: 1s }}\n")));
+    let named = ["server.listen", "server.watch", "upstream.ca_file", "log"];
+    assert_eq!(changes_that_need_restart(&old, &new), named);
+    assert!(changes_that_need_restart(&new, &new).is_empty());
 }

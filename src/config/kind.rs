@@ -1,0 +1,239 @@
+//! The kinds of values: how a value of each is read, and what the JSON Schema says about it.
+//!
+//! Not here: the kinds themselves, which `value`, `address` and the modules of the sections declare.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::key::{AnyKey, Section};
+use super::reader::{Entry, Located, Value};
+
+/// The definitions of a schema (`$defs`), by name.
+pub(super) type Definitions = Map<String, Json>;
+
+/// A kind of values.
+pub(super) trait Kind: Sync + 'static {
+    /// What a value is read as.
+    type Value<'a>
+    where
+        Self: Sized;
+
+    /// Reads a value; a wrong one is recorded.
+    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>>
+    where
+        Self: Sized;
+
+    /// The schema of the values; definitions that it refers to are added.
+    fn schema(&self, definitions: &mut Definitions) -> Json;
+
+    /// The keys of the value, if that is a mapping.
+    fn keys(&self) -> &'static [&'static AnyKey] {
+        &[]
+    }
+}
+
+/// What the schema defines once and refers to by name.
+#[derive(Clone, Copy)]
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    /// The name of the kind in the reference; empty for a mapping that has a section there.
+    pub(super) title: &'static str,
+    pub(super) description: &'static str,
+}
+
+impl Definition {
+    /// Adds the definition, and refers to it.
+    pub(super) fn refer(self, mut schema: Json, definitions: &mut Definitions) -> Json {
+        if !self.title.is_empty() {
+            schema["title"] = self.title.into();
+        }
+        schema["description"] = self.description.into();
+        definitions.insert(self.name.to_owned(), schema);
+        json!({ "$ref": format!("#/$defs/{}", self.name) })
+    }
+}
+
+/// Values that are parsed from their text.
+pub(super) struct Scalar<T> {
+    pub(super) definition: Option<Definition>,
+    pub(super) schema: fn() -> Json,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> Scalar<T> {
+    /// A kind of a single key.
+    pub(super) const fn new(schema: fn() -> Json, parse: fn(&str) -> Result<T, String>) -> Self {
+        Self { definition: None, schema, parse }
+    }
+
+    /// The same texts, parsed to something else.
+    pub(super) const fn parsed_by<U>(&self, parse: fn(&str) -> Result<U, String>) -> Scalar<U> {
+        Scalar { definition: self.definition, schema: self.schema, parse }
+    }
+}
+
+impl<T: 'static> Kind for Scalar<T> {
+    type Value<'a> = T;
+
+    fn read(&self, value: &Value<'_>) -> Option<T> {
+        value.parsed(self.parse)
+    }
+
+    fn schema(&self, definitions: &mut Definitions) -> Json {
+        match self.definition {
+            Some(definition) => definition.refer((self.schema)(), definitions),
+            None => (self.schema)(),
+        }
+    }
+}
+
+/// Declares kinds of texts. A row has the parser, the name of the definition in the schema, the title and the
+/// description in the reference, and the schema.
+macro_rules! kinds {
+    ($($kind:ident: $type:ty = $parse:expr, $name:literal, $title:literal, $description:literal, $schema:tt;)+) => {
+        $(pub(super) const $kind: $crate::config::kind::Scalar<$type> = $crate::config::kind::Scalar {
+            definition: Some($crate::config::kind::Definition {
+                name: $name,
+                title: $title,
+                description: $description,
+            }),
+            schema: || serde_json::json!($schema),
+            parse: $parse,
+        };)+
+    };
+}
+pub(super) use kinds;
+
+/// `true` and `false`.
+pub(super) struct Boolean;
+
+impl Kind for Boolean {
+    type Value<'a> = bool;
+
+    fn read(&self, value: &Value<'_>) -> Option<bool> {
+        value.boolean()
+    }
+
+    fn schema(&self, _: &mut Definitions) -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+/// One of several words.
+pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T: Copy + Sync> Kind for Choice<T> {
+    type Value<'a> = T;
+
+    fn read(&self, value: &Value<'_>) -> Option<T> {
+        value.parsed(|text| {
+            let found = self.0.iter().find(|(word, _)| *word == text);
+            found.map(|(_, meaning)| *meaning).ok_or_else(|| match self.0 {
+                [(one, _), (other, _)] => format!("write `{one}` or `{other}`"),
+                words => {
+                    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                    format!("write one of: {}", words.join(", "))
+                }
+            })
+        })
+    }
+
+    fn schema(&self, _: &mut Definitions) -> Json {
+        json!({ "enum": self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
+    }
+}
+
+/// A list of values, each with its place.
+pub(super) struct List<K> {
+    pub(super) item: K,
+    /// What to write instead of an empty list; `None` if the list may be empty.
+    pub(super) if_empty: Option<&'static str>,
+    /// Whether no value is the same as no items.
+    pub(super) takes_null: bool,
+}
+
+impl<K> List<K> {
+    /// A list that may be empty.
+    pub(super) const fn of(item: K) -> Self {
+        Self { item, if_empty: None, takes_null: false }
+    }
+}
+
+impl<K: Kind> Kind for List<K> {
+    type Value<'a> = Vec<Located<K::Value<'a>>>;
+
+    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+        if self.takes_null && value.is_null() {
+            return Some(Vec::new());
+        }
+        let items = value.items()?;
+        if let Some(advice) = self.if_empty.filter(|_| items.is_empty()) {
+            value.wrong(advice);
+        }
+        Some(items.iter().filter_map(|item| item.located(&self.item)).collect())
+    }
+
+    fn schema(&self, definitions: &mut Definitions) -> Json {
+        let mut schema = json!({ "type": "array", "items": self.item.schema(definitions) });
+        if self.takes_null {
+            schema["type"] = json!(["array", "null"]);
+        }
+        if self.if_empty.is_some() {
+            schema["minItems"] = 1.into();
+        }
+        schema
+    }
+}
+
+/// The word `all`, or a list.
+pub(super) struct AllOr<K> {
+    pub(super) item: K,
+    /// A list, for the message.
+    pub(super) example: &'static str,
+}
+
+/// A value of [`AllOr`].
+pub(super) enum AllOrListed<T> {
+    All,
+    Listed(Vec<T>),
+}
+
+impl<K: Kind> Kind for AllOr<K> {
+    type Value<'a> = AllOrListed<K::Value<'a>>;
+
+    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+        if value.is_list() {
+            let items = value.items()?;
+            return Some(AllOrListed::Listed(items.iter().filter_map(|item| self.item.read(item)).collect()));
+        }
+        value.parsed(|text| match text {
+            "all" => Ok(AllOrListed::All),
+            _ => Err(format!("write `all`, or a list, such as `{}`", self.example)),
+        })
+    }
+
+    fn schema(&self, definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [{ "const": "all" }, { "type": "array", "items": self.item.schema(definitions) }] })
+    }
+}
+
+/// A mapping whose keys are names that the operator chooses.
+pub(super) struct Named {
+    pub(super) item: &'static Section,
+    /// Adds further keywords of JSON Schema.
+    pub(super) constrain: fn(&mut Json),
+}
+
+impl Kind for Named {
+    type Value<'a> = Vec<Entry<'a>>;
+
+    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+        value.entries()
+    }
+
+    fn schema(&self, definitions: &mut Definitions) -> Json {
+        let item = self.item.schema(definitions);
+        let mut schema = json!({ "type": ["object", "null"], "additionalProperties": item });
+        (self.constrain)(&mut schema);
+        schema
+    }
+}
