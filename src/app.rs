@@ -8,26 +8,26 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::access_log::AccessLog;
 use crate::admin::{Admin, Scope};
-use crate::audit::AuditLog;
-use crate::client::{NoTrust, outbound};
 use crate::clock::Clock;
 use crate::config::{Config, Server};
 use crate::domain::learned::Learned;
+use crate::io::client::{NoTrust, outbound};
+use crate::log::access_log::AccessLog;
+use crate::log::audit::AuditLog;
 use crate::metrics::{Metrics, history};
 use crate::proxy::Proxy;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::listener::Listener;
-use crate::proxy::snapshot::Shared;
 use crate::reload::{Reloader, Source};
 use crate::server::{Bounds, CantListen, ListeningSocket, NotTaken, Passed, Stopping, Workers};
+use crate::snapshot::Shared;
 
 /// A running proxy.
 pub struct App {
     proxy: Arc<Proxy>,
     reloader: Arc<Reloader>,
-    addresses: Addresses,
+    addresses: BoundAddresses,
     stopping: Stopping,
     announced: Arc<AtomicBool>,
     drain_delay: Duration,
@@ -39,7 +39,7 @@ pub struct App {
 
 /// The addresses of a proxy's listeners, as bound.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct BoundAddresses {
     /// The data plane.
     pub data: String,
     /// The admin plane.
@@ -50,7 +50,7 @@ pub struct Addresses {
     pub listeners: Vec<String>,
 }
 
-impl std::fmt::Display for Addresses {
+impl std::fmt::Display for BoundAddresses {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.data)?;
         for further in &self.listeners {
@@ -125,8 +125,8 @@ impl Listeners {
         })
     }
 
-    fn addresses(&self) -> Addresses {
-        Addresses {
+    fn addresses(&self) -> BoundAddresses {
+        BoundAddresses {
             data: self.data.address(),
             admin: self.admin.address(),
             metrics: self.metrics.as_ref().map(ListeningSocket::address),
@@ -266,7 +266,7 @@ impl App {
 
     fn start_background(&self) {
         let ended = self.background.clone();
-        let discovering = Arc::clone(&self.proxy).keep_discovering();
+        let discovering = Arc::clone(&self.proxy.accounts).keep_current();
         tokio::spawn(async move { ended.run_until_cancelled(discovering).await });
         let (ended, proxy) = (self.background.clone(), Arc::clone(&self.proxy));
         let tidying = async move {
@@ -299,7 +299,7 @@ impl App {
 
     /// The addresses of the listeners.
     #[must_use]
-    pub fn addresses(&self) -> &Addresses {
+    pub fn addresses(&self) -> &BoundAddresses {
         &self.addresses
     }
 

@@ -12,7 +12,7 @@ use http::header::{
 
 use crate::config::forwarding::is_forbidden;
 use crate::domain::endpoint::ForwardedFields;
-pub use crate::request_id::X_REQUEST_ID;
+pub use crate::log::request_id::X_REQUEST_ID;
 use crate::version::NAME;
 
 /// Names the tenant of a request and of its response.

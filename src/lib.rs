@@ -29,39 +29,42 @@
 //!
 //! # The layers
 
-// F0: code without a network.
+// Without a network.
 pub mod version;
 pub mod domain;
 pub mod rfc9111;
 pub mod clock;
 pub mod timestamp;
 pub mod page;
-// F1: the configuration, and tools that do not depend on the handling of requests.
+// The configuration, and tools that do not depend on the handling of requests.
 pub mod config;
 pub mod metrics;
-pub mod body;
-pub mod joined_writes;
 pub mod single_flight;
 pub mod backoff;
-pub mod client;
 pub mod guard;
-pub mod request_id;
+pub mod log;
 pub mod headers;
-pub mod line_writer;
-pub mod access_log;
-pub mod audit;
+pub mod io;
 pub mod service_manager;
-// F2: the three modules with state: limits, tokens and the cache.
+// The three modules with state: limits, tokens and the cache.
 pub mod limit;
 pub mod oauth;
 pub mod cache;
-// F3: the order of the steps of a request. No other layer knows it.
+// The path of a request.
+pub mod problem;
+pub mod upstream;
+pub mod snapshot;
+pub mod fetch;
+pub mod accounts;
 pub mod proxy;
-// F4: listeners, the simulator, reloading and the admin plane.
+// What looks at it, and what changes it.
+pub mod explain;
+pub mod preflight;
+pub mod reload;
+// Listeners, the simulator and the admin plane.
 pub mod server;
 pub mod simulator;
-pub mod reload;
 pub mod admin;
-// F5: construction and startup.
+// Construction and startup.
 pub mod app;
 pub mod cli;

@@ -24,9 +24,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::body::Body;
 use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
+use crate::io::body::Body;
 use crate::metrics::Metrics;
 use passed::PassedListener;
 use socket_file::SocketFile;

@@ -1,6 +1,6 @@
 //! The house rules that a compiler does not check: which floor may know which, and what only one file may do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -110,7 +110,7 @@ fn only_one_file_asks_the_time_and_only_one_dials_out() {
                 "{path} asks the time"
             );
         }
-        if path != "client.rs" && !path.starts_with("simulator") {
+        if path != "io/client.rs" && !path.starts_with("simulator") {
             assert!(
                 !text.contains("HttpConnector") && !text.contains("TcpStream::connect"),
                 "{path} dials out"
@@ -135,4 +135,148 @@ fn files_and_names_are_as_the_house_has_them() {
             assert!(!production(&text).contains(".unwrap()"), "{path} unwraps");
         }
     }
+}
+
+/// The modules of the crate by path (`proxy`, `proxy::route`), with the text of their files. Tests and the crate's root are
+/// left out.
+fn modules() -> BTreeMap<String, String> {
+    let files = sources().into_iter().map(|(path, text)| (relative(&path), text));
+    let files =
+        files.filter(|(path, _)| !is_test_file(path) && !matches!(path.as_str(), "lib.rs" | "main.rs"));
+    files
+        .map(|(path, text)| {
+            let name = path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+            (name, production(&text))
+        })
+        .collect()
+}
+
+/// The paths that a file names, from the crate's root: `use` declarations expanded, and paths in the code.
+fn named_paths(module: &str, text: &str) -> Vec<Vec<String>> {
+    let mut written = Vec::new();
+    for (position, _) in text.match_indices("use ") {
+        let is_start = text[..position].chars().next_back().is_none_or(char::is_whitespace);
+        let declaration = text[position + 4..].split(';').next().unwrap_or_default();
+        if is_start && ["crate::", "super::", "self::"].iter().any(|start| declaration.starts_with(start)) {
+            expand("", &declaration.split_whitespace().collect::<String>(), &mut written);
+        }
+    }
+    for (position, _) in text.match_indices("crate::").chain(text.match_indices("super::")) {
+        let is_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
+        let is_start = !text[..position].chars().next_back().is_some_and(is_path);
+        if is_start {
+            written.push(text[position..].chars().take_while(|character| is_path(*character)).collect());
+        }
+    }
+    written.iter().map(|path| from_root(module, path)).collect()
+}
+
+/// Expands the braces of a `use` declaration.
+fn expand(prefix: &str, declaration: &str, paths: &mut Vec<String>) {
+    let Some((before, rest)) = declaration.split_once('{') else {
+        paths.push(format!("{prefix}{declaration}"));
+        return;
+    };
+    let inner = rest.strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut start) = (0, 0);
+    for (position, character) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                expand(&format!("{prefix}{before}"), &inner[start..position], paths);
+                start = position + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn from_root(module: &str, path: &str) -> Vec<String> {
+    let mut at: Vec<String> = module.split("::").map(str::to_owned).collect();
+    for (index, segment) in path.split("::").enumerate() {
+        match segment {
+            "crate" if index == 0 => at.clear(),
+            "self" if index == 0 => {}
+            "super" => drop(at.pop()),
+            "self" => {}
+            segment => at.push(segment.to_owned()),
+        }
+    }
+    at
+}
+
+/// The modules that each module imports: the innermost module of each path.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let modules = modules();
+    let innermost = |path: &[String]| {
+        (1..=path.len()).rev().map(|length| path[..length].join("::")).find(|name| modules.contains_key(name))
+    };
+    let imported = |(module, text): (&String, &String)| {
+        let found =
+            named_paths(module, text).iter().filter_map(|path| innermost(path)).collect::<BTreeSet<_>>();
+        (module.clone(), found.into_iter().filter(|other| other != module).collect())
+    };
+    modules.iter().map(imported).collect()
+}
+
+#[test]
+fn a_module_in_a_folder_does_not_import_the_module_that_is_its_folder() {
+    let imports = imports();
+    assert!(imports["proxy::answer"].contains("proxy::route"), "imports are not found");
+    let pairs =
+        imports.iter().flat_map(|(module, imported)| imported.iter().map(move |other| (module, other)));
+    let is_in =
+        |module: &str, folder: &str| module.strip_prefix(folder).is_some_and(|rest| rest.starts_with("::"));
+    let wrong = pairs.filter(|(module, other)| is_in(module, other));
+    let wrong = wrong.map(|(module, other)| format!("{module} imports {other}"));
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn imports_have_no_cycle() {
+    let mut imports = imports();
+    // Remove what imports nothing that is left, until nothing changes: what is left then are cycles.
+    loop {
+        let free: BTreeSet<_> = imports
+            .iter()
+            .filter(|(_, imported)| imported.is_empty())
+            .map(|(module, _)| module.clone())
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        imports.retain(|module, _| !free.contains(module));
+        for imported in imports.values_mut() {
+            imported.retain(|module| !free.contains(module));
+        }
+    }
+    // And from the other side: what nobody in a cycle imports is not part of one.
+    loop {
+        let imported: BTreeSet<_> = imports.values().flatten().cloned().collect();
+        let before = imports.len();
+        imports.retain(|module, _| imported.contains(module));
+        if imports.len() == before {
+            break;
+        }
+    }
+    assert!(imports.is_empty(), "{imports:#?}");
+}
+
+#[test]
+fn no_two_types_that_other_files_can_see_have_the_same_name() {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (module, text) in modules().into_iter().filter(|(module, _)| !module.starts_with("simulator")) {
+        for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("pub")) {
+            let words: Vec<_> =
+                line.split([' ', '<', '(', '{', ';', ':']).filter(|word| !word.is_empty()).collect();
+            let kind = words.iter().position(|word| ["struct", "enum", "trait", "type"].contains(word));
+            if let Some(name) = kind.filter(|kind| *kind <= 2).and_then(|kind| words.get(kind + 1)) {
+                found.entry((*name).to_owned()).or_default().push(module.clone());
+            }
+        }
+    }
+    assert!(found.len() > 200, "types are not found");
+    found.retain(|_, modules| modules.len() > 1);
+    assert!(found.is_empty(), "{found:#?}");
 }

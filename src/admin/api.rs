@@ -14,9 +14,9 @@ use crate::domain::entitlement::{AccessRequest, Denial};
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::limit::gate::Refused;
 use crate::metrics::reading::Counts;
+use crate::problem::Rejection;
 use crate::proxy::Proxy;
-use crate::proxy::rejection::Rejection;
-use crate::proxy::snapshot::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::timestamp::timestamp;
 
 /// All tenants: entitlements, counts, last request and failures.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{Admin, Reply};
-use crate::audit::{Asked, Event, What};
 use crate::domain::tenant::TenantName;
+use crate::log::audit::{Asked, Event, What};
 use crate::oauth::grant::printable;
 
 impl Admin {

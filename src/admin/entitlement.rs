@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::Reply;
 use crate::domain::tenant::TenantName;
+use crate::explain::{explain, not_explained};
 use crate::proxy::Proxy;
-use crate::proxy::explain::{explain, not_explained};
 
 /// The tenant's name in the path of this endpoint.
 pub(super) fn tenant_of(path: &str) -> Option<&str> {

@@ -16,10 +16,10 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::oauth::tokens::NoToken;
+use crate::problem::{Rejection, Told};
 use crate::proxy::Proxy;
-use crate::proxy::origin::Origin;
-use crate::proxy::rejection::{Rejection, Told};
-use crate::proxy::snapshot::Snapshot;
+use crate::snapshot::Snapshot;
+use crate::upstream::origin::Origin;
 
 /// The decisions for a tenant, by endpoint.
 pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;

@@ -31,10 +31,10 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tower::Service;
 
-use crate::body::Body;
 use crate::guard::{Blocked, Connection};
+use crate::io::body::Body;
+use crate::problem::Rejection;
 use crate::proxy::Proxy;
-use crate::proxy::rejection::Rejection;
 use crate::reload::Reloader;
 
 /// The service of one connection to the admin plane.

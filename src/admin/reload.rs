@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::Reply;
-use crate::proxy::reload::{Changes, SecretOutcome};
+use crate::reload::apply::{ConfigChanges, SecretOutcome};
 use crate::reload::{NotReloaded, Reloader};
 
 pub(super) async fn reload(reloader: &Reloader) -> Reply {
@@ -29,7 +29,7 @@ pub(super) async fn reload(reloader: &Reloader) -> Reply {
     }
 }
 
-fn told(changes: &Changes) -> serde_json::Value {
+fn told(changes: &ConfigChanges) -> serde_json::Value {
     let secrets = changes.secrets.iter().map(|secret| {
         let (result, detail) = match &secret.outcome {
             SecretOutcome::Proven => ("proven", "it brought a token".to_owned()),

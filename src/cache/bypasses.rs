@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use foldhash::quality::RandomState;
 
-use super::SlotLabel;
+use super::label::SlotLabel;
 use super::policy::Bypass;
 use crate::rfc9111::key::PrimaryKey;
 

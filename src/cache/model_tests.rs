@@ -3,22 +3,28 @@
 //! for as long as a release needs; without it, for as long as a test may take.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::entry::EntryParts;
 use super::lookup::{Reuse, reuse};
-use super::policy::{CachePolicy, StoreDecision};
+use super::policy::{Bypass, CachePolicy, StoreDecision};
 use super::purges::Selection;
 use super::*;
 use crate::clock::{Clock, ManualClock, Now};
+use crate::config;
 use crate::config::{CacheRule, Overrides};
+use crate::domain::credential::CredentialKey;
 use crate::domain::query;
+use crate::metrics::Metrics;
 use crate::page::{Count, PageContent, TotalCounts};
 use crate::rfc9111::cache_status::Forward;
 use crate::rfc9111::directives::RequestDirectives;
 use crate::rfc9111::freshness::Freshness;
+use crate::rfc9111::key::PrimaryKey;
 use crate::rfc9111::key::Variant;
 
 const SEEDS: u64 = 20;
@@ -775,7 +781,7 @@ fn the_longest_of_the_variants_decides_how_long_a_place_is_kept() {
         variants: entries.into_iter().map(Arc::new).collect(),
     };
     let (short, long) = (|| entry(&[], now, false), || entry(&[], now, true));
-    let useful = |entries| useful_for(&slot(entries), now.monotonic);
+    let useful = |entries| response_cache::useful_for(&slot(entries), now.monotonic);
     assert_eq!(useful(vec![short(), long()]), Some(Duration::from_mins(15)));
     assert_eq!(useful(vec![long(), short()]), Some(Duration::from_mins(15)));
     assert_eq!(useful(vec![short(), entry(&[("etag", "\"a\"")], now, true)]), None);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use moka::ops::compute::{CompResult, Op};
 
+use super::label::SlotLabel;
 use super::purges::Selection;
-use super::{ResponseCache, Slot, SlotLabel};
+use super::response_cache::{ResponseCache, Slot};
 use crate::clock::Now;
 use crate::rfc9111::key::PrimaryKey;
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::SlotLabel;
+use super::label::SlotLabel;
 use crate::domain::credential::CredentialKey;
 use crate::domain::id::AccountId;
 

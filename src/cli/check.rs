@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::{CheckArguments, Failed, online};
-use crate::audit::can_be_written;
+use super::arguments::{CheckArguments, Failed};
+use super::online;
 use crate::config::{Config, Environment, load as load_config};
 use crate::domain::tenant::{TenantKind, TenantName};
+use crate::log::audit::can_be_written;
 use crate::oauth::grant::Grant;
 
 /// Runs the command.

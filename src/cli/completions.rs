@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::CommandFactory as _;
 
-use super::{Arguments, CompletionsArguments, Failed};
+use super::arguments::{Arguments, CompletionsArguments, Failed};
 
 /// Runs the command.
 pub(super) fn run(arguments: &CompletionsArguments) -> Result<(), Failed> {

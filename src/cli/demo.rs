@@ -7,8 +7,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::arguments::{DemoArguments, Failed};
+use super::check;
+use super::runtime::StopSignals;
 use super::serve::{run_until_told, start_log};
-use super::{DemoArguments, Failed, StopSignals, check};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
@@ -16,7 +18,7 @@ use crate::simulator::{Options, Simulator, samples};
 /// Runs the demo until it is stopped.
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("billing-insights-proxy-demo-").tempdir()?;
-    super::block_on(async {
+    super::runtime::block_on(async {
         let stop = StopSignals::listen()?;
         let options = Options { listen: arguments.simulator, ..samples() };
         let simulator = Simulator::start(options, Clock::System)

@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::{ExplainArguments, Failed, MatrixFormat, check};
+use super::arguments::{ExplainArguments, Failed, MatrixFormat};
+use super::check;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::learned::Learned;
 use crate::domain::tenant::TenantName;
-use crate::proxy::explain::{Explanation, explain, not_explained, some_path};
+use crate::explain::{Explanation, explain, not_explained, some_path};
 
 /// Explains one request, or lists all tenants and endpoints.
 pub(super) fn run(arguments: &ExplainArguments) -> Result<(), Failed> {

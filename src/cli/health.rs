@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Failed, HealthArguments};
-use crate::client;
+use super::arguments::{Failed, HealthArguments};
+use crate::io::client;
 
 /// The time limit for connecting, and for each read of the response.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,16 +7,16 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::{Failed, ReportFormat};
-use crate::audit::AuditLog;
-use crate::client::outbound;
+use super::arguments::{Failed, ReportFormat};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::learned::Learned;
+use crate::io::client::outbound;
+use crate::log::audit::AuditLog;
 use crate::metrics::Metrics;
+use crate::preflight::{Caching, Finding, Report, Verdict, prove};
 use crate::proxy::Proxy;
-use crate::proxy::online::{Caching, Finding, Report, Verdict, prove};
-use crate::proxy::snapshot::Shared;
+use crate::snapshot::Shared;
 
 /// The number of credentials tested at a time; each keeps its own rate limits.
 const AT_ONCE: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{Failed, SchemaArguments};
+use super::arguments::{Failed, SchemaArguments};
 use crate::config::schema;
 
 /// Runs the command.

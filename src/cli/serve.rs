@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, ServeArguments, StopSignals, check, no_dumps};
+use super::arguments::{Failed, ServeArguments};
+use super::runtime::StopSignals;
+use super::{check, no_dumps};
 use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
@@ -38,7 +40,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
         return Err(Failed::Refused);
     }
     let source = Source { path: arguments.config.clone(), environment: Environment::of_process() };
-    super::block_on(serve(config, source, passed))
+    super::runtime::block_on(serve(config, source, passed))
 }
 
 /// The passed sockets do not match the configuration. A restart would not help, so the exit code is that of a

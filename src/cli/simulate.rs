@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Failed, SimulateArguments, StopSignals};
+use super::arguments::{Failed, SimulateArguments};
+use super::runtime::StopSignals;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator, samples};
 
@@ -16,7 +17,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failed> {
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         ..samples()
     };
-    super::block_on(async {
+    super::runtime::block_on(async {
         let mut stop = StopSignals::listen()?;
         let simulator = Simulator::start(options, Clock::System)
             .await

@@ -11,8 +11,8 @@ use http::Uri;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::Listen;
 use super::kind::{Scalar, kinds};
+use super::settings::Listen;
 
 /// The placeholder for the account name in a token URL.
 pub(super) const ACCOUNT: &str = "{account}";

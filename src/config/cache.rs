@@ -8,10 +8,9 @@ use serde_json::{Value as Json, json};
 
 use super::key::{Section, keys};
 use super::kind::{AllOr, AllOrListed, Boolean, Choice, Definition, List, Named, Scalar};
-use super::reader::{Ledger, Object, Value, values};
-use super::{
-    Cache, CacheRule, ClosedPeriod, ConfiguredEndpoint, OriginDirective, Overrides, endpoints, node, value,
-};
+use super::reader::{Ledger, Object, YamlValue, values};
+use super::settings::{Cache, CacheRule, ClosedPeriod, ConfiguredEndpoint, OriginDirective, Overrides};
+use super::{endpoints, node, value};
 use crate::domain::endpoint::{DOCUMENTED, Documented, Endpoint};
 
 keys! {
@@ -184,12 +183,12 @@ fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, led
 
 fn default_rule(name: &str, ledger: &Ledger) -> Option<CacheRule> {
     let rule = node::read(default_text(name)?).ok()?;
-    let section = Value::root(&rule, ledger).object(&RULE)?;
+    let section = YamlValue::root(&rule, ledger).object(&RULE)?;
     Some(CacheRule { overrides: Overrides::All, ..rule_of(&section, None)? })
 }
 
 /// Reads a rule; missing keys have the default of the endpoint.
-fn rule(value: &Value<'_>, default: Option<&CacheRule>, ledger: &Ledger) -> Option<CacheRule> {
+fn rule(value: &YamlValue<'_>, default: Option<&CacheRule>, ledger: &Ledger) -> Option<CacheRule> {
     if value.is_null() {
         // Otherwise a rule whose lines are all commented out would leave the endpoint to the origin without notice.
         value.wrong("write `{}` to leave it to the origin, or take the key out for the default");

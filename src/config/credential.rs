@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::key::{Key, Section, keys};
 use super::kind::{Choice, Definition, List, Scalar};
-use super::reader::{Ledger, Located, Object, Place, values};
+use super::reader::{Ledger, Located, Location, Object, values};
 use super::secret::SecretSource;
-use super::{Algorithm, Authentication, BasicEncoding, value};
+use super::settings::{Algorithm, Authentication, BasicEncoding};
+use super::value;
 use crate::domain::id::{AccountName, ClientId, Scope};
 
 pub(super) static CREDENTIAL: Section = Section {
@@ -98,7 +99,7 @@ static SECRET: Section = Section {
 
 /// A credential as written in the file.
 pub(super) struct CredentialEntry {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) account: Option<AccountName>,
     pub(super) client_id: Located<ClientId>,
     pub(super) scopes: Option<BTreeSet<Scope>>,
@@ -131,7 +132,7 @@ fn proof(section: &Object<'_>, ledger: &Ledger) -> Option<(Authentication, Locat
     let encoding = section.get(&BASIC_ENCODING)?;
     let key_id = section.optional(&KEY_ID);
     let algorithm = section.get(&ALGORITHM)?;
-    let misplaced = |place: Option<Place>, belongs_to: &Key<Section>| {
+    let misplaced = |place: Option<Location>, belongs_to: &Key<Section>| {
         if let Some(place) = place {
             let key = belongs_to.name;
             ledger.error(&place, format!("found a key that belongs to `{key}`; take it out"));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::key::{Section, keys};
 use super::kind::{AllOr, AllOrListed, Definition, List, Named, Scalar};
-use super::reader::{Ledger, Located, Object, Place, quoted, values};
+use super::reader::{Ledger, Located, Location, Object, quoted, values};
 use super::upstream::{ACCOUNT_PARAMETER, ENDPOINTS};
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
@@ -152,7 +152,7 @@ fn path_pattern(text: &str) -> Result<PathPattern, String> {
 }
 
 /// Checks that an added path overlaps no other path.
-fn check_path(path: &PathPattern, place: &Place, others: &[Arc<Endpoint>], ledger: &Ledger) {
+fn check_path(path: &PathPattern, place: &Location, others: &[Arc<Endpoint>], ledger: &Ledger) {
     let shown = path.display();
     let own = match path {
         PathPattern::Exact(text) | PathPattern::Prefix(text) => text,

@@ -11,9 +11,10 @@ use std::sync::OnceLock;
 use serde_json::Value as Json;
 
 use super::kind::{Definition, Definitions, Kind};
+use super::load;
 use super::node::{self, Node};
-use super::reader::{Object, Value};
-use super::{Config, load};
+use super::reader::{Object, YamlValue};
+use super::settings::Config;
 
 /// A key, with the kind of its value. [`keys`] makes them.
 pub(super) struct Key<K: ?Sized> {
@@ -136,9 +137,9 @@ fn changed_below(prefix: &str, keys: &[&AnyKey], old: &Config, new: &Config) -> 
 }
 
 impl Kind for Section {
-    type Value<'a> = Object<'a>;
+    type Output<'a> = Object<'a>;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Object<'a>> {
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Object<'a>> {
         value.object(self)
     }
 

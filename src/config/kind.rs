@@ -5,7 +5,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::key::{AnyKey, Section};
-use super::reader::{Entry, Located, Value};
+use super::reader::{Located, NamedValue, YamlValue};
 
 /// The definitions of a schema (`$defs`), by name.
 pub(super) type Definitions = Map<String, Json>;
@@ -13,12 +13,12 @@ pub(super) type Definitions = Map<String, Json>;
 /// A kind of values.
 pub(super) trait Kind: Sync + 'static {
     /// What a value is read as.
-    type Value<'a>
+    type Output<'a>
     where
         Self: Sized;
 
     /// Reads a value; a wrong one is recorded.
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>>
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>>
     where
         Self: Sized;
 
@@ -72,9 +72,9 @@ impl<T> Scalar<T> {
 }
 
 impl<T: 'static> Kind for Scalar<T> {
-    type Value<'a> = T;
+    type Output<'a> = T;
 
-    fn read(&self, value: &Value<'_>) -> Option<T> {
+    fn read(&self, value: &YamlValue<'_>) -> Option<T> {
         value.parsed(self.parse)
     }
 
@@ -107,9 +107,9 @@ pub(super) use kinds;
 pub(super) struct Boolean;
 
 impl Kind for Boolean {
-    type Value<'a> = bool;
+    type Output<'a> = bool;
 
-    fn read(&self, value: &Value<'_>) -> Option<bool> {
+    fn read(&self, value: &YamlValue<'_>) -> Option<bool> {
         value.boolean()
     }
 
@@ -122,9 +122,9 @@ impl Kind for Boolean {
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T: Copy + Sync> Kind for Choice<T> {
-    type Value<'a> = T;
+    type Output<'a> = T;
 
-    fn read(&self, value: &Value<'_>) -> Option<T> {
+    fn read(&self, value: &YamlValue<'_>) -> Option<T> {
         value.parsed(|text| {
             let found = self.0.iter().find(|(word, _)| *word == text);
             found.map(|(_, meaning)| *meaning).ok_or_else(|| match self.0 {
@@ -159,9 +159,9 @@ impl<K> List<K> {
 }
 
 impl<K: Kind> Kind for List<K> {
-    type Value<'a> = Vec<Located<K::Value<'a>>>;
+    type Output<'a> = Vec<Located<K::Output<'a>>>;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>> {
         if self.takes_null && value.is_null() {
             return Some(Vec::new());
         }
@@ -198,9 +198,9 @@ pub(super) enum AllOrListed<T> {
 }
 
 impl<K: Kind> Kind for AllOr<K> {
-    type Value<'a> = AllOrListed<K::Value<'a>>;
+    type Output<'a> = AllOrListed<K::Output<'a>>;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>> {
         if value.is_list() {
             let items = value.items()?;
             return Some(AllOrListed::Listed(items.iter().filter_map(|item| self.item.read(item)).collect()));
@@ -224,9 +224,9 @@ pub(super) struct Named {
 }
 
 impl Kind for Named {
-    type Value<'a> = Vec<Entry<'a>>;
+    type Output<'a> = Vec<NamedValue<'a>>;
 
-    fn read<'a>(&self, value: &Value<'a>) -> Option<Self::Value<'a>> {
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>> {
         value.entries()
     }
 

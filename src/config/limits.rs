@@ -8,7 +8,8 @@ use http::HeaderName;
 use super::key::{Section, keys};
 use super::kind::Scalar;
 use super::reader::Object;
-use super::{ClientLimit, Limits, Rate, UpstreamLimit, value};
+use super::settings::{ClientLimit, Limits, Rate, UpstreamLimit};
+use super::value;
 
 keys! {
     pub(super) KEYS;

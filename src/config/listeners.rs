@@ -1,7 +1,6 @@
 //! The keys `server.listeners` and `server.unix_socket`: additional data listeners, each for some tenants only,
 //! and the permissions of Unix sockets.
 
-use std::collections::HashSet;
 use std::fs;
 
 use serde_json::json;
@@ -9,8 +8,9 @@ use serde_json::json;
 use super::key::{Section, keys};
 use super::kind::{List, Scalar};
 use super::reader::{Ledger, Located, Object, values};
+use super::settings::{DataListener, Listen, Server, UnixSocket};
 use super::tenant_entry::InstanceEntry;
-use super::{Listen, Server, address, check, server, value};
+use super::{address, check, server, value};
 use crate::domain::tenant::{TenantName, Tenants};
 
 pub(super) static LISTENER: Section =
@@ -43,38 +43,11 @@ keys! {
         "The group of the file, by name or number; unset: that of the process.";
 }
 
-/// A data listener that serves only the listed tenants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataListener {
-    /// The listening address.
-    pub listen: Listen,
-    /// The tenants that requests may name. Other tenants do not exist on this listener; an Instance is not
-    /// included with its Organization.
-    pub tenants: HashSet<TenantName>,
-    /// The tenant of requests that name none.
-    pub default_tenant: Option<TenantName>,
-}
-
-/// The permissions of the files of Unix sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnixSocket {
-    /// The file's permission bits.
-    pub mode: u32,
-    /// The id of the group that owns the file; `None` for the group of the process.
-    pub group: Option<u32>,
-}
-
 /// A listener as written in the file.
 pub(super) struct ListenerEntry {
     pub(super) listen: Located<Listen>,
     tenants: Vec<Located<TenantName>>,
     default_tenant: Option<Located<TenantName>>,
-}
-
-impl Default for UnixSocket {
-    fn default() -> Self {
-        Self { mode: 0o600, group: None }
-    }
 }
 
 impl Server {

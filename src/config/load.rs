@@ -9,12 +9,13 @@ use serde_json::json;
 use super::fault::{Fault, Faults};
 use super::key::{Section, keys};
 use super::kind::List;
-use super::reader::{Ledger, Value};
+use super::reader::{Ledger, YamlValue};
+use super::settings::Config;
 use super::tenant_entry::{INSTANCE, ORGANIZATION};
 use super::tenants::Surroundings;
 use super::{
-    Config, Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry,
-    tenants, upstream,
+    Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry, tenants,
+    upstream,
 };
 
 keys! {
@@ -112,7 +113,7 @@ pub fn parse(
     }
     let tree = node::read(source).map_err(single)?;
     let ledger = Ledger::default();
-    let config = assemble(&Value::root(&tree, &ledger), directory, environment, &ledger);
+    let config = assemble(&YamlValue::root(&tree, &ledger), directory, environment, &ledger);
     let (errors, warnings) = ledger.close();
     match config {
         Some(config) if errors.is_empty() => {
@@ -125,7 +126,7 @@ pub fn parse(
 /// Builds the configuration. The result is valid only if the ledger has no error; `None` if the top level is not a
 /// mapping.
 fn assemble(
-    root: &Value<'_>,
+    root: &YamlValue<'_>,
     directory: &Path,
     environment: &Environment,
     ledger: &Ledger,

@@ -14,14 +14,14 @@ use super::fault::{Fault, Severity};
 /// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) content: Content,
+    pub(super) content: NodeContent,
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
 /// A value; scalars keep the text as written.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum NodeContent {
     Null,
     Boolean(bool),
     Number(String),
@@ -126,12 +126,12 @@ fn without_quotations(message: &str) -> String {
 fn node(raw: Spanned<Raw>, source: &str) -> Node {
     let (line, column) = (raw.referenced.line(), raw.referenced.column());
     let content = match raw.value {
-        Raw::Null => Content::Null,
-        Raw::Boolean(value) => Content::Boolean(value),
-        Raw::Number(value) => Content::Number(as_written(source, raw.defined).unwrap_or(value)),
-        Raw::Text(value) => Content::Text(value),
-        Raw::List(items) => Content::List(items.into_iter().map(|item| node(item, source)).collect()),
-        Raw::Map(entries) => Content::Map(
+        Raw::Null => NodeContent::Null,
+        Raw::Boolean(value) => NodeContent::Boolean(value),
+        Raw::Number(value) => NodeContent::Number(as_written(source, raw.defined).unwrap_or(value)),
+        Raw::Text(value) => NodeContent::Text(value),
+        Raw::List(items) => NodeContent::List(items.into_iter().map(|item| node(item, source)).collect()),
+        Raw::Map(entries) => NodeContent::Map(
             entries.into_iter().map(|(key, value)| (node(key, source), node(value, source))).collect(),
         ),
     };

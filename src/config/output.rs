@@ -8,7 +8,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use super::key::keys;
 use super::kind::{Boolean, Choice, Scalar};
 use super::reader::Object;
-use super::{Log, LogFormat, Metrics, value};
+use super::settings::{Log, LogFormat, MetricsSettings};
+use super::value;
 
 keys! {
     pub(super) LOG_KEYS;
@@ -42,8 +43,8 @@ pub(super) fn read_log(section: &Object<'_>, directory: &Path) -> Option<Log> {
 }
 
 /// Reads the section `metrics`.
-pub(super) fn read_metrics(section: &Object<'_>) -> Option<Metrics> {
-    Some(Metrics { tenants: section.get(&TENANTS)?, max_tenants: section.get(&MAX_TENANTS)? })
+pub(super) fn read_metrics(section: &Object<'_>) -> Option<MetricsSettings> {
+    Some(MetricsSettings { tenants: section.get(&TENANTS)?, max_tenants: section.get(&MAX_TENANTS)? })
 }
 
 fn audit(text: &str) -> Result<PathBuf, String> {

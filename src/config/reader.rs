@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use super::fault::{Fault, Severity};
 use super::key::{Key, Presence, Section};
 use super::kind::Kind;
-use super::node::{Content, Node};
+use super::node::{Node, NodeContent};
 use super::spelling;
 
 /// The longest quotation in a message, in characters.
@@ -25,7 +25,7 @@ pub(super) struct Ledger {
 
 /// The position of a value in the file and its key path.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) line: u64,
     pub(super) column: u64,
     pub(super) path: String,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 /// The values of a list, without their places.
@@ -46,40 +46,40 @@ pub(super) fn values<T, L: FromIterator<T>>(list: Vec<Located<T>>) -> L {
 
 /// A value that is not parsed yet.
 #[derive(Clone)]
-pub(super) struct Value<'a> {
+pub(super) struct YamlValue<'a> {
     node: &'a Node,
-    pub(super) place: Place,
+    pub(super) place: Location,
     ledger: &'a Ledger,
 }
 
 /// A key as written in the file, and its value.
-pub(super) struct Entry<'a> {
+pub(super) struct NamedValue<'a> {
     pub(super) name: &'a str,
     /// The place of the key itself.
-    key: Place,
-    pub(super) value: Value<'a>,
+    key: Location,
+    pub(super) value: YamlValue<'a>,
 }
 
 /// A mapping with the keys of a section.
 pub(super) struct Object<'a> {
-    entries: Vec<Entry<'a>>,
-    pub(super) place: Place,
+    entries: Vec<NamedValue<'a>>,
+    pub(super) place: Location,
     ledger: &'a Ledger,
 }
 
 impl Ledger {
     /// Records an error: the file will be refused.
-    pub(super) fn error(&self, place: &Place, message: impl Into<String>) {
+    pub(super) fn error(&self, place: &Location, message: impl Into<String>) {
         self.note(place, message.into(), Severity::Error, !place.discreet);
     }
 
     /// Records a warning.
-    pub(super) fn warning(&self, place: &Place, message: impl Into<String>) {
+    pub(super) fn warning(&self, place: &Location, message: impl Into<String>) {
         self.note(place, message.into(), Severity::Warning, !place.discreet);
     }
 
-    fn note(&self, place: &Place, message: String, severity: Severity, quotable: bool) {
-        let Place { line, column, ref path, .. } = *place;
+    fn note(&self, place: &Location, message: String, severity: Severity, quotable: bool) {
+        let Location { line, column, ref path, .. } = *place;
         self.faults.borrow_mut().push(Fault {
             line,
             column,
@@ -96,7 +96,7 @@ impl Ledger {
     }
 }
 
-impl Place {
+impl Location {
     fn of(node: &Node, path: String, discreet: bool) -> Self {
         Self { line: node.line, column: node.column, path, discreet }
     }
@@ -133,58 +133,62 @@ fn could_carry_secret(text: &str) -> bool {
     text.contains(['@', '?', '\n'])
 }
 
-impl<'a> Value<'a> {
+impl<'a> YamlValue<'a> {
     /// The root of the file.
     pub(super) fn root(node: &'a Node, ledger: &'a Ledger) -> Self {
-        Self { node, place: Place::of(node, String::new(), false), ledger }
+        Self { node, place: Location::of(node, String::new(), false), ledger }
     }
 
     /// Whether the value is empty (null).
     pub(super) fn is_null(&self) -> bool {
-        matches!(self.node.content, Content::Null)
+        matches!(self.node.content, NodeContent::Null)
     }
 
     /// Whether the value is null, an empty list or an empty mapping.
     pub(super) fn is_empty(&self) -> bool {
         match &self.node.content {
-            Content::Null => true,
-            Content::List(items) => items.is_empty(),
-            Content::Map(entries) => entries.is_empty(),
-            Content::Boolean(_) | Content::Number(_) | Content::Text(_) => false,
+            NodeContent::Null => true,
+            NodeContent::List(items) => items.is_empty(),
+            NodeContent::Map(entries) => entries.is_empty(),
+            NodeContent::Boolean(_) | NodeContent::Number(_) | NodeContent::Text(_) => false,
         }
     }
 
     /// Whether the value is a mapping.
     pub(super) fn is_mapping(&self) -> bool {
-        matches!(self.node.content, Content::Map(_))
+        matches!(self.node.content, NodeContent::Map(_))
     }
 
     /// Whether the value is a list.
     pub(super) fn is_list(&self) -> bool {
-        matches!(self.node.content, Content::List(_))
+        matches!(self.node.content, NodeContent::List(_))
     }
 
     fn found(&self) -> String {
         match &self.node.content {
-            Content::Null => "nothing".to_owned(),
-            Content::List(items) if items.is_empty() => "an empty list".to_owned(),
-            Content::List(_) => "a list".to_owned(),
-            Content::Map(_) => "a mapping".to_owned(),
-            Content::Boolean(_) | Content::Number(_) | Content::Text(_) if self.place.discreet => {
+            NodeContent::Null => "nothing".to_owned(),
+            NodeContent::List(items) if items.is_empty() => "an empty list".to_owned(),
+            NodeContent::List(_) => "a list".to_owned(),
+            NodeContent::Map(_) => "a mapping".to_owned(),
+            NodeContent::Boolean(_) | NodeContent::Number(_) | NodeContent::Text(_)
+                if self.place.discreet =>
+            {
                 "a value".to_owned()
             }
-            Content::Boolean(value) => format!("`{value}`"),
-            Content::Text(text) if could_carry_secret(text) => "a value with a user name or query".to_owned(),
-            Content::Number(text) | Content::Text(text) => quoted(text),
+            NodeContent::Boolean(value) => format!("`{value}`"),
+            NodeContent::Text(text) if could_carry_secret(text) => {
+                "a value with a user name or query".to_owned()
+            }
+            NodeContent::Number(text) | NodeContent::Text(text) => quoted(text),
         }
     }
 
     /// Records that the value is wrong; `advice` says what to write.
     pub(super) fn wrong(&self, advice: &str) {
         let quotable = match &self.node.content {
-            Content::Text(text) => !self.place.discreet && !could_carry_secret(text),
-            Content::Boolean(_) | Content::Number(_) | Content::Null => !self.place.discreet,
-            Content::List(_) | Content::Map(_) => false,
+            NodeContent::Text(text) => !self.place.discreet && !could_carry_secret(text),
+            NodeContent::Boolean(_) | NodeContent::Number(_) | NodeContent::Null => !self.place.discreet,
+            NodeContent::List(_) | NodeContent::Map(_) => false,
         };
         let message = format!("found {}; {advice}", self.found());
         self.ledger.note(&self.place, message, Severity::Error, quotable);
@@ -193,10 +197,10 @@ impl<'a> Value<'a> {
     /// Parses the value as text; the error of `parse` says what to write.
     pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = match &self.node.content {
-            Content::Text(text) | Content::Number(text) => text,
-            Content::Boolean(true) => "true",
-            Content::Boolean(false) => "false",
-            Content::Null | Content::List(_) | Content::Map(_) => {
+            NodeContent::Text(text) | NodeContent::Number(text) => text,
+            NodeContent::Boolean(true) => "true",
+            NodeContent::Boolean(false) => "false",
+            NodeContent::Null | NodeContent::List(_) | NodeContent::Map(_) => {
                 // The error for an empty text says what is expected here.
                 let advice = parse("").err().unwrap_or_else(|| "write a text".to_owned());
                 self.wrong(&advice);
@@ -207,13 +211,13 @@ impl<'a> Value<'a> {
     }
 
     /// Reads the value as one of a kind, with its place.
-    pub(super) fn located<K: Kind>(&self, kind: &K) -> Option<Located<K::Value<'a>>> {
+    pub(super) fn located<K: Kind>(&self, kind: &K) -> Option<Located<K::Output<'a>>> {
         Some(Located { value: kind.read(self)?, place: self.place.clone() })
     }
 
     /// The value as a boolean.
     pub(super) fn boolean(&self) -> Option<bool> {
-        if let Content::Boolean(value) = self.node.content {
+        if let NodeContent::Boolean(value) = self.node.content {
             return Some(value);
         }
         self.wrong("write `true` or `false`");
@@ -221,25 +225,28 @@ impl<'a> Value<'a> {
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> Option<Vec<Value<'a>>> {
-        let Content::List(items) = &self.node.content else {
+    pub(super) fn items(&self) -> Option<Vec<YamlValue<'a>>> {
+        let NodeContent::List(items) = &self.node.content else {
             self.wrong("write a list, such as `[one, two]`, or one item per line, each after `- `");
             return None;
         };
-        let values = items.iter().enumerate().map(|(index, node)| Value {
+        let values = items.iter().enumerate().map(|(index, node)| YamlValue {
             node,
-            place: Place::of(node, format!("{}[{index}]", self.place.path), self.place.discreet),
+            place: Location::of(node, format!("{}[{index}]", self.place.path), self.place.discreet),
             ledger: self.ledger,
         });
         Some(values.collect())
     }
 
     /// The entries of a mapping. Null is an empty mapping: all keys of a section may be commented out.
-    pub(super) fn entries(&self) -> Option<Vec<Entry<'a>>> {
+    pub(super) fn entries(&self) -> Option<Vec<NamedValue<'a>>> {
         let entries: &[(Node, Node)] = match &self.node.content {
-            Content::Map(entries) => entries,
-            Content::Null => &[],
-            Content::Boolean(_) | Content::Number(_) | Content::Text(_) | Content::List(_) => {
+            NodeContent::Map(entries) => entries,
+            NodeContent::Null => &[],
+            NodeContent::Boolean(_)
+            | NodeContent::Number(_)
+            | NodeContent::Text(_)
+            | NodeContent::List(_) => {
                 self.wrong("write a mapping, such as `key: value`, one per line and indented");
                 return None;
             }
@@ -251,15 +258,15 @@ impl<'a> Value<'a> {
         Some(found)
     }
 
-    fn entry(&self, key: &'a Node, node: &'a Node, earlier: &[Entry<'a>]) -> Option<Entry<'a>> {
+    fn entry(&self, key: &'a Node, node: &'a Node, earlier: &[NamedValue<'a>]) -> Option<NamedValue<'a>> {
         let discreet = self.place.discreet;
-        let (Content::Text(name) | Content::Number(name)) = &key.content else {
-            let place = Place::of(key, self.place.path.clone(), true);
+        let (NodeContent::Text(name) | NodeContent::Number(name)) = &key.content else {
+            let place = Location::of(key, self.place.path.clone(), true);
             self.ledger.error(&place, "found a key that is no text; write a name, such as `server`");
             return None;
         };
         let path = if discreet { self.place.path.clone() } else { joined(&self.place.path, name) };
-        let key = Place::of(key, path.clone(), discreet);
+        let key = Location::of(key, path.clone(), discreet);
         if let Some(first) = earlier.iter().find(|other| other.name == name) {
             let shown = if discreet { "a key".to_owned() } else { format!("the key {}", quoted(name)) };
             let line = first.key.line;
@@ -267,10 +274,10 @@ impl<'a> Value<'a> {
             self.ledger.note(&key, message, Severity::Error, false);
             return None;
         }
-        Some(Entry {
+        Some(NamedValue {
             name,
             key,
-            value: Value { node, place: Place::of(node, path, discreet), ledger: self.ledger },
+            value: YamlValue { node, place: Location::of(node, path, discreet), ledger: self.ledger },
         })
     }
 
@@ -298,7 +305,7 @@ impl<'a> Value<'a> {
     }
 }
 
-impl Entry<'_> {
+impl NamedValue<'_> {
     /// Records the key as none of those that are known.
     pub(super) fn unknown(&self, known: &[&str], ledger: &Ledger) {
         let found = if self.key.discreet { "key".to_owned() } else { format!("key {}", quoted(self.name)) };
@@ -312,40 +319,40 @@ impl Entry<'_> {
 
 impl<'a> Object<'a> {
     /// The value of a key as written.
-    pub(super) fn value<K>(&self, key: &Key<K>) -> Option<&Value<'a>> {
+    pub(super) fn value<K>(&self, key: &Key<K>) -> Option<&YamlValue<'a>> {
         self.entries.iter().find(|entry| entry.name == key.name).map(|entry| &entry.value)
     }
 
     /// The place of a key's value, if the key is written.
-    pub(super) fn place_of<K>(&self, key: &Key<K>) -> Option<Place> {
+    pub(super) fn place_of<K>(&self, key: &Key<K>) -> Option<Location> {
         self.value(key).map(|value| value.place.clone())
     }
 
     /// The value of a key; `None` if it is missing or wrong.
-    pub(super) fn optional<K: Kind>(&self, key: &Key<K>) -> Option<K::Value<'a>> {
+    pub(super) fn optional<K: Kind>(&self, key: &Key<K>) -> Option<K::Output<'a>> {
         key.kind.read(self.value(key)?)
     }
 
     /// The value of a key, with its place; `None` if it is missing or wrong.
-    pub(super) fn located<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value<'a>>> {
+    pub(super) fn located<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Output<'a>>> {
         self.value(key)?.located(&key.kind)
     }
 
     /// The value of a key, or its default. A key without a default is recorded as missing.
-    pub(super) fn get<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
+    pub(super) fn get<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Output<'a>> {
         self.optional(key).or_else(|| self.default(key))
     }
 
-    fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Value<'a>> {
+    fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Output<'a>> {
         let Some(node) = key.default_node() else {
             self.missing(key, "write one");
             return None;
         };
-        key.kind.read(&Value { node, place: self.place.missing(key), ledger: self.ledger })
+        key.kind.read(&YamlValue { node, place: self.place.missing(key), ledger: self.ledger })
     }
 
     /// The value of a required key, with its place.
-    pub(super) fn required<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value<'a>>> {
+    pub(super) fn required<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Output<'a>>> {
         if self.value(key).is_none() {
             let advice = if let Presence::Required(advice) = key.presence { advice } else { "write one" };
             self.missing(key, advice);

@@ -10,8 +10,9 @@ use serde_json::json;
 use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
 use super::listeners::{self, ListenerEntry};
-use super::reader::{Ledger, Located, Object, Place, values};
-use super::{Listen, Server, address, value};
+use super::reader::{Ledger, Located, Location, Object, values};
+use super::settings::{Listen, Server};
+use super::{address, value};
 use crate::domain::tenant::TenantName;
 
 keys! {
@@ -69,7 +70,7 @@ pub(super) struct ServerSection {
 }
 
 /// An address with its key, and its place if it is written.
-type NamedAddress<'a> = (String, &'a Listen, Option<Place>);
+type NamedAddress<'a> = (String, &'a Listen, Option<Location>);
 
 /// Reads the section.
 pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<ServerSection> {

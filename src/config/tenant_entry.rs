@@ -5,7 +5,7 @@
 use super::credential::{self, CREDENTIAL, CredentialEntry};
 use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
-use super::reader::{Ledger, Located, Object, Place, values};
+use super::reader::{Ledger, Located, Location, Object, values};
 use super::{load, value};
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::region::Region;
@@ -65,7 +65,7 @@ keys! {
 
 /// An entry of `organizations`.
 pub(super) struct OrganizationEntry {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) id: Located<OrganizationId>,
     pub(super) name: Option<Located<String>>,
     pub(super) talkdesk_id: Option<Located<String>>,
@@ -93,7 +93,7 @@ pub(super) struct InstanceEntry {
     pub(super) enabled: bool,
     pub(super) region: Option<Located<Region>>,
     /// The place of the key `credential`, even if its value is invalid.
-    pub(super) credential_place: Option<Place>,
+    pub(super) credential_place: Option<Location>,
     pub(super) credential: Option<CredentialEntry>,
 }
 

@@ -8,9 +8,10 @@ use super::credential::{self, CredentialEntry};
 use super::environment::Environment;
 use super::reader::Ledger;
 use super::seller::{self, ResolvedSeller};
+use super::settings::ConfiguredCredential;
 use super::tenant_entry::{InstanceEntry, OrganizationEntry};
-use super::upstream::Addresses;
-use super::{ConfiguredCredential, address, check};
+use super::upstream::RegionUrls;
+use super::{address, check};
 use crate::domain::credential::{Credential, CredentialKey};
 use crate::domain::entitlement::Policy;
 use crate::domain::id::{AccountName, ClientId};
@@ -19,7 +20,7 @@ use crate::domain::tenant::{Instance, Organization, Seller, Tenant, TenantKind, 
 
 /// The inputs for building tenants, besides the entries.
 pub(super) struct Surroundings<'a> {
-    pub(super) addresses: &'a Addresses,
+    pub(super) addresses: &'a RegionUrls,
     pub(super) policy: &'a Policy,
     pub(super) directory: &'a Path,
     pub(super) environment: &'a Environment,
@@ -114,7 +115,7 @@ fn organization_tenant(organization: &Arc<Organization>) -> Tenant {
     Tenant::new(name, organization.enabled, TenantKind::Organization(Arc::clone(organization)))
 }
 
-fn region_of(entry: &OrganizationEntry, addresses: &Addresses) -> Region {
+fn region_of(entry: &OrganizationEntry, addresses: &RegionUrls) -> Region {
     entry.region.as_ref().map_or(addresses.region, |region| region.value)
 }
 

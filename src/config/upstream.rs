@@ -10,7 +10,8 @@ use http::Uri;
 use super::key::keys;
 use super::kind::{List, Named, Scalar};
 use super::reader::{Ledger, Object, values};
-use super::{Upstream, address, endpoints, value};
+use super::settings::Upstream;
+use super::{address, endpoints, value};
 use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
 use crate::domain::filter::AccountFilter;
@@ -74,19 +75,19 @@ keys! {
 /// The section; parts of it belong to other sections of the configuration.
 pub(super) struct UpstreamSection {
     pub(super) upstream: Upstream,
-    pub(super) addresses: Addresses,
+    pub(super) addresses: RegionUrls,
     pub(super) narrowing: Narrowing,
     pub(super) instance_query_parameters: HashSet<Arc<str>>,
 }
 
 /// The URLs of the API and the token endpoint, by region.
-pub(super) struct Addresses {
+pub(super) struct RegionUrls {
     pub(super) region: Region,
     pub(super) api_url: Option<Arc<str>>,
     pub(super) token_url: Option<Arc<str>>,
 }
 
-impl Addresses {
+impl RegionUrls {
     /// The API's origin in a region; a configured URL applies to the configured region only.
     pub(super) fn api_origin(&self, region: Region) -> Arc<str> {
         let configured = self.api_url.as_ref().filter(|_| region == self.region);
@@ -125,7 +126,7 @@ pub(super) fn read(section: &Object<'_>, directory: &Path, ledger: &Ledger) -> O
             proxy: section.optional(&PROXY),
             default_token_lifetime: section.get(&DEFAULT_TOKEN_LIFETIME)?,
         },
-        addresses: Addresses {
+        addresses: RegionUrls {
             region: section.get(&REGION)?,
             api_url: section.optional(&API_URL),
             token_url: section.optional(&TOKEN_URL),

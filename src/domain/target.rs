@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use super::endpoint::{Endpoint, PathPattern};
 
+/// The longest request target, in bytes.
+pub const MAX_BYTES: usize = 8 * 1024;
+
 /// The parts of a path.
 #[derive(Debug)]
 pub struct Target<'a> {

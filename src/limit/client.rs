@@ -12,7 +12,7 @@ use governor::RateLimiter;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 
-use super::quota;
+use super::quota::quota;
 use crate::clock::Clock;
 use crate::config::ClientLimit;
 

@@ -20,7 +20,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use tokio::sync::{Notify, oneshot};
 
 use super::client::ClientKey;
-use super::quota;
+use super::quota::quota;
 use crate::clock::{Clock, Now};
 use crate::config::UpstreamLimit;
 

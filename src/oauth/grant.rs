@@ -15,10 +15,10 @@ use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
 use super::assertion::Signer;
-use crate::client::Outbound;
 use crate::config::secret::Secret;
 use crate::config::{Authentication, BasicEncoding, ConfiguredCredential};
 use crate::domain::credential::Credential;
+use crate::io::client::Outbound;
 
 /// The `User-Agent` of the proxy.
 pub const AGENT: &str = concat!("billing-insights-proxy/", env!("CARGO_PKG_VERSION"));

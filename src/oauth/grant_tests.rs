@@ -1,13 +1,13 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::client::{Failure, FailureKind};
 use crate::config::Algorithm;
 use crate::config::SecretPlace;
 use crate::config::secret::SecretUnavailable;
 use crate::domain::credential::CredentialKey;
 use crate::domain::id::Scope;
 use crate::domain::tenant::TenantName;
+use crate::io::client::{Failure, FailureKind};
 use jsonwebtoken::{DecodingKey, Validation};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 use rstest::rstest;

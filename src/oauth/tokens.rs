@@ -17,13 +17,13 @@ use super::terms::Terms;
 use super::token::Token;
 use super::token_search::TokenSearch;
 use super::token_use::TokenUse;
-use crate::audit::{AuditLog, Event, What};
 use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
-use crate::client::Outbound;
 use crate::clock::{Clock, Now};
 use crate::config::Rate;
 use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
+use crate::io::client::Outbound;
+use crate::log::audit::{AuditLog, Event, What};
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 

@@ -6,7 +6,7 @@ use super::account::AccountCheck;
 use super::content::{PageContent, PageSummary};
 use super::links::{ApiOrigin, Splice};
 use super::string::RawString;
-use super::structure::{Container, Kind, Member, Place};
+use super::structure::{Container, ContainerKind, Member, Place};
 use super::unfit::AccountViolation;
 use crate::domain::entitlement::AccountScope;
 
@@ -45,7 +45,7 @@ impl<'a> Findings<'a> {
     }
 
     /// An object or array is the current value of `outer`.
-    pub(super) fn opens(&mut self, outer: &Container, kind: Kind) -> Container {
+    pub(super) fn opens(&mut self, outer: &Container, kind: ContainerKind) -> Container {
         self.count(outer.member, None);
         if outer.place == Place::Records {
             self.content.page.records += 1;

@@ -19,7 +19,7 @@ pub(super) enum Place {
 
 /// The kind of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ContainerKind {
     Object,
     Array,
 }
@@ -74,13 +74,14 @@ impl Container {
     }
 
     /// The position of an object or array that is the current value; none where a page has no such data.
-    pub(super) fn place_of(&self, kind: Kind) -> Option<Place> {
+    pub(super) fn place_of(&self, kind: ContainerKind) -> Option<Place> {
         Some(match (self.place, kind, self.member) {
-            (Place::Outside, Kind::Object, _) => Place::Root,
-            (Place::Root, Kind::Object, Member::Embedded) => Place::Embedded,
-            (Place::Root, Kind::Object, Member::LinkObject) | (Place::Links, Kind::Object, _) => Place::Links,
-            (Place::Embedded, Kind::Array, _) => Place::Records,
-            (Place::Records, Kind::Object, _) => Place::Record,
+            (Place::Outside, ContainerKind::Object, _) => Place::Root,
+            (Place::Root, ContainerKind::Object, Member::Embedded) => Place::Embedded,
+            (Place::Root, ContainerKind::Object, Member::LinkObject)
+            | (Place::Links, ContainerKind::Object, _) => Place::Links,
+            (Place::Embedded, ContainerKind::Array, _) => Place::Records,
+            (Place::Records, ContainerKind::Object, _) => Place::Record,
             (Place::Record | Place::Nested, ..) => Place::Nested,
             _ => return None,
         })

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::findings::Findings;
 use super::string::RawString;
-use super::structure::{Container, Kind, Place};
+use super::structure::{Container, ContainerKind, Place};
 
 /// Walks one complete document that begins at the position `start` of the body.
 pub(super) fn walk(json: &str, start: usize, findings: &mut Findings<'_>) -> serde_json::Result<()> {
@@ -70,11 +70,11 @@ impl<'de> DeserializeSeed<'de> for Value<'_, 'de, '_, '_> {
         let Self { walk, outer } = self;
         match walk.next_token() {
             Some(b'{') => {
-                let container = walk.findings.opens(outer, Kind::Object);
+                let container = walk.findings.opens(outer, ContainerKind::Object);
                 deserializer.deserialize_map(Inside { walk, container })
             }
             Some(b'[') => {
-                let container = walk.findings.opens(outer, Kind::Array);
+                let container = walk.findings.opens(outer, ContainerKind::Array);
                 deserializer.deserialize_seq(Inside { walk, container })
             }
             _ => {

@@ -15,21 +15,22 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use super::answer::{Proxy, Reply};
 use super::listener::Listener;
-use super::problem_response::problem_response;
-use super::rejection::Rejection;
+use super::request_context::RequestContext;
 use super::request_log::RequestLog;
-use super::snapshot::Snapshot;
-use super::{Proxy, Reply, RequestContext};
-use crate::access_log::{AccessLog, Record};
-use crate::audit;
-use crate::body::Body;
 use crate::clock::Now;
 use crate::guard::Connection;
 use crate::headers::{CACHE_STATUS, OWN_VIA, SAME_FOR_ALL, X_REQUEST_ID, X_TENANT};
+use crate::io::body::Body;
+use crate::log::access_log::{AccessLog, Record};
+use crate::log::audit;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
+use crate::problem::Rejection;
+use crate::problem::response::problem_response;
+use crate::snapshot::Snapshot;
 use crate::version::NAME;
 
 /// The service of one connection.

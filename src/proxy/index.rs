@@ -5,10 +5,10 @@ use http::request::Parts;
 use http::{Method, Response};
 use serde::Serialize;
 
-use super::rejection::Rejection;
-use super::snapshot::Snapshot;
-use crate::body::Body;
 use crate::domain::target::probably_meant;
+use crate::io::body::Body;
+use crate::problem::Rejection;
+use crate::snapshot::Snapshot;
 
 #[derive(Serialize)]
 struct Index {

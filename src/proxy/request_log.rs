@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use super::fetch_result::{Answer, Exchange};
-use super::snapshot::Snapshot;
-use crate::audit::What;
 use crate::domain::credential::Credential;
 use crate::domain::entitlement::Permit;
 use crate::domain::tenant::Tenant;
+use crate::fetch::fetch_result::Answer;
+use crate::log::audit::What;
+use crate::log::request_id::RequestId;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
-use crate::request_id::RequestId;
 use crate::rfc9111::cache_status::CacheStatus;
+use crate::snapshot::Snapshot;
+use crate::upstream::exchange::Exchange;
 
 /// The record of one request.
 pub struct RequestLog {

@@ -5,10 +5,10 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderNam
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use crate::body::Body;
 use crate::cache::Entry;
 use crate::cache::entry::LINK_FIELDS;
 use crate::clock::Now;
+use crate::io::body::Body;
 use crate::page::links::{self, ApiOrigin, Base, Splice, rewritten_field, spliced_length};
 use crate::rfc9111::validation::client_has_it;
 

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head_timer::Waits;
 use crate::headers::proxy_status;
+use crate::log::request_id::RequestId;
 use crate::metrics::Metrics;
-use crate::proxy::rejection::Rejection;
-use crate::request_id::RequestId;
+use crate::problem::Rejection;
 use crate::version::NAME;
 
 /// A connection whose bare answers are dressed.

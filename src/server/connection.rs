@@ -31,8 +31,8 @@ use tokio::time::timeout;
 use super::bare_answer::Dressed;
 use super::head_timer::{Waits, Watched};
 use super::{Answers, Bounds, Stopping, Word};
-use crate::body::Body;
-use crate::joined_writes::JoinedWrites;
+use crate::io::body::Body;
+use crate::io::joined_writes::JoinedWrites;
 
 /// The longest request head, in bytes. The number of fields is left at hyper's default of 100: with any other
 /// number hyper allocates and fills a list for each request, which took a tenth of the instructions of a hit.

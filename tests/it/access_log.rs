@@ -4,10 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use billing_insights_proxy::access_log::AccessLog;
 use billing_insights_proxy::clock::ManualClock;
 use billing_insights_proxy::config::LogFormat;
 use billing_insights_proxy::guard::Connection;
+use billing_insights_proxy::log::access_log::AccessLog;
 use billing_insights_proxy::proxy::envelope::Envelope;
 use billing_insights_proxy::proxy::listener::Listener;
 use hyper::service::service_fn;

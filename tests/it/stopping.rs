@@ -5,8 +5,8 @@ use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use billing_insights_proxy::body::Body;
 use billing_insights_proxy::config::{Listen, UnixSocket};
+use billing_insights_proxy::io::body::Body;
 use billing_insights_proxy::metrics::Metrics;
 use billing_insights_proxy::server::{Bounds, ListeningSocket, Passed, Stopping, Workers};
 use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
