@@ -81,7 +81,7 @@ impl Snapshot {
             let known = known.filter(|known| known.tokens.credential().owner == configured.credential.owner);
             if let Some(known) = known {
                 known.gate.go_by(&config.limits.upstream);
-                known.tokens.go_by(config.limits.token, config.upstream.request_timeout);
+                known.tokens.set_limits(config.limits.token, config.upstream.request_timeout);
                 return (configured.credential.key.clone(), Arc::clone(known));
             }
             let services = Services {

@@ -34,7 +34,7 @@ fn module_of(path: &str) -> &str {
 
 /// A file without its tests and comments.
 fn production(text: &str) -> String {
-    let before_tests = text.split("#[cfg(test)]\nmod tests {").next().expect("something");
+    let before_tests = text.split("#[cfg(test)]\n").next().expect("something");
     before_tests.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
@@ -165,7 +165,9 @@ fn named_paths(module: &str, text: &str) -> Vec<Vec<String>> {
         let is_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
         let is_start = !text[..position].chars().next_back().is_some_and(is_path);
         if is_start {
-            written.push(text[position..].chars().take_while(|character| is_path(*character)).collect());
+            let path: String = text[position..].chars().take_while(|character| is_path(*character)).collect();
+            // The paths of a `use` with braces are expanded above.
+            written.extend((!path.ends_with("::")).then_some(path));
         }
     }
     written.iter().map(|path| from_root(module, path)).collect()

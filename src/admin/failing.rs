@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
-use crate::oauth::tokens::NoToken;
+use crate::oauth::no_token::NoToken;
 use crate::problem::{Rejection, Told};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;

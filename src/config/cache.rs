@@ -6,9 +6,11 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
-use super::key::{Section, keys};
-use super::kind::{AllOr, AllOrListed, Boolean, Choice, Definition, List, Named, Scalar};
-use super::reader::{Ledger, Object, YamlValue, values};
+use super::key::Definition;
+use super::key::{Kind as _, Section, keys};
+use super::kind::{AllOr, AllOrListed, Boolean, Choice, List, Named, Scalar};
+use super::object::Object;
+use super::reader::{Ledger, YamlValue, values};
 use super::settings::{Cache, CacheRule, ClosedPeriod, ConfiguredEndpoint, OriginDirective, Overrides};
 use super::{endpoints, node, value};
 use crate::domain::endpoint::{DOCUMENTED, Documented, Endpoint};
@@ -155,7 +157,7 @@ pub(super) fn read(
 
 fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, ledger: &Ledger) {
     let place = section.place_of(&MAX_ENTRY_BYTES).or_else(|| section.place_of(&MAX_BYTES));
-    let place = place.unwrap_or_else(|| section.place.missing(&MAX_ENTRY_BYTES));
+    let place = place.unwrap_or_else(|| section.place.missing(MAX_ENTRY_BYTES.name));
     let shown = bytesize::ByteSize::b;
     if cache.max_entry_bytes > max_response_bytes {
         ledger.error(
@@ -183,7 +185,7 @@ fn check_sizes(cache: &Cache, max_response_bytes: u64, section: &Object<'_>, led
 
 fn default_rule(name: &str, ledger: &Ledger) -> Option<CacheRule> {
     let rule = node::read(default_text(name)?).ok()?;
-    let section = YamlValue::root(&rule, ledger).object(&RULE)?;
+    let section = RULE.read(&YamlValue::root(&rule, ledger))?;
     Some(CacheRule { overrides: Overrides::All, ..rule_of(&section, None)? })
 }
 
@@ -197,7 +199,7 @@ fn rule(value: &YamlValue<'_>, default: Option<&CacheRule>, ledger: &Ledger) -> 
     if value.is_mapping() && value.is_empty() {
         return Some(CacheRule::default());
     }
-    let Some(section) = value.object(&RULE) else { return Some(CacheRule::default()) };
+    let Some(section) = RULE.read(value) else { return Some(CacheRule::default()) };
     let rule = rule_of(&section, default)?;
     if rule.closed_period.is_some()
         && rule.ttl.is_none()

@@ -109,7 +109,7 @@ pub(super) fn under_organization(
         entry.account_id.as_ref().map(|id| id.value).or_else(|| listed.map(|account| account.id.value));
     if account_id.is_none() {
         ledger.error(
-            &entry.name.place.missing_beside(&ACCOUNT_ID),
+            &entry.name.place.missing_beside(ACCOUNT_ID.name),
             format!(
                 "found no `account_id`; write Talkdesk's id of the account, by which its records are told \
                  from those of others under organizations/{id}"

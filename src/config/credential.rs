@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::key::Definition;
 use super::key::{Key, Section, keys};
-use super::kind::{Choice, Definition, List, Scalar};
-use super::reader::{Ledger, Located, Location, Object, values};
+use super::kind::{Choice, List, Scalar};
+use super::object::Object;
+use super::reader::{Ledger, Located, Location, values};
 use super::secret::SecretSource;
 use super::settings::{Algorithm, Authentication, BasicEncoding};
 use super::value;

@@ -5,14 +5,22 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use serde_json::json;
 
-use super::key::{Section, keys};
-use super::kind::{AllOr, AllOrListed, Definition, List, Named, Scalar};
-use super::reader::{Ledger, Located, Location, Object, quoted, values};
-use super::upstream::{ACCOUNT_PARAMETER, ENDPOINTS};
+use super::key::Definition;
+use super::key::{Kind as _, Section, keys};
+use super::kind::{AllOr, AllOrListed, List, Named, Scalar};
+use super::object::Object;
+use super::reader::{Ledger, Located, Location, NamedValue, quoted, values};
 use super::{forwarding, value};
 use crate::domain::endpoint::{Content, DOCUMENTED, Endpoint, ForwardedFields, Narrowing, PathPattern};
 use crate::domain::filter::AccountFilter;
 use crate::domain::id::Scope;
+
+/// A key that the first version had, and what replaced it.
+pub(super) const ACCOUNT_PARAMETER: (&str, &str) = (
+    "account_parameter",
+    "the API has no parameter for an account, it narrows by `filter`; take this out, or write `account_filter: \
+     \"account_id eq '{account_id}'\"` with the attribute's name in it",
+);
 
 /// The names of endpoints, as a regular expression.
 pub(super) const NAME_PATTERN: &str = "^[a-z0-9_-]{1,64}$";
@@ -67,14 +75,14 @@ const METHOD: Scalar<Method> = Scalar::new(|| json!({ "enum": ["GET", "HEAD"] })
 
 /// Reads the added endpoints from the section `upstream`, and appends them to the five.
 pub(super) fn read(
-    upstream: &Object<'_>,
+    added: &[NamedValue<'_>],
     narrowing: &Narrowing,
     ledger: &Ledger,
 ) -> Option<Vec<Arc<Endpoint>>> {
     let mut endpoints: Vec<Arc<Endpoint>> =
         DOCUMENTED.iter().map(|documented| Arc::new(documented.endpoint(narrowing))).collect();
-    for entry in upstream.get(&ENDPOINTS)? {
-        let (name, value) = (entry.name, entry.value);
+    for entry in added {
+        let (name, value) = (entry.name, &entry.value);
         if !is_endpoint_name(name) {
             ledger.error(
                 &value.place,
@@ -88,7 +96,7 @@ pub(super) fn read(
                     "found the name `{name}`, which is the Billing Insights API's own; write another name"
                 ),
             );
-        } else if let Some(section) = value.object(&ENDPOINT) {
+        } else if let Some(section) = ENDPOINT.read(value) {
             let endpoint = endpoint(name, &section, &endpoints, ledger)?;
             endpoints.push(Arc::new(endpoint));
         }

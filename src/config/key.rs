@@ -4,17 +4,65 @@
 //! `docs/configuration.md`, the suggestions for unknown keys and the list of keys that need a restart are all made from
 //! it. A [`Section`] lists the keys of a mapping.
 //!
-//! Not here: the kinds of values (see `kind`).
+//! Not here: the kinds of values (see `kind`) and the reading of mappings (see `object`).
 
 use std::sync::OnceLock;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
-use super::kind::{Definition, Definitions, Kind};
-use super::load;
 use super::node::{self, Node};
-use super::reader::{Object, YamlValue};
+use super::reader::{Located, YamlValue};
 use super::settings::Config;
+
+/// The definitions of a schema (`$defs`), by name.
+pub(super) type Definitions = Map<String, Json>;
+
+/// A kind of values.
+pub(super) trait Kind: Sync + 'static {
+    /// What a value is read as.
+    type Output<'a>
+    where
+        Self: Sized;
+
+    /// Reads a value; a wrong one is recorded.
+    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>>
+    where
+        Self: Sized;
+
+    /// The schema of the values; definitions that it refers to are added.
+    fn schema(&self, definitions: &mut Definitions) -> Json;
+
+    /// The keys of the value, if that is a mapping.
+    fn keys(&self) -> &'static [&'static AnyKey] {
+        &[]
+    }
+}
+
+/// What the schema defines once and refers to by name.
+#[derive(Clone, Copy)]
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    /// The name of the kind in the reference; empty for a mapping that has a section there.
+    pub(super) title: &'static str,
+    pub(super) description: &'static str,
+}
+
+impl Definition {
+    /// Adds the definition, and refers to it.
+    pub(super) fn refer(self, mut schema: Json, definitions: &mut Definitions) -> Json {
+        if !self.title.is_empty() {
+            schema["title"] = self.title.into();
+        }
+        schema["description"] = self.description.into();
+        definitions.insert(self.name.to_owned(), schema);
+        json!({ "$ref": format!("#/$defs/{}", self.name) })
+    }
+}
+
+/// Reads a value as one of a kind, with its place.
+pub(super) fn located<'a, K: Kind>(kind: &K, value: &YamlValue<'a>) -> Option<Located<K::Output<'a>>> {
+    Some(Located { value: kind.read(value)?, place: value.place.clone() })
+}
 
 /// A key, with the kind of its value. [`keys`] makes them.
 pub(super) struct Key<K: ?Sized> {
@@ -74,7 +122,7 @@ impl<K: Kind + ?Sized> Key<K> {
     }
 
     /// The schema of the value, with description and default.
-    fn schema(&self, definitions: &mut Definitions) -> Json {
+    pub(super) fn schema(&self, definitions: &mut Definitions) -> Json {
         let mut schema = self.kind.schema(definitions);
         let restart = if self.differs.is_empty() { "" } else { " A new value needs a restart." };
         schema["description"] = format!("{}{restart}", self.description).into();
@@ -114,61 +162,6 @@ impl Section {
             definition: None,
             description: "",
             constrain: |_| (),
-        }
-    }
-}
-
-/// The paths of the keys whose change from one configuration to another needs a restart.
-#[must_use]
-pub fn changes_that_need_restart(old: &Config, new: &Config) -> Vec<String> {
-    changed_below("", load::ROOT.keys, old, new)
-}
-
-fn changed_below(prefix: &str, keys: &[&AnyKey], old: &Config, new: &Config) -> Vec<String> {
-    let mut changed = Vec::new();
-    for key in keys {
-        let path = format!("{prefix}{}", key.name);
-        changed.extend(changed_below(&format!("{path}."), key.kind.keys(), old, new));
-        if key.differs.iter().any(|differs| differs(old, new)) {
-            changed.push(path);
-        }
-    }
-    changed
-}
-
-impl Kind for Section {
-    type Output<'a> = Object<'a>;
-
-    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Object<'a>> {
-        value.object(self)
-    }
-
-    fn keys(&self) -> &'static [&'static AnyKey] {
-        self.keys
-    }
-
-    fn schema(&self, definitions: &mut Definitions) -> Json {
-        let mut schema =
-            serde_json::json!({ "type": "object", "properties": {}, "additionalProperties": false });
-        let mut required: Vec<Json> = Vec::new();
-        for key in self.keys {
-            schema["properties"][key.name] = key.schema(definitions);
-            if let Presence::Required(_) = key.presence {
-                required.push(key.name.into());
-            }
-        }
-        if !self.description.is_empty() {
-            schema["description"] = self.description.into();
-        }
-        if !required.is_empty() {
-            schema["required"] = required.into();
-        } else if self.takes_null {
-            schema["type"] = serde_json::json!(["object", "null"]);
-        }
-        (self.constrain)(&mut schema);
-        match self.definition {
-            Some(definition) => definition.refer(schema, definitions),
-            None => schema,
         }
     }
 }

@@ -2,55 +2,10 @@
 //!
 //! Not here: the kinds themselves, which `value`, `address` and the modules of the sections declare.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use super::key::{AnyKey, Section};
+use super::key::{Definition, Definitions, Kind, Section, located};
 use super::reader::{Located, NamedValue, YamlValue};
-
-/// The definitions of a schema (`$defs`), by name.
-pub(super) type Definitions = Map<String, Json>;
-
-/// A kind of values.
-pub(super) trait Kind: Sync + 'static {
-    /// What a value is read as.
-    type Output<'a>
-    where
-        Self: Sized;
-
-    /// Reads a value; a wrong one is recorded.
-    fn read<'a>(&self, value: &YamlValue<'a>) -> Option<Self::Output<'a>>
-    where
-        Self: Sized;
-
-    /// The schema of the values; definitions that it refers to are added.
-    fn schema(&self, definitions: &mut Definitions) -> Json;
-
-    /// The keys of the value, if that is a mapping.
-    fn keys(&self) -> &'static [&'static AnyKey] {
-        &[]
-    }
-}
-
-/// What the schema defines once and refers to by name.
-#[derive(Clone, Copy)]
-pub(super) struct Definition {
-    pub(super) name: &'static str,
-    /// The name of the kind in the reference; empty for a mapping that has a section there.
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-}
-
-impl Definition {
-    /// Adds the definition, and refers to it.
-    pub(super) fn refer(self, mut schema: Json, definitions: &mut Definitions) -> Json {
-        if !self.title.is_empty() {
-            schema["title"] = self.title.into();
-        }
-        schema["description"] = self.description.into();
-        definitions.insert(self.name.to_owned(), schema);
-        json!({ "$ref": format!("#/$defs/{}", self.name) })
-    }
-}
 
 /// Values that are parsed from their text.
 pub(super) struct Scalar<T> {
@@ -91,7 +46,7 @@ impl<T: 'static> Kind for Scalar<T> {
 macro_rules! kinds {
     ($($kind:ident: $type:ty = $parse:expr, $name:literal, $title:literal, $description:literal, $schema:tt;)+) => {
         $(pub(super) const $kind: $crate::config::kind::Scalar<$type> = $crate::config::kind::Scalar {
-            definition: Some($crate::config::kind::Definition {
+            definition: Some($crate::config::key::Definition {
                 name: $name,
                 title: $title,
                 description: $description,
@@ -169,7 +124,7 @@ impl<K: Kind> Kind for List<K> {
         if let Some(advice) = self.if_empty.filter(|_| items.is_empty()) {
             value.wrong(advice);
         }
-        Some(items.iter().filter_map(|item| item.located(&self.item)).collect())
+        Some(items.iter().filter_map(|item| located(&self.item, item)).collect())
     }
 
     fn schema(&self, definitions: &mut Definitions) -> Json {

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::key::{Section, keys};
 use super::kind::Scalar;
-use super::reader::Object;
+use super::object::Object;
 use super::settings::{ClientLimit, Limits, Rate, UpstreamLimit};
 use super::value;
 

@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::key::{Section, keys};
 use super::kind::{List, Scalar};
-use super::reader::{Ledger, Located, Object, values};
+use super::object::Object;
+use super::reader::{Ledger, Located};
 use super::settings::{DataListener, Listen, Server, UnixSocket};
 use super::tenant_entry::InstanceEntry;
-use super::{address, check, server, value};
+use super::{address, check, value};
 use crate::domain::tenant::{TenantName, Tenants};
 
 pub(super) static LISTENER: Section =
@@ -106,9 +107,8 @@ impl ListenerEntry {
 }
 
 /// Reads the list of listeners; invalid ones are recorded and left out.
-pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<Vec<ListenerEntry>> {
-    let listeners: Vec<Object<'_>> = values(section.get(&server::LISTENERS)?);
-    Some(listeners.iter().filter_map(|listener| read_listener(listener, ledger)).collect())
+pub(super) fn read(listeners: &[Object<'_>], ledger: &Ledger) -> Vec<ListenerEntry> {
+    listeners.iter().filter_map(|listener| read_listener(listener, ledger)).collect()
 }
 
 fn read_listener(section: &Object<'_>, ledger: &Ledger) -> Option<ListenerEntry> {

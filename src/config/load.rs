@@ -7,9 +7,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::fault::{Fault, Faults};
-use super::key::{Section, keys};
+use super::key::{AnyKey, Kind as _, Section, keys};
 use super::kind::List;
-use super::reader::{Ledger, YamlValue};
+use super::object::Object;
+use super::reader::{Ledger, YamlValue, values};
 use super::settings::Config;
 use super::tenant_entry::{INSTANCE, ORGANIZATION};
 use super::tenants::Surroundings;
@@ -138,19 +139,22 @@ fn assemble(
         );
         return None;
     }
-    let top = root.object(&ROOT)?;
+    let top = ROOT.read(root)?;
     let server = server::read(&top.section(&SERVER), ledger)?;
     let upstream_section = top.section(&UPSTREAM);
     let upstream = upstream::read(&upstream_section, directory, ledger)?;
     let (policy, rejected_grace) =
         policy::read(&top.section(&ENTITLEMENT), &upstream.narrowing, upstream.instance_query_parameters)?;
-    let endpoints = endpoints::read(&upstream_section, &upstream.narrowing, ledger)?;
+    let endpoints =
+        endpoints::read(&upstream_section.get(&upstream::ENDPOINTS)?, &upstream.narrowing, ledger)?;
     let has_tenants = |key| top.value(key).is_some_and(|list| !list.is_empty());
     if ![&ORGANIZATIONS, &INSTANCES].into_iter().any(has_tenants) {
         top.missing(&ORGANIZATIONS, "write at least one tenant, there or under `instances`");
     }
-    let organizations = tenant_entry::organizations(&top, ledger)?;
-    let instances = tenant_entry::instances(&top, ledger)?;
+    let organizations: Vec<Object<'_>> = values(top.get(&ORGANIZATIONS)?);
+    let organizations = tenant_entry::organizations(&organizations, ledger);
+    let instances: Vec<Object<'_>> = values(top.get(&INSTANCES)?);
+    let instances = tenant_entry::instances(&instances, ledger);
     let surroundings =
         Surroundings { addresses: &upstream.addresses, policy: &policy, directory, environment, ledger };
     let built = tenants::build(&organizations, &instances, &surroundings);
@@ -177,4 +181,22 @@ fn assemble(
         metrics: output::read_metrics(&top.section(&METRICS))?,
         warnings: Vec::new(),
     })
+}
+
+/// The paths of the keys whose change from one configuration to another needs a restart.
+#[must_use]
+pub fn changes_that_need_restart(old: &Config, new: &Config) -> Vec<String> {
+    changed_below("", ROOT.keys, old, new)
+}
+
+fn changed_below(prefix: &str, keys: &[&AnyKey], old: &Config, new: &Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    for key in keys {
+        let path = format!("{prefix}{}", key.name);
+        changed.extend(changed_below(&format!("{path}."), key.kind.keys(), old, new));
+        if key.differs.iter().any(|differs| differs(old, new)) {
+            changed.push(path);
+        }
+    }
+    changed
 }

@@ -26,6 +26,7 @@ mod limits;
 mod listeners;
 mod load;
 mod node;
+mod object;
 mod output;
 mod policy;
 mod reader;
@@ -45,8 +46,7 @@ mod tests;
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Severity};
-pub use key::changes_that_need_restart;
-pub use load::{load, parse};
+pub use load::{changes_that_need_restart, load, parse};
 pub use secret::SecretPlace;
 pub use settings::{
     Algorithm, Authentication, BasicEncoding, Cache, CacheRule, ClientLimit, ClosedPeriod, Config,

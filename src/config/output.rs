@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::key::keys;
 use super::kind::{Boolean, Choice, Scalar};
-use super::reader::Object;
+use super::object::Object;
 use super::settings::{Log, LogFormat, MetricsSettings};
 use super::value;
 

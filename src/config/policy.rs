@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::key::keys;
 use super::kind::{List, Scalar};
-use super::reader::{Object, values};
+use super::object::Object;
+use super::reader::values;
 use super::value;
 use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::Policy;

@@ -1,16 +1,13 @@
-//! Reads the YAML tree key by key, and records all faults instead of stopping at the first.
+//! The values of the YAML tree with their places, and the faults: all are recorded instead of stopping at the first.
 //!
-//! An [`Object`] is a mapping with the keys of a [`Section`]; all others are reported when it is made. Only a declared
-//! [`Key`] can be read from it. Messages about a discreet object (a credential) never repeat text of the file, not even
+//! Messages about a discreet object (a credential) never repeat text of the file, not even
 //! keys, because a secret could be in the wrong place.
 //!
-//! Not here: the meaning of the keys.
+//! Not here: the keys of mappings (see `object`) and their meaning.
 
 use std::cell::RefCell;
 
 use super::fault::{Fault, Severity};
-use super::key::{Key, Presence, Section};
-use super::kind::Kind;
 use super::node::{Node, NodeContent};
 use super::spelling;
 
@@ -29,7 +26,7 @@ pub(super) struct Location {
     pub(super) line: u64,
     pub(super) column: u64,
     pub(super) path: String,
-    discreet: bool,
+    pub(super) discreet: bool,
 }
 
 /// A parsed value and its place.
@@ -47,24 +44,17 @@ pub(super) fn values<T, L: FromIterator<T>>(list: Vec<Located<T>>) -> L {
 /// A value that is not parsed yet.
 #[derive(Clone)]
 pub(super) struct YamlValue<'a> {
-    node: &'a Node,
+    pub(super) node: &'a Node,
     pub(super) place: Location,
-    ledger: &'a Ledger,
+    pub(super) ledger: &'a Ledger,
 }
 
 /// A key as written in the file, and its value.
 pub(super) struct NamedValue<'a> {
     pub(super) name: &'a str,
     /// The place of the key itself.
-    key: Location,
+    pub(super) key: Location,
     pub(super) value: YamlValue<'a>,
-}
-
-/// A mapping with the keys of a section.
-pub(super) struct Object<'a> {
-    entries: Vec<NamedValue<'a>>,
-    pub(super) place: Location,
-    ledger: &'a Ledger,
 }
 
 impl Ledger {
@@ -78,7 +68,7 @@ impl Ledger {
         self.note(place, message.into(), Severity::Warning, !place.discreet);
     }
 
-    fn note(&self, place: &Location, message: String, severity: Severity, quotable: bool) {
+    pub(super) fn note(&self, place: &Location, message: String, severity: Severity, quotable: bool) {
         let Location { line, column, ref path, .. } = *place;
         self.faults.borrow_mut().push(Fault {
             line,
@@ -102,18 +92,18 @@ impl Location {
     }
 
     /// The place of a missing key next to this one.
-    pub(super) fn missing_beside<K>(&self, key: &Key<K>) -> Self {
+    pub(super) fn missing_beside(&self, key: &str) -> Self {
         let parent = self.path.rsplit_once('.').map_or("", |(parent, _)| parent);
-        Self { path: joined(parent, key.name), ..self.clone() }
+        Self { path: joined(parent, key), ..self.clone() }
     }
 
     /// The place of a missing key in this mapping.
-    pub(super) fn missing<K>(&self, key: &Key<K>) -> Self {
-        Self { path: joined(&self.path, key.name), ..self.clone() }
+    pub(super) fn missing(&self, key: &str) -> Self {
+        Self { path: joined(&self.path, key), ..self.clone() }
     }
 }
 
-fn joined(path: &str, key: &str) -> String {
+pub(super) fn joined(path: &str, key: &str) -> String {
     let is_plain = key.len() <= LONGEST_QUOTATION && key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = if is_plain { key.to_owned() } else { quoted(key) };
     if path.is_empty() { key } else { format!("{path}.{key}") }
@@ -210,11 +200,6 @@ impl<'a> YamlValue<'a> {
         parse(text).map_err(|advice| self.wrong(&advice)).ok()
     }
 
-    /// Reads the value as one of a kind, with its place.
-    pub(super) fn located<K: Kind>(&self, kind: &K) -> Option<Located<K::Output<'a>>> {
-        Some(Located { value: kind.read(self)?, place: self.place.clone() })
-    }
-
     /// The value as a boolean.
     pub(super) fn boolean(&self) -> Option<bool> {
         if let NodeContent::Boolean(value) = self.node.content {
@@ -280,29 +265,6 @@ impl<'a> YamlValue<'a> {
             value: YamlValue { node, place: Location::of(node, path, discreet), ledger: self.ledger },
         })
     }
-
-    /// The value as a mapping with the keys of a section; other keys are recorded.
-    pub(super) fn object(&self, section: &Section) -> Option<Object<'a>> {
-        let mut value = self.clone();
-        value.place.discreet |= section.discreet;
-        let mut entries = value.entries()?;
-        let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-        entries.retain_mut(|entry| {
-            if let Some((name, instead)) = section.removed.iter().find(|(name, _)| *name == entry.name) {
-                let message = format!("found `{name}`, which was removed; {instead}");
-                self.ledger.note(&entry.key, message, Severity::Error, false);
-                return false;
-            }
-            if !known.contains(&entry.name) {
-                entry.unknown(&known, self.ledger);
-                return false;
-            }
-            // The name of a known key may be shown even in a discreet object.
-            entry.value.place.path = joined(&self.place.path, entry.name);
-            true
-        });
-        Some(Object { entries, place: value.place, ledger: self.ledger })
-    }
 }
 
 impl NamedValue<'_> {
@@ -314,60 +276,5 @@ impl NamedValue<'_> {
             None => format!("write one of: {}", known.join(", ")),
         };
         ledger.note(&self.key, format!("found the unknown {found}; {advice}"), Severity::Error, false);
-    }
-}
-
-impl<'a> Object<'a> {
-    /// The value of a key as written.
-    pub(super) fn value<K>(&self, key: &Key<K>) -> Option<&YamlValue<'a>> {
-        self.entries.iter().find(|entry| entry.name == key.name).map(|entry| &entry.value)
-    }
-
-    /// The place of a key's value, if the key is written.
-    pub(super) fn place_of<K>(&self, key: &Key<K>) -> Option<Location> {
-        self.value(key).map(|value| value.place.clone())
-    }
-
-    /// The value of a key; `None` if it is missing or wrong.
-    pub(super) fn optional<K: Kind>(&self, key: &Key<K>) -> Option<K::Output<'a>> {
-        key.kind.read(self.value(key)?)
-    }
-
-    /// The value of a key, with its place; `None` if it is missing or wrong.
-    pub(super) fn located<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Output<'a>>> {
-        self.value(key)?.located(&key.kind)
-    }
-
-    /// The value of a key, or its default. A key without a default is recorded as missing.
-    pub(super) fn get<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Output<'a>> {
-        self.optional(key).or_else(|| self.default(key))
-    }
-
-    fn default<K: Kind>(&self, key: &'static Key<K>) -> Option<K::Output<'a>> {
-        let Some(node) = key.default_node() else {
-            self.missing(key, "write one");
-            return None;
-        };
-        key.kind.read(&YamlValue { node, place: self.place.missing(key), ledger: self.ledger })
-    }
-
-    /// The value of a required key, with its place.
-    pub(super) fn required<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Output<'a>>> {
-        if self.value(key).is_none() {
-            let advice = if let Presence::Required(advice) = key.presence { advice } else { "write one" };
-            self.missing(key, advice);
-        }
-        self.located(key)
-    }
-
-    /// Records that a key is missing; `advice` says what to write.
-    pub(super) fn missing<K>(&self, key: &Key<K>, advice: &str) {
-        self.ledger.error(&self.place.missing(key), format!("found no `{}`; {advice}", key.name));
-    }
-
-    /// The mapping of a key; an empty one if the key is missing or wrong.
-    pub(super) fn section(&self, key: &Key<Section>) -> Object<'a> {
-        let empty = || Object { entries: Vec::new(), place: self.place.missing(key), ledger: self.ledger };
-        self.optional(key).unwrap_or_else(empty)
     }
 }

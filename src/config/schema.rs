@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::kind::{Definitions, Kind as _};
+use super::key::{Definitions, Kind as _};
 use super::load::ROOT;
 
 const HEAD: &str = "# Every key of the configuration

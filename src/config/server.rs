@@ -10,7 +10,8 @@ use serde_json::json;
 use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
 use super::listeners::{self, ListenerEntry};
-use super::reader::{Ledger, Located, Location, Object, values};
+use super::object::Object;
+use super::reader::{Ledger, Located, Location, values};
 use super::settings::{Listen, Server};
 use super::{address, value};
 use crate::domain::tenant::TenantName;
@@ -74,7 +75,8 @@ type NamedAddress<'a> = (String, &'a Listen, Option<Location>);
 
 /// Reads the section.
 pub(super) fn read(section: &Object<'_>, ledger: &Ledger) -> Option<ServerSection> {
-    let listeners = listeners::read(section, ledger)?;
+    let listeners: Vec<Object<'_>> = values(section.get(&LISTENERS)?);
+    let listeners = listeners::read(&listeners, ledger);
     let default_tenant = section.located(&DEFAULT_TENANT);
     let server = Server {
         listen: section.get(&LISTEN)?,

@@ -5,8 +5,9 @@
 use super::credential::{self, CREDENTIAL, CredentialEntry};
 use super::key::{Section, keys};
 use super::kind::{Boolean, List, Scalar};
-use super::reader::{Ledger, Located, Location, Object, values};
-use super::{load, value};
+use super::object::Object;
+use super::reader::{Ledger, Located, Location, values};
+use super::value;
 use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::region::Region;
 
@@ -98,15 +99,13 @@ pub(super) struct InstanceEntry {
 }
 
 /// Reads the list `organizations`.
-pub(super) fn organizations(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<OrganizationEntry>> {
-    let entries: Vec<Object<'_>> = values(top.get(&load::ORGANIZATIONS)?);
-    Some(entries.iter().filter_map(|entry| organization(entry, ledger)).collect())
+pub(super) fn organizations(entries: &[Object<'_>], ledger: &Ledger) -> Vec<OrganizationEntry> {
+    entries.iter().filter_map(|entry| organization(entry, ledger)).collect()
 }
 
 /// Reads the list `instances`.
-pub(super) fn instances(top: &Object<'_>, ledger: &Ledger) -> Option<Vec<InstanceEntry>> {
-    let entries: Vec<Object<'_>> = values(top.get(&load::INSTANCES)?);
-    Some(entries.iter().filter_map(|entry| instance(entry, ledger)).collect())
+pub(super) fn instances(entries: &[Object<'_>], ledger: &Ledger) -> Vec<InstanceEntry> {
+    entries.iter().filter_map(|entry| instance(entry, ledger)).collect()
 }
 
 fn organization(entry: &Object<'_>, ledger: &Ledger) -> Option<OrganizationEntry> {

@@ -175,7 +175,7 @@ impl Clients<'_> {
             Some(account) => template.replace(address::ACCOUNT, account.as_str()).into(),
             None if template.contains(address::ACCOUNT) => {
                 let advice = "found no `account`; write the account that owns the client, for the token URL";
-                ledger.error(&entry.place.missing(&credential::ACCOUNT), advice);
+                ledger.error(&entry.place.missing(credential::ACCOUNT.name), advice);
                 return None;
             }
             None => template,

@@ -9,7 +9,8 @@ use http::Uri;
 
 use super::key::keys;
 use super::kind::{List, Named, Scalar};
-use super::reader::{Ledger, Object, values};
+use super::object::Object;
+use super::reader::{Ledger, values};
 use super::settings::Upstream;
 use super::{address, endpoints, value};
 use crate::domain::endpoint::Narrowing;
@@ -17,20 +18,13 @@ use crate::domain::entitlement::INSTANCE_QUERY_PARAMETERS;
 use crate::domain::filter::AccountFilter;
 use crate::domain::region::Region;
 
-/// A key that the first version had, and what replaced it.
-pub(super) const ACCOUNT_PARAMETER: (&str, &str) = (
-    "account_parameter",
-    "the API has no parameter for an account, it narrows by `filter`; take this out, or write `account_filter: \
-     \"account_id eq '{account_id}'\"` with the attribute's name in it",
-);
-
 /// Keys of versions that forwarded methods other than `GET` and `HEAD`.
 const READ_ONLY: &str =
     "the proxy is read-only: it answers GET and HEAD, and takes no request body; take this out";
 
 /// The keys that the section had in earlier versions, each with what replaced it.
 pub(super) const REMOVED: &[(&str, &str)] =
-    &[ACCOUNT_PARAMETER, ("allow_unsafe_methods", READ_ONLY), ("max_request_bytes", READ_ONLY)];
+    &[endpoints::ACCOUNT_PARAMETER, ("allow_unsafe_methods", READ_ONLY), ("max_request_bytes", READ_ONLY)];
 
 keys! {
     pub(super) KEYS;

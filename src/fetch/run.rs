@@ -21,7 +21,7 @@ use super::store::EntryStore;
 use super::validate::validate;
 use crate::cache::Entry;
 use crate::limit::gate::Waiter;
-use crate::oauth::tokens::TokenError;
+use crate::oauth::no_token::TokenError;
 use crate::problem::Rejection;
 use crate::rfc9111::validation::{confirmed, make_conditional};
 use crate::upstream::origin::{UpstreamRequest, UpstreamResponse};

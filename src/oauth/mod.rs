@@ -9,7 +9,8 @@
 
 pub mod assertion;
 pub mod grant;
-mod terms;
+mod grant_settings;
+pub mod no_token;
 pub mod token;
 pub mod token_search;
 pub mod token_use;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::grant::{Grant, GrantError, Granted};
-use super::terms::Terms;
+use super::grant_settings::GrantSettings;
+use super::no_token::{NoToken, TokenError};
 use super::token::Token;
 use super::token_search::TokenSearch;
 use super::token_use::TokenUse;
@@ -26,27 +27,6 @@ use crate::io::client::Outbound;
 use crate::log::audit::{AuditLog, Event, What};
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
-
-/// Why there is no token, and when the next attempt is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-pub struct NoToken {
-    /// The cause.
-    pub error: TokenError,
-    /// The time until the next attempt.
-    pub retry_in: Duration,
-}
-
-/// The cause of a missing token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// The token endpoint did not give a token.
-    #[error(transparent)]
-    Grant(#[from] GrantError),
-    /// The API answers 401 to new tokens.
-    #[error("Talkdesk's API rejects tokens that its token endpoint has just issued")]
-    TokenRejected,
-}
 
 /// The state of a credential, for the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +49,13 @@ pub struct CredentialStatus {
 pub struct Tokens {
     credential: Arc<Credential>,
     owner: Arc<str>,
-    pub(super) terms: ArcSwap<Terms>,
+    settings: ArcSwap<GrantSettings>,
     services: Services,
     current: ArcSwapOption<Token>,
     /// Since when Talkdesk has refused the credential.
     refused_since: ArcSwapOption<Instant>,
     progress: Mutex<Progress>,
-    pub(super) flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
+    flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
 }
 
 /// The services that fetching a token uses.
@@ -126,11 +106,11 @@ impl Tokens {
         for result in ["ok", "rejected", "unavailable", "malformed", "limited", "scope_not_effective"] {
             services.metrics.touch_token_request(&owner, result);
         }
-        let terms = Terms::new(grant, rate, request_timeout, &services.clock);
+        let terms = GrantSettings::new(grant, rate, request_timeout, &services.clock);
         Self {
             credential,
             owner,
-            terms: ArcSwap::from_pointee(terms),
+            settings: ArcSwap::from_pointee(terms),
             services,
             current: ArcSwapOption::empty(),
             refused_since: ArcSwapOption::empty(),
@@ -241,7 +221,7 @@ impl Tokens {
             scopes: token.as_ref().map(|token| token.scopes.clone()).unwrap_or_default(),
             error: failure
                 .map(|(error, _)| error.clone())
-                .or_else(|| self.terms.load().grant.usable().err().map(Into::into)),
+                .or_else(|| self.settings.load().grant.usable().err().map(Into::into)),
             next_attempt: failure.map(|(_, until)| *until).filter(|until| *until > now.monotonic),
             tokens: progress.issued,
         }
@@ -284,7 +264,7 @@ impl Tokens {
 
     async fn ask(&self, now: Now) -> Result<Granted, GrantError> {
         let Services { outbound, clock, metrics, audit, .. } = &self.services;
-        let terms = self.terms.load_full();
+        let terms = self.settings.load_full();
         terms.grant.usable()?;
         self.limited(&terms, now)?;
         let exchange = terms.grant.exchange(outbound.clone(), now.wall);
@@ -298,7 +278,7 @@ impl Tokens {
         outcome
     }
 
-    fn limited(&self, terms: &Terms, now: Now) -> Result<(), GrantError> {
+    fn limited(&self, terms: &GrantSettings, now: Now) -> Result<(), GrantError> {
         let decision = terms.limiter.check().map_err(|not_until| GrantError::Limited {
             retry_after: Some(not_until.wait_time_from(now.monotonic)),
         });
@@ -376,7 +356,7 @@ impl Tokens {
     }
 
     /// Forgets every failure.
-    pub(super) fn forgive(&self) {
+    fn reset_failures(&self) {
         let mut progress = self.progress();
         progress.failures = 0;
         progress.backoff = None;
@@ -400,6 +380,38 @@ impl Tokens {
     /// read.
     pub fn show_state(&self) {
         self.services.metrics.credential_is(&self.owner, self.status().state);
+    }
+
+    /// Applies a new rate limit and timeout.
+    pub fn set_limits(&self, rate: Rate, request_timeout: Duration) {
+        let settings = self.settings.load().with_limits(rate, request_timeout, self.clock());
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Applies a new secret and requests a token with it at once. Remembered failures concern the old secret
+    /// and are forgotten. The current token stays in use until the new one arrives or the current one
+    /// expires.
+    ///
+    /// # Errors
+    /// [`NoToken`] if the new secret did not give a token.
+    pub async fn renew(self: &Arc<Self>, grant: Grant) -> Result<(), NoToken> {
+        self.settings.store(Arc::new(self.settings.load().with_grant(grant)));
+        loop {
+            let lead = match self.flight.join(&()) {
+                // A request that started earlier says nothing about the new secret.
+                Joined::Wait(waiting) => {
+                    let _ = waiting.outcome().await;
+                    continue;
+                }
+                Joined::Lead(lead) => lead,
+            };
+            self.reset_failures();
+            let this = Arc::clone(self);
+            let proving = lead.start(|_| async move { Some(this.fetch().await) });
+            if let Ok(outcome) = proving.outcome().await {
+                return outcome.map(drop);
+            }
+        }
     }
 }
 

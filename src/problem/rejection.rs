@@ -16,7 +16,7 @@ use crate::domain::tenant::Unnamed;
 use crate::io::client::Failure;
 use crate::log::request_id::RequestId;
 use crate::oauth::grant::GrantError;
-use crate::oauth::tokens::{NoToken, TokenError};
+use crate::oauth::no_token::{NoToken, TokenError};
 
 /// Why a request is not answered by the API's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

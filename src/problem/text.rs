@@ -11,7 +11,7 @@ use super::rejection::{Limit, Overload, Rejection, Told, Unproven};
 use crate::domain::tenant::Unnamed;
 use crate::io::client::FailureKind;
 use crate::oauth::grant::{GrantError, printable};
-use crate::oauth::tokens::{NoToken, TokenError};
+use crate::oauth::no_token::{NoToken, TokenError};
 
 impl Rejection {
     /// Status, code and words. `tenant` is the name to speak of.

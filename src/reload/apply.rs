@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfiguredCredential, SecretPlace};
 use crate::domain::credential::CredentialKey;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
 use crate::oauth::grant::Grant;
-use crate::oauth::tokens::NoToken;
+use crate::oauth::no_token::NoToken;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 

@@ -28,9 +28,10 @@ use crate::io::client::{Failure, FailureKind, Outbound};
 use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
 use crate::oauth::grant::{AGENT, retry_after};
+use crate::oauth::no_token::{NoToken, TokenError};
 use crate::oauth::token::Token;
 use crate::oauth::token_use::TokenUse;
-use crate::oauth::tokens::{NoToken, TokenError, Tokens};
+use crate::oauth::tokens::Tokens;
 use crate::page::links;
 use crate::problem::{Limit, Rejection};
 
