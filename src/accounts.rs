@@ -226,9 +226,9 @@ impl AccountDiscovery {
         let now = self.fetches.fetcher.clock.now();
         let found = self.fetches.lookup_own(&request, now);
         let answer = self.fetches.obtain(found, Arc::new(request), now).await.map_err(|rejection| {
-            let told =
-                rejection.told(Some(&format!("organizations/{}", organization.id)), StatusCode::FORBIDDEN);
-            unread(told.what)
+            let problem =
+                rejection.problem(Some(&format!("organizations/{}", organization.id)), StatusCode::FORBIDDEN);
+            unread(problem.message)
         })?;
         let entry = answer.entry;
         match entry.status {
@@ -268,9 +268,7 @@ impl AccountDiscovery {
         let access = AccessRequest { endpoint, path, query: Some(query) };
         let permit = snapshot
             .authorize(&tenant, &access, &self.fetches.fetcher.learned, self.fetches.fetcher.clock.now())
-            .map_err(|denial| {
-                crate::problem::Rejection::Denied(denial).told(None, StatusCode::FORBIDDEN).code
-            })?;
+            .map_err(|denial| crate::problem::denial_code(&denial).as_str())?;
         let origin = snapshot.origin(&permit.credential().key).ok_or("it has no credential")?;
         // What is stored may be as old as the list that is to be replaced.
         Ok(FetchRequest::own(permit, origin, snapshot))

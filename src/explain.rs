@@ -17,20 +17,20 @@ use crate::domain::entitlement::{AccessRequest, Denial, Permit, authorize};
 use crate::domain::learned::Learned;
 use crate::domain::target;
 use crate::domain::tenant::{Seller, Tenant, TenantKind};
-use crate::problem::{Rejection, Told};
+use crate::problem::{Code, ProblemText, Rejection, denial_code};
 
 /// The rules of the entitlement, in the order in which they are asked.
-pub const RULES: [&str; 10] = [
-    "tenant_disabled",
-    "reseller_sold",
-    "no_oauth_client",
-    "plan_not_eligible",
-    "scope_missing",
-    "organization_only",
-    "parameter_not_allowed",
-    "filter_not_understood",
-    "account_not_in_organization",
-    "denied_by_talkdesk",
+pub const RULES: [Code; 10] = [
+    Code::TenantDisabled,
+    Code::ResellerSold,
+    Code::NoOauthClient,
+    Code::PlanNotEligible,
+    Code::ScopeMissing,
+    Code::OrganizationOnly,
+    Code::ParameterNotAllowed,
+    Code::FilterNotUnderstood,
+    Code::AccountNotInOrganization,
+    Code::DeniedByTalkdesk,
 ];
 
 /// A request, explained.
@@ -108,7 +108,7 @@ impl Explanation<'_> {
     /// The code of the rule that denies; none where it is granted.
     #[must_use]
     pub fn denied_by(&self) -> Option<&'static str> {
-        self.told().map(|told| told.code)
+        self.outcome.as_ref().err().map(|denial| denial_code(denial).as_str())
     }
 
     /// Which endpoint it is about.
@@ -123,14 +123,14 @@ impl Explanation<'_> {
         self.outcome.as_ref().ok().map(Permit::credential)
     }
 
-    fn told(&self) -> Option<Told> {
+    fn problem(&self) -> Option<ProblemText> {
         let denial = self.outcome.as_ref().err()?.clone();
-        Some(Rejection::Denied(denial).told(Some(&self.tenant.label), self.config.server.denial_status))
+        Some(Rejection::Denied(denial).problem(Some(&self.tenant.label), self.config.server.denial_status))
     }
 
     /// Each rule with its verdict (`passed`, `denied`, `not_reached`) and the fact that it rests on.
     pub fn rules(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        let denied_by = self.denied_by();
+        let denied_by = self.outcome.as_ref().err().map(denial_code);
         let at = denied_by.and_then(|code| RULES.iter().position(|rule| *rule == code));
         RULES.iter().zip(&self.facts).enumerate().map(move |(index, (rule, fact))| {
             let verdict = match at {
@@ -138,7 +138,7 @@ impl Explanation<'_> {
                 Some(at) if index > at => "not_reached",
                 _ => "passed",
             };
-            (*rule, verdict, fact.as_str())
+            (rule.as_str(), verdict, fact.as_str())
         })
     }
 
@@ -155,11 +155,11 @@ impl Explanation<'_> {
             "decision": if self.outcome.is_ok() { "granted" } else { "denied" },
             "rules": rules,
         });
-        if let Some(told) = self.told() {
-            value["code"] = json!(told.code);
-            value["status"] = json!(told.status.as_u16());
-            value["message"] = json!(told.what);
-            value["remedy"] = json!(told.remedy);
+        if let Some(problem) = self.problem() {
+            value["code"] = json!(problem.code.as_str());
+            value["status"] = json!(problem.status.as_u16());
+            value["message"] = json!(problem.message);
+            value["remedy"] = json!(problem.remedy);
         }
         if let Ok(permit) = &self.outcome {
             let credential = permit.credential();
@@ -187,8 +187,8 @@ impl Explanation<'_> {
 /// The status and words of a path that leads nowhere, for whoever wanted it explained.
 #[must_use]
 pub fn not_explained(rejection: &Rejection) -> (StatusCode, &'static str, String) {
-    let told = rejection.told(None, StatusCode::FORBIDDEN);
-    (told.status, told.code, format!("{} {}", told.what, told.remedy))
+    let problem = rejection.problem(None, StatusCode::FORBIDDEN);
+    (problem.status, problem.code.as_str(), format!("{} {}", problem.message, problem.remedy))
 }
 
 fn enabled(tenant: &Tenant) -> String {

@@ -123,9 +123,9 @@ fn verdict(tenant: &Tenant, decision: &Result<TenantName, Denial>, snapshot: &Sn
     match decision {
         Ok(owner) => json!({ "entitled": true, "credential": owner.to_string() }),
         Err(denial) => {
-            let told = Rejection::Denied(denial.clone())
-                .told(Some(&tenant.label), snapshot.config.server.denial_status);
-            json!({ "entitled": false, "reason": told.code, "message": told.what, "remedy": told.remedy })
+            let problem = Rejection::Denied(denial.clone())
+                .problem(Some(&tenant.label), snapshot.config.server.denial_status);
+            json!({ "entitled": false, "reason": problem.code.as_str(), "message": problem.message, "remedy": problem.remedy })
         }
     }
 }

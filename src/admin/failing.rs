@@ -16,7 +16,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::Denial;
 use crate::domain::tenant::{Seller, Tenant, TenantKind, TenantName};
 use crate::oauth::no_token::NoToken;
-use crate::problem::{Rejection, Told};
+use crate::problem::{Code, ProblemText, Rejection};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::upstream::origin::Origin;
@@ -28,7 +28,7 @@ pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;
 pub(super) struct Ways(HashMap<TenantName, Arc<Origin>>);
 
 /// The denials that are failures even if other endpoints are granted.
-const PARTIAL: [&str; 2] = ["scope_missing", "denied_by_talkdesk"];
+const PARTIAL: [Code; 2] = [Code::ScopeMissing, Code::DeniedByTalkdesk];
 
 impl Ways {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
@@ -46,47 +46,56 @@ pub(super) fn failing(
     snapshot: &Snapshot,
 ) -> Value {
     let now = proxy.clock.now();
-    let told =
-        |rejection: &Rejection| rejection.told(Some(&tenant.label), snapshot.config.server.denial_status);
+    let problem =
+        |rejection: &Rejection| rejection.problem(Some(&tenant.label), snapshot.config.server.denial_status);
     let denied = decisions.iter().filter_map(|(endpoint, decision)| {
         let denial = decision.as_ref().err()?.clone();
-        Some((&endpoint.name, told(&Rejection::Denied(denial))))
+        Some((&endpoint.name, problem(&Rejection::Denied(denial))))
     });
     let denied: Vec<_> = denied.collect();
     let owner = decisions.iter().find_map(|(_, decision)| decision.as_ref().ok());
     let Some(owner) = owner else {
-        return denied.first().map_or(Value::Null, |(_, told)| one(told, &[], false));
+        return denied.first().map_or(Value::Null, |(_, problem)| one(problem, &[], false));
     };
-    if let Some((told, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, told)) {
-        return one(&told, &[], serving);
+    if let Some((problem, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, problem)) {
+        return one(&problem, &[], serving);
     }
-    if let Some((told, endpoints)) = ways.0.get(owner).and_then(|origin| unproven(tenant, origin, told)) {
-        return one(&told, &endpoints.iter().map(|endpoint| &**endpoint).collect::<Vec<_>>(), true);
+    if let Some((problem, endpoints)) = ways.0.get(owner).and_then(|origin| unproven(tenant, origin, problem))
+    {
+        return one(&problem, &endpoints.iter().map(|endpoint| &**endpoint).collect::<Vec<_>>(), true);
     }
-    let Some(code) = denied.iter().map(|(_, told)| told.code).find(|code| PARTIAL.contains(code)) else {
+    let Some(code) = denied.iter().map(|(_, problem)| problem.code).find(|code| PARTIAL.contains(code))
+    else {
         return Value::Null;
     };
-    let of_code: Vec<_> = denied.iter().filter(|(_, told)| told.code == code).collect();
+    let of_code: Vec<_> = denied.iter().filter(|(_, problem)| problem.code == code).collect();
     let endpoints: Vec<_> = of_code.iter().map(|(name, _)| &***name).collect();
-    of_code.first().map_or(Value::Null, |(_, told)| one(told, &endpoints, true))
+    of_code.first().map_or(Value::Null, |(_, problem)| one(problem, &endpoints, true))
 }
 
 /// A problem of the credential or of the connection to Talkdesk, and whether the tenant is served nevertheless.
-fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Option<(Told, bool)> {
+fn of_way(
+    origin: &Origin,
+    now: Now,
+    problem: impl Fn(&Rejection) -> ProblemText,
+) -> Option<(ProblemText, bool)> {
     let status = origin.tokens.status();
     if let Some(error) = status.error {
         let retry_in = status.next_attempt.map_or(Duration::ZERO, |next| now.until(next));
-        return Some((told(&Rejection::NoToken(NoToken { error, retry_in })), status.usable_until.is_some()));
+        return Some((
+            problem(&Rejection::NoToken(NoToken { error, retry_in })),
+            status.usable_until.is_some(),
+        ));
     }
     if let Some(refused) = origin.gate.paused() {
-        let paused = told(&Rejection::from(refused));
-        let what = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
-        return Some((Told { what, ..paused }, false));
+        let paused = problem(&Rejection::from(refused));
+        let message = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
+        return Some((ProblemText { message, ..paused }, false));
     }
     origin.breaker.is_open().then(|| {
-        let timeout = told(&Rejection::UpstreamTimeout);
-        let what = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
-        (Told { code: "upstream_unreachable", what, ..timeout }, false)
+        let timeout = problem(&Rejection::UpstreamTimeout);
+        let message = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
+        (ProblemText { code: Code::UpstreamUnreachable, message, ..timeout }, false)
     })
 }
 
@@ -94,22 +103,22 @@ fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Optio
 fn unproven(
     tenant: &Tenant,
     origin: &Origin,
-    told: impl Fn(&Rejection) -> Told,
-) -> Option<(Told, Vec<Arc<str>>)> {
+    problem: impl Fn(&Rejection) -> ProblemText,
+) -> Option<(ProblemText, Vec<Arc<str>>)> {
     match &tenant.kind {
         TenantKind::Instance(instance) if matches!(instance.seller, Seller::Configured(_)) => {}
         TenantKind::Instance(_) | TenantKind::Organization(_) => return None,
     }
     let unproven = origin.proofs.unproven();
-    let told = told(&Rejection::AccountScopeUnproven(unproven.first()?.clone()));
-    Some((told, unproven.into_iter().map(|one| one.endpoint).collect()))
+    let problem = problem(&Rejection::AccountScopeUnproven(unproven.first()?.clone()));
+    Some((problem, unproven.into_iter().map(|one| one.endpoint).collect()))
 }
 
-fn one(told: &Told, endpoints: &[&str], serving: bool) -> Value {
+fn one(problem: &ProblemText, endpoints: &[&str], serving: bool) -> Value {
     json!({
-        "reason": told.code,
-        "message": told.what,
-        "remedy": told.remedy,
+        "reason": problem.code.as_str(),
+        "message": problem.message,
+        "remedy": problem.remedy,
         "endpoints": endpoints,
         "serving": serving,
     })

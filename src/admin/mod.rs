@@ -174,10 +174,14 @@ impl Admin {
     }
 
     fn blocked(&self, blocked: Blocked) -> Reply {
-        let told = Rejection::from(blocked).told(None, StatusCode::FORBIDDEN);
-        self.proxy.metrics.denied(told.code);
-        self.not_let_in(told.code);
-        Reply::error(told.status, told.code, &format!("{} {}", told.what, told.remedy))
+        let problem = Rejection::from(blocked).problem(None, StatusCode::FORBIDDEN);
+        self.proxy.metrics.denied(problem.code.as_str());
+        self.not_let_in(problem.code.as_str());
+        Reply::error(
+            problem.status,
+            problem.code.as_str(),
+            &format!("{} {}", problem.message, problem.remedy),
+        )
     }
 }
 

@@ -46,15 +46,15 @@ pub(super) struct Questions<'a> {
 impl Questions<'_> {
     /// The finding for a rejection.
     pub(super) fn refused(&self, what: &str, rejection: &Rejection) -> Finding {
-        let told = rejection.told(Some(&self.tenant.label), StatusCode::FORBIDDEN);
-        let said = format!("{}: {}", told.code, told.what);
+        let problem = rejection.problem(Some(&self.tenant.label), StatusCode::FORBIDDEN);
+        let said = format!("{}: {}", problem.code.as_str(), problem.message);
         // What the configuration denies is no failure of Talkdesk's.
         if let Rejection::Denied(denial) = rejection
             && !matches!(denial, Denial::ScopeMissing { .. })
         {
-            return Finding { remedy: Some(told.remedy), ..Finding::new(what, Verdict::NotAsked, said) };
+            return Finding { remedy: Some(problem.remedy), ..Finding::new(what, Verdict::NotAsked, said) };
         }
-        Finding::failed(what, said, told.remedy)
+        Finding::failed(what, said, problem.remedy)
     }
 
     pub(super) fn out_of_time(&self, what: &str) -> Finding {

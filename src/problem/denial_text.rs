@@ -1,43 +1,30 @@
 //! The text of every denial by the entitlement: the rule, the tenant, and what to do.
 
-use http::StatusCode;
-
-use super::rejection::Told;
 use crate::domain::entitlement::Denial;
 use crate::oauth::grant::printable;
 
-pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCode) -> Told {
-    let (status, code, what, remedy) = match denial {
+pub(super) fn denial_text(denial: &Denial, tenant: &str) -> (String, String) {
+    match denial {
         Denial::TenantDisabled { organization } => {
             let which = organization.as_ref().map_or_else(|| tenant.to_owned(), |id| format!("organizations/{id}"));
             (
-                denial_status,
-                "tenant_disabled",
                 format!("{which} is switched off in this proxy's configuration."),
                 "Have the operator set `enabled: true`, if it should be served.".to_owned(),
             )
         }
         Denial::ResellerSold { organization } => (
-            denial_status,
-            "reseller_sold",
             format!("{tenant} was sold by a reseller (Organization `{organization}`), so Talkdesk does not let it call this API with a client of its own."),
             "Ask its partner, or configure that partner's Organization with a credential.".into(),
         ),
         Denial::NoOauthClient { organization: None } => (
-            denial_status,
-            "no_oauth_client",
             format!("{tenant} has no OAuth client in this proxy's configuration."),
             "Request one from Talkdesk for it, and add it as `credential`.".into(),
         ),
         Denial::NoOauthClient { organization: Some(id) } => (
-            denial_status,
-            "no_oauth_client",
             format!("{tenant} belongs to organizations/{id}, which has no OAuth client in this proxy's configuration."),
             "Request the Organization's client from Talkdesk, and add it as its `credential`.".into(),
         ),
         Denial::PlanNotEligible { plan } => (
-            denial_status,
-            "plan_not_eligible",
             match plan {
                 Some(plan) => format!("{tenant} is on the plan `{plan}`, which does not come with API access."),
                 None => format!("The plan of {tenant} is not configured, so it can't be shown to come with API access."),
@@ -45,8 +32,6 @@ pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCo
             "Ask Talkdesk for an eligible plan; the operator lists them in entitlement.eligible_plans.".into(),
         ),
         Denial::ScopeMissing { scope, learned } => (
-            denial_status,
-            "scope_missing",
             if *learned {
                 format!("The token that Talkdesk gave {tenant} does not carry the scope `{scope}`.")
             } else {
@@ -59,14 +44,10 @@ pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCo
             },
         ),
         Denial::OrganizationOnly => (
-            denial_status,
-            "organization_only",
             format!("{tenant} is served with its Organization's client, which would show it other accounts here, or let it change them."),
             "Ask as the Organization.".into(),
         ),
         Denial::ParameterNotAllowed { parameter } => (
-            StatusCode::BAD_REQUEST,
-            "parameter_not_allowed",
             format!(
                 "The query parameter `{}` is not one that {tenant} may use, because it is served with its Organization's client.",
                 printable(parameter)
@@ -74,23 +55,16 @@ pub(super) fn denial_told(denial: &Denial, tenant: &str, denial_status: StatusCo
             "Leave it out, or have the operator add it to upstream.instance_query_parameters.".into(),
         ),
         Denial::FilterNotUnderstood { reason } => (
-            StatusCode::BAD_REQUEST,
-            "filter_not_understood",
             format!("The `filter` of {tenant} can't be parsed, so the condition for its account can't be added: {reason}."),
             "Write it as `month eq '2024-08'`, with `and`, `or`, `not` and parentheses, values in single quotes, and a quote inside a value doubled.".into(),
         ),
         Denial::AccountNotInOrganization { account } => (
-            denial_status,
-            "account_not_in_organization",
             format!("The account `{}` is not one that {tenant} may ask for.", printable(account)),
             "Check the id; an Organization's accounts are those that the configuration or /express/accounts lists.".into(),
         ),
         Denial::DeniedByTalkdesk(denial) => (
-            denial_status,
-            "denied_by_talkdesk",
             format!("Talkdesk refused this very request of {tenant} a moment ago: {}", denial.reason),
             "Check the accounts in the query, and what the OAuth client may do. Talkdesk is asked again soon.".into(),
         ),
-    };
-    Told { status, code, what, remedy, proxy_error: "http_request_denied", retry_in: None }
+    }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::code::{Code, CodeClass};
 use crate::domain::entitlement::{Denial, FILTER};
 use crate::domain::tenant::Unnamed;
-use crate::io::client::Failure;
+use crate::io::client::{Failure, FailureKind};
 use crate::log::request_id::RequestId;
 use crate::oauth::grant::GrantError;
 use crate::oauth::no_token::{NoToken, TokenError};
@@ -137,19 +138,19 @@ pub enum Limit {
     Client,
 }
 
-/// What a rejection looks like to the one who asked.
-pub struct Told {
-    /// The status.
+/// A rejection in the words and numbers of a problem.
+pub struct ProblemText {
+    /// The `code` member.
+    pub code: Code,
+    /// The status of the response.
     pub status: StatusCode,
-    /// The code, which is also the label of metrics.
-    pub code: &'static str,
     /// What happened.
-    pub what: String,
+    pub message: String,
     /// What to do.
     pub remedy: String,
     /// The error type of `Proxy-Status` (RFC 9209, section 2.3).
     pub proxy_error: &'static str,
-    /// When it is worth trying again.
+    /// When a retry is worth it.
     pub retry_in: Option<Duration>,
 }
 
@@ -178,9 +179,97 @@ struct Field<'a> {
 }
 
 impl Rejection {
+    /// The rejection for a client. `tenant` is the name to use.
+    #[must_use]
+    pub fn problem(&self, tenant: Option<&str>, denial_status: StatusCode) -> ProblemText {
+        let code = self.code();
+        let (message, remedy) = self.message_and_remedy(tenant.unwrap_or("the tenant"));
+        let mut status = code.status();
+        let mut proxy_error = code.proxy_error();
+        if code.class() == CodeClass::Denial && status == StatusCode::FORBIDDEN {
+            status = denial_status;
+        }
+        if let Self::HostNotAllowed(host) = self
+            && host.is_empty()
+        {
+            // Without a `Host` field the request itself is wrong (RFC 9112, section 3.2).
+            (status, proxy_error) = (StatusCode::BAD_REQUEST, "http_request_error");
+        }
+        if let Self::UpstreamUnreachable(failure) = self {
+            proxy_error = match failure.kind {
+                FailureKind::Connect => "destination_unavailable",
+                FailureKind::Tls => "tls_protocol_error",
+                FailureKind::Reset => "connection_terminated",
+                FailureKind::Protocol => "http_protocol_error",
+                FailureKind::Timeout => "connection_timeout",
+            };
+        }
+        ProblemText { code, status, message, remedy, proxy_error, retry_in: self.retry_in() }
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::HostNotAllowed(_) => Code::HostNotAllowed,
+            Self::OriginNotAllowed => Code::OriginNotAllowed,
+            Self::PeerNotAllowed => Code::PeerNotAllowed,
+            Self::InvalidTarget(_) | Self::SlashTooMany { .. } => Code::InvalidTarget,
+            Self::UriTooLong => Code::UriTooLong,
+            Self::MalformedRequest => Code::MalformedRequest,
+            Self::HeaderTooLarge => Code::HeaderTooLarge,
+            Self::BodyNotAllowed => Code::BodyNotAllowed,
+            Self::UnknownEndpoint { .. } => Code::UnknownEndpoint,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::Unnamed(Unnamed::Missing) => Code::TenantMissing,
+            Self::Unnamed(Unnamed::Conflict(_)) => Code::TenantConflict,
+            Self::Unnamed(Unnamed::Unknown(_)) => Code::UnknownTenant,
+            Self::Denied(denial) => denial_code(denial),
+            Self::ForbiddenUpstream { .. } => Code::DeniedByTalkdesk,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::UpstreamRateLimited { .. } => Code::UpstreamRateLimited,
+            Self::Overloaded(_) => Code::Overloaded,
+            Self::OnlyIfCached => Code::NotInCache,
+            Self::NoToken(no_token) | Self::TokenRejected(no_token) => match &no_token.error {
+                TokenError::Grant(GrantError::SecretUnavailable(_)) => Code::SecretUnavailable,
+                TokenError::Grant(GrantError::Rejected(_)) => Code::CredentialRejected,
+                TokenError::Grant(GrantError::ScopeNotEffective(_)) => Code::ScopeNotEffective,
+                TokenError::Grant(
+                    GrantError::Unavailable(_) | GrantError::Malformed(_) | GrantError::Limited { .. },
+                ) => Code::TokenUnavailable,
+                TokenError::TokenRejected => Code::TokenRejected,
+            },
+            Self::UpstreamTimeout => Code::UpstreamTimeout,
+            Self::UpstreamUnreachable(_) => Code::UpstreamUnreachable,
+            Self::UpstreamProtocolError(_) => Code::UpstreamProtocolError,
+            Self::UpstreamResponseTooLarge { .. } => Code::UpstreamResponseTooLarge,
+            Self::AccountMismatch(_) => Code::AccountMismatch,
+            Self::AccountScopeUnproven(_) => Code::AccountScopeUnproven,
+            Self::TokenInAnswer => Code::TokenInAnswer,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// When a retry is worth it.
+    fn retry_in(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_in, .. } = self {
+            return Some(*retry_in);
+        }
+        if let Self::UpstreamRateLimited { retry_in } = self {
+            return *retry_in;
+        }
+        if let Self::AccountScopeUnproven(unproven) = self {
+            return Some(unproven.retry_in).filter(|retry_in| !retry_in.is_zero());
+        }
+        if let Self::NoToken(no_token) | Self::TokenRejected(no_token) = self {
+            return (self.code() != Code::SecretUnavailable).then_some(no_token.retry_in);
+        }
+        matches!(self, Self::Overloaded(_)).then_some(Duration::from_secs(1))
+    }
+
     /// The body: a problem, in Talkdesk's format too.
     #[must_use]
-    pub fn body(&self, told: &Told, request_id: &RequestId, tenant: Option<&str>) -> Vec<u8> {
+    pub fn body(&self, text: &ProblemText, request_id: &RequestId, tenant: Option<&str>) -> Vec<u8> {
         let denial = if let Self::Denied(denial) = self { Some(denial) } else { None };
         let fields = match denial {
             Some(Denial::ParameterNotAllowed { parameter }) => {
@@ -198,13 +287,13 @@ impl Rejection {
             _ => Vec::new(),
         };
         let problem = Problem {
-            r#type: format!("urn:billing-insights-proxy:problem:{}", told.code),
-            title: told.status.canonical_reason().unwrap_or("Refused"),
-            status: told.status.as_u16(),
-            detail: format!("{} {}", told.what, told.remedy),
-            code: told.code,
-            message: &told.what,
-            description: &told.remedy,
+            r#type: format!("urn:billing-insights-proxy:problem:{}", text.code.as_str()),
+            title: text.status.canonical_reason().unwrap_or("Refused"),
+            status: text.status.as_u16(),
+            detail: format!("{} {}", text.message, text.remedy),
+            code: text.code.as_str(),
+            message: &text.message,
+            description: &text.remedy,
             fields,
             tenant,
             upstream_request_id: self.upstream_request_id(),
@@ -270,25 +359,26 @@ impl Rejection {
         matches!(self, Self::RateLimited { limit: Limit::Upstream, .. } | Self::UpstreamRateLimited { .. })
     }
 
-    /// Whether it was made before anything went upstream, by what the request says.
+    /// Whether the request itself, or the entitlement, is the reason.
     #[must_use]
     pub fn is_denial(&self) -> bool {
-        matches!(
-            self,
-            Self::HostNotAllowed(_)
-                | Self::OriginNotAllowed
-                | Self::PeerNotAllowed
-                | Self::InvalidTarget(_)
-                | Self::SlashTooMany { .. }
-                | Self::UriTooLong
-                | Self::MalformedRequest
-                | Self::HeaderTooLarge
-                | Self::BodyNotAllowed
-                | Self::UnknownEndpoint { .. }
-                | Self::MethodNotAllowed { .. }
-                | Self::Unnamed(_)
-                | Self::Denied(_)
-                | Self::ForbiddenUpstream { .. }
-        )
+        matches!(self.code().class(), CodeClass::Client | CodeClass::Denial)
+    }
+}
+
+/// The code of a denial.
+#[must_use]
+pub fn denial_code(denial: &Denial) -> Code {
+    match denial {
+        Denial::TenantDisabled { .. } => Code::TenantDisabled,
+        Denial::ResellerSold { .. } => Code::ResellerSold,
+        Denial::NoOauthClient { .. } => Code::NoOauthClient,
+        Denial::PlanNotEligible { .. } => Code::PlanNotEligible,
+        Denial::ScopeMissing { .. } => Code::ScopeMissing,
+        Denial::OrganizationOnly => Code::OrganizationOnly,
+        Denial::ParameterNotAllowed { .. } => Code::ParameterNotAllowed,
+        Denial::FilterNotUnderstood { .. } => Code::FilterNotUnderstood,
+        Denial::AccountNotInOrganization { .. } => Code::AccountNotInOrganization,
+        Denial::DeniedByTalkdesk(_) => Code::DeniedByTalkdesk,
     }
 }

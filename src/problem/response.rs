@@ -3,7 +3,7 @@
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Response};
 
-use super::rejection::{Rejection, Told};
+use super::rejection::{ProblemText, Rejection};
 use crate::headers::{PROXY_STATUS, proxy_status, retry_after};
 use crate::io::body::Body;
 use crate::log::request_id::RequestId;
@@ -12,20 +12,20 @@ use crate::log::request_id::RequestId;
 #[must_use]
 pub fn problem_response(
     rejection: &Rejection,
-    told: &Told,
+    text: &ProblemText,
     tenant: Option<&str>,
     method: &Method,
     request_id: &RequestId,
 ) -> Response<Body> {
-    let body = rejection.body(told, request_id, tenant);
+    let body = rejection.body(text, request_id, tenant);
     let mut response = Response::new(Body::Empty);
-    *response.status_mut() = told.status;
+    *response.status_mut() = text.status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     fields.insert(CONTENT_LENGTH, body.len().into());
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(PROXY_STATUS, proxy_status(told.proxy_error, told.code));
-    if let Some(wait) = told.retry_in {
+    fields.insert(PROXY_STATUS, proxy_status(text.proxy_error, text.code.as_str()));
+    if let Some(wait) = text.retry_in {
         fields.insert(RETRY_AFTER, retry_after(wait));
     }
     if let Rejection::MethodNotAllowed { allow } = rejection

@@ -135,13 +135,13 @@ impl Wrapping {
         }
         log.upstream_request_id = rejection.upstream_request_id().map(Into::into);
         let tenant = log.tenant.as_ref().map(|tenant| &*tenant.label);
-        let told = rejection.told(tenant, snapshot.config.server.denial_status);
-        log.reason = Some(told.code);
+        let problem = rejection.problem(tenant, snapshot.config.server.denial_status);
+        log.reason = Some(problem.code.as_str());
         log.outcome = if rejection.is_denial() { TenantOutcome::Denied } else { TenantOutcome::Error };
         if rejection.is_denial() {
-            self.proxy.metrics.denied(told.code);
+            self.proxy.metrics.denied(problem.code.as_str());
         }
-        problem_response(rejection, &told, tenant, method, &log.request_id)
+        problem_response(rejection, &problem, tenant, method, &log.request_id)
     }
 
     fn observe(&self, asked: &Asked, log: &RequestLog, response: &Response<Body>, snapshot: &Snapshot) {

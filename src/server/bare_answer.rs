@@ -23,7 +23,7 @@ pub(super) struct Dressed<T> {
     metrics: Arc<Metrics>,
     /// An answer that is being written in place of a bare one, and how far that has come.
     answer: Option<(Vec<u8>, usize)>,
-    /// Told when something has come, and when all is written.
+    /// ProblemText when something has come, and when all is written.
     waits: Arc<Waits>,
 }
 
@@ -61,8 +61,8 @@ impl<T: AsyncWrite + Unpin> Dressed<T> {
         if self.answer.is_none()
             && let Some(rejection) = meant_by(bytes)
         {
-            let told = rejection.told(None, StatusCode::FORBIDDEN);
-            self.metrics.denied(told.code);
+            let problem = rejection.problem(None, StatusCode::FORBIDDEN);
+            self.metrics.denied(problem.code.as_str());
             self.answer = Some((dressed(&rejection), 0));
         }
         self.answer.is_some()
@@ -92,16 +92,16 @@ fn meant_by(bytes: &[u8]) -> Option<Rejection> {
 
 /// A whole answer, after which the connection is closed.
 fn dressed(rejection: &Rejection) -> Vec<u8> {
-    let told = rejection.told(None, StatusCode::FORBIDDEN);
+    let problem = rejection.problem(None, StatusCode::FORBIDDEN);
     let request_id = RequestId::random();
-    let body = rejection.body(&told, &request_id, None);
-    let proxy_status = proxy_status(told.proxy_error, told.code);
+    let body = rejection.body(&problem, &request_id, None);
+    let proxy_status = proxy_status(problem.proxy_error, problem.code.as_str());
     let mut answer = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nConnection: close\r\n\
          Cache-Control: no-store\r\nProxy-Status: {}\r\nCache-Status: {NAME}\r\nX-Request-Id: {request_id}\r\n\
          X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n\r\n",
-        told.status.as_u16(),
-        told.status.canonical_reason().unwrap_or_default(),
+        problem.status.as_u16(),
+        problem.status.canonical_reason().unwrap_or_default(),
         body.len(),
         proxy_status.to_str().unwrap_or(NAME),
     )
