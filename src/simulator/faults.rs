@@ -24,7 +24,7 @@ pub struct Fault {
     /// Limits the fault to paths with this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The number of requests that it applies to.
+    /// The number of requests that the fault applies to.
     #[serde(default = "once")]
     pub count: u64,
     /// What happens.

@@ -13,7 +13,7 @@ use super::tenants::{self, Client, Instance, Tenant};
 pub struct Options {
     /// The address to listen on. Port 0 selects a free port.
     pub listen: SocketAddr,
-    /// Serve HTTPS (HTTP/1.1 and HTTP/2) with a certificate made at start, instead of plain HTTP/1.1.
+    /// Whether to serve HTTPS (HTTP/1.1 and HTTP/2) with a certificate generated at start, instead of plain HTTP/1.1.
     pub tls: bool,
     /// The base of links and token URLs, if it differs from the listening address.
     pub public_url: Option<String>,
@@ -87,7 +87,7 @@ pub struct Quirks {
     pub error_in_200: bool,
 }
 
-/// What the API does with `filter`.
+/// What the API does with the parameter `filter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {

@@ -4,20 +4,20 @@
 //! RFC 6749, section 5.2. The `Date` field follows the simulator's clock, so that it agrees with the time that a test
 //! sets. Weak tags and codings other than gzip are not implemented.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, GetAll, HeaderName, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt as _;
@@ -43,24 +43,8 @@ pub(super) enum Answer {
 #[error("a fault closed the connection")]
 pub(super) struct ConnectionAborted;
 
-impl From<Infallible> for ConnectionAborted {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-/// A response body, which a fault can end early.
-pub(super) struct AnswerBody {
-    data: Option<Bytes>,
-    abort: Option<Abort>,
-}
-
-#[derive(Clone, Copy)]
-enum Abort {
-    /// After one more poll, so that the connection first writes its buffer.
-    AfterFlush,
-    Now,
-}
+/// The body of a response.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, ConnectionAborted>;
 
 /// A reply with a body and its type.
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
@@ -121,57 +105,28 @@ impl Answer {
         }
     }
 
-    /// The response for hyper; an error makes it close the connection.
+    /// The response for hyper. The error makes hyper close the connection.
     pub(super) fn into_response(self, now: Now) -> Result<Response<AnswerBody>, ConnectionAborted> {
-        let (mut reply, whole) = match self {
+        let (mut reply, is_whole) = match self {
             Self::Whole(reply) => (reply, true),
             Self::Truncated(reply) => (reply, false),
             Self::Closed => return Err(ConnectionAborted),
         };
         set_field(&mut reply, DATE, &httpdate::fmt_http_date(now.wall));
-        if whole {
-            return Ok(reply.map(|data| AnswerBody { data: Some(data), abort: None }));
+        if is_whole {
+            return Ok(reply.map(|data| Full::new(data).map_err(|never| match never {}).boxed_unsync()));
         }
         let length = reply.body().len().max(2);
         set_field(&mut reply, CONTENT_LENGTH, &length.to_string());
         Ok(reply.map(|data| {
-            let half = data.slice(..data.len() / 2);
-            AnswerBody { data: Some(half), abort: Some(Abort::AfterFlush) }
+            let half = stream::iter([Ok(Frame::data(data.slice(..data.len() / 2)))]);
+            let abort = stream::once(async {
+                // The connection writes its buffer before it polls the body again.
+                tokio::task::yield_now().await;
+                Err(ConnectionAborted)
+            });
+            StreamBody::new(half.chain(abort)).boxed_unsync()
         }))
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = ConnectionAborted;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionAborted>>> {
-        if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        match self.abort {
-            None => Poll::Ready(None),
-            Some(Abort::Now) => Poll::Ready(Some(Err(ConnectionAborted))),
-            Some(Abort::AfterFlush) => {
-                self.abort = Some(Abort::Now);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.abort.is_none() && self.data.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.abort {
-            None => SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64)),
-            Some(_) => SizeHint::default(),
-        }
     }
 }
 

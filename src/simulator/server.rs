@@ -38,7 +38,7 @@ use super::state::{SimulatorState, lock};
 use super::{api, token_endpoint};
 use crate::clock::Clock;
 
-/// A running simulator. It stops when this is dropped; [`Simulator::shutdown`] also waits until it has stopped.
+/// A running simulator. It stops when this value is dropped. [`Simulator::shutdown`] also waits until it has stopped.
 pub struct Simulator {
     address: SocketAddr,
     state: Arc<SimulatorState>,
@@ -180,8 +180,8 @@ async fn accept(connections: Connections, listener: TcpListener) {
                     }
                 });
             }
-            // The process has probably too many open files. The pause is in real time, because the clock of a test can
-            // stand still.
+            // The process probably has too many open files. The pause is in real time, because the clock of a test does
+            // not advance by itself.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }

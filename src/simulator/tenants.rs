@@ -19,7 +19,7 @@ pub struct Tenant {
 /// An Instance. The API calls it an account.
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// 24 hex digits.
+    /// Its id: 24 hexadecimal digits.
     pub id: String,
     /// Its name, for example `josephpinetrees`.
     pub name: String,
@@ -146,7 +146,7 @@ impl Endpoint {
     }
 }
 
-/// The id of the first sample Instance. The other ids follow it.
+/// The id of the sample Instance with number 0. The id of another one is this id plus its number.
 const FIRST_SAMPLE_ID: u128 = 0x5ea7_5fe7_aa22_4700_012e_ae40;
 
 const ACME_INSTANCES: [&str; 12] = [
@@ -170,10 +170,10 @@ const STATUSES: [&str; 6] = ["ACTIVE", "ACTIVE", "ACTIVE", "CHURNED", "IN_TRIAL"
 
 /// The sample tenants. They include every kind of customer. The ids are fixed, so that a configuration can name them.
 pub(super) fn samples() -> Vec<Tenant> {
-    // The first id is the one of `josephpinetrees` in Talkdesk's documentation. The ids after it are those of direct
-    // customers.
+    // Number 0 is the Instance `josephpinetrees` in Talkdesk's documentation. The direct customers have the numbers
+    // that follow.
     let acme_number = |number| if number == 0 { 0 } else { 15 + number };
-    // Together 400 invoice lines.
+    // The twelve Instances have 400 invoice lines together.
     let acme_invoices = |number| if number < 4 { 34 } else { 33 };
     let stark = Client {
         endpoints: Endpoint::ALL.into_iter().filter(|endpoint| *endpoint != Endpoint::Invoices).collect(),
