@@ -4,7 +4,7 @@
 //! implemented, because Talkdesk does not document it.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderName, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderName, VARY};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
@@ -138,9 +138,9 @@ fn valid_grant(state: &SimulatorState, fields: &HeaderMap) -> Result<Grant, ApiE
 
 /// A reply with this body, or a 304 if the client already has it.
 async fn represent(body: String, quirks: &Quirks, fields: &HeaderMap) -> Reply {
-    let gzip = reply::accepts_gzip(&fields.get_all(ACCEPT_ENCODING));
+    let gzip = reply::accepts_gzip(fields);
     let Representation { bytes, etag, is_gzip } = reply::encode(body, gzip).await;
-    let is_known = !quirks.no_etag && reply::etag_matches(&fields.get_all(IF_NONE_MATCH), &etag);
+    let is_known = !quirks.no_etag && reply::etag_matches(fields, &etag);
     let mut reply = if is_known { Reply::new(Bytes::new()) } else { json_text(StatusCode::OK, bytes) };
     if is_known {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;

@@ -11,10 +11,10 @@ use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, GetAll, HeaderName, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, IF_NONE_MATCH,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -157,25 +157,26 @@ async fn compress(body: &[u8]) -> std::io::Result<Bytes> {
 }
 
 /// Whether `Accept-Encoding` permits gzip.
-pub(super) fn accepts_gzip(fields: &GetAll<'_, HeaderValue>) -> bool {
-    let texts = fields.iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).any(|entry| {
+pub(super) fn accepts_gzip(fields: &HeaderMap) -> bool {
+    list(fields, ACCEPT_ENCODING).any(|entry| {
         let mut parts = entry.split(';').map(str::trim);
         let coding = parts.next().unwrap_or_default();
-        let refused = parts
+        let is_refused = parts
             .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
             .any(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0));
-        (coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")) && !refused
+        (coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")) && !is_refused
     })
 }
 
 /// Whether `If-None-Match` contains this tag, weak or strong, or `*`.
-pub(super) fn etag_matches(fields: &GetAll<'_, HeaderValue>, etag: &str) -> bool {
-    let texts = fields.iter().filter_map(|value| value.to_str().ok());
-    texts
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
-        .any(|entry| entry == "*" || entry.strip_prefix("W/").unwrap_or(entry) == etag)
+pub(super) fn etag_matches(fields: &HeaderMap, etag: &str) -> bool {
+    list(fields, IF_NONE_MATCH).any(|entry| entry == "*" || entry.strip_prefix("W/").unwrap_or(entry) == etag)
+}
+
+/// The entries of a header field whose value is a list.
+fn list(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let texts = fields.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim)
 }
 
 /// What is wrong with a query parameter.

@@ -40,18 +40,18 @@ pub(super) async fn answer(
     account: &str,
     body: Option<Bytes>,
 ) -> Answer {
-    let known = state.tenant(account);
-    let label = known.map_or("unknown", |(_, tenant)| tenant.account.as_str());
-    let in_flight = state.token_request(label);
+    let tenant = state.tenant(account);
+    let label = tenant.map_or("unknown", |(_, tenant)| tenant.account.as_str());
+    let in_progress = state.token_request(label);
     let path = request.uri.path().to_owned();
     let kind = faults::take(&mut lock(&state.faults), Target::Token, Some(account), &path);
     faults::prepare(kind.as_ref(), &mut request.headers);
-    let harmless = kind.as_ref().is_none_or(FaultKind::is_harmless);
-    let regular = async { issue(state, &request, known, body).unwrap_or_else(|error| error.reply()) };
+    let is_harmless = kind.as_ref().is_none_or(FaultKind::is_harmless);
+    let regular = async { issue(state, &request, tenant, body).unwrap_or_else(|error| error.reply()) };
     let answer = faults::apply(&state.clock, Target::Token, kind, regular).await;
     let result =
         answer.reply().and_then(|reply| reply.extensions().get::<TokenResult>()).map(|result| result.0);
-    in_flight.finish(result.filter(|_| harmless).unwrap_or("fault"));
+    in_progress.finish(result.filter(|_| is_harmless).unwrap_or("fault"));
     answer
 }
 
