@@ -1,7 +1,7 @@
-//! Counters, faults, quirks and credentials of a running simulator: for a test through [`Control`], and over HTTP at
-//! `/_simulator/counters`, `/_simulator/faults` and `/_simulator/quirks`, without authentication.
+//! The control of a running simulator: its counters, faults, quirks and credentials. A test uses [`Control`]. Other
+//! programs use `/_simulator/counters`, `/_simulator/faults` and `/_simulator/quirks`, which need no authentication.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,31 +9,31 @@ use http::header::{ALLOW, CACHE_CONTROL};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use serde::Serialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::counters::Counters;
-use super::credentials::Credential;
 use super::faults::{Fault, FaultError, FaultKind};
-use super::json::ObjectText;
 use super::options::Quirks;
-use super::reply::{Reply, json, set_field};
-use super::state::State;
+use super::reply::{self, Reply, json_text, set_field};
+use super::state::{SimulatorState, lock};
+use super::tenants::Tenant;
 
 /// A handle to a running simulator; clones share it.
 #[derive(Clone)]
 pub struct Control {
-    state: Arc<State>,
+    state: Arc<SimulatorState>,
 }
 
 impl Control {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<SimulatorState>) -> Self {
         Self { state }
     }
 
     /// The counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.state.recorder.counters()
+        lock(&self.state.recorder).counters()
     }
 
     /// Sets the counters to zero.
@@ -41,77 +41,61 @@ impl Control {
         drop(self.take_counters());
     }
 
-    /// Returns the counters and sets them to zero, so that nothing is counted twice and nothing is lost.
+    /// Returns the counters and sets them to zero in one step, so that every request is counted exactly once.
     #[must_use]
     pub fn take_counters(&self) -> Counters {
-        self.state.recorder.take()
+        lock(&self.state.recorder).take()
     }
 
-    /// Installs a fault; `revoke` and `rotate_secret` take effect at once.
+    /// Installs a fault. `revoke` and `rotate_secret` take effect at once.
     pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         fault.kind.check()?;
         match (fault.kind, fault.account) {
             (FaultKind::Revoke, account) => self.revoke_tokens(account.as_deref()),
-            (FaultKind::RotateSecret { write }, Some(account)) => {
-                self.rotate_secret(&account, write).map(drop)
-            }
+            (FaultKind::RotateSecret { write }, Some(account)) => self.rotate_secret(&account, write),
             (FaultKind::RotateSecret { .. }, None) => Err(FaultError::NoAccount),
             (kind, account) => {
-                self.state.faults.add(Fault { account, kind, ..fault });
+                lock(&self.state.faults).push(Fault { account, kind, ..fault });
                 Ok(())
             }
         }
     }
 
-    /// The faults that are still to come.
+    /// The faults that have not happened yet.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
-        self.state.faults.pending()
+        lock(&self.state.faults).clone()
     }
 
-    /// Removes the faults that are still to come.
+    /// Removes the faults that have not happened yet.
     pub fn clear_faults(&self) {
-        self.state.faults.clear();
+        lock(&self.state.faults).clear();
     }
 
-    /// Revokes the tokens issued so far: an account's, or all.
+    /// Revokes the tokens issued so far: those of an account, or all.
     pub fn revoke_tokens(&self, account: Option<&str>) -> Result<(), FaultError> {
-        let position = match account {
-            None => None,
-            Some(account) => Some(self.position(account)?),
-        };
-        self.state.tokens.revoke(position);
+        let position = account.map(|account| self.tenant(account)).transpose()?.map(|(position, _)| position);
+        lock(&self.state.tokens).revoke(position);
         Ok(())
     }
 
-    /// Gives an account's client a new secret or key; with `write`, also in the folder of the last
+    /// Gives an account's client a new secret or key. With `write`, writes it to the folder of the last
     /// `write_credentials`.
-    pub fn rotate_secret(&self, account: &str, write: bool) -> Result<Credential, FaultError> {
-        let unknown = || FaultError::Account(account.to_owned());
-        let (position, tenant) = self.state.tenant(account).ok_or_else(unknown)?;
-        self.state.credentials.rotate(position, tenant, write)?.ok_or_else(unknown)
+    pub fn rotate_secret(&self, account: &str, write: bool) -> Result<(), FaultError> {
+        let (position, tenant) = self.tenant(account)?;
+        if tenant.client.is_none() {
+            return Err(FaultError::Account(account.to_owned()));
+        }
+        Ok(lock(&self.state.credentials).rotate(position, tenant, write)?)
     }
 
-    /// The current credentials.
-    #[must_use]
-    pub fn credentials(&self) -> Vec<Credential> {
-        self.state.credentials.all()
-    }
-
-    /// How the simulator behaves where the documentation is silent.
-    #[must_use]
-    pub fn quirks(&self) -> Quirks {
-        self.state.quirks()
-    }
-
-    /// Changes the behaviour from the next request on.
+    /// Replaces the quirks. The change applies from the next request.
     pub fn set_quirks(&self, quirks: Quirks) {
         self.state.set_quirks(quirks);
     }
 
-    fn position(&self, account: &str) -> Result<usize, FaultError> {
-        let known = self.state.tenant(account);
-        known.map(|(position, _)| position).ok_or_else(|| FaultError::Account(account.to_owned()))
+    fn tenant(&self, account: &str) -> Result<(usize, &Tenant), FaultError> {
+        self.state.tenant(account).ok_or_else(|| FaultError::Account(account.to_owned()))
     }
 }
 
@@ -121,7 +105,7 @@ impl fmt::Debug for Control {
     }
 }
 
-/// Answers a request to `/_simulator/...`; `body` is none where it was too large or incomplete.
+/// Answers a request to `/_simulator/...`. `body` is `None` if it was too large or incomplete.
 pub(super) fn answer(control: &Control, request: &Parts, body: Option<Bytes>) -> Reply {
     let method = &request.method;
     let mut reply = match request.uri.path() {
@@ -132,54 +116,61 @@ pub(super) fn answer(control: &Control, request: &Parts, body: Option<Bytes>) ->
         }
         "/_simulator/counters" => wrong_method("GET, DELETE"),
         "/_simulator/faults" if method == Method::GET => shown(&control.faults()),
-        "/_simulator/faults" if method == Method::POST => {
-            install(control, body).unwrap_or_else(|(status, reason)| failure(status, &reason))
-        }
+        "/_simulator/faults" if method == Method::POST => or_failure(install(control, body)),
         "/_simulator/faults" if method == Method::DELETE => {
             control.clear_faults();
             no_content()
         }
         "/_simulator/faults" => wrong_method("GET, POST, DELETE"),
-        "/_simulator/quirks" if method == Method::GET => shown(&control.quirks()),
-        "/_simulator/quirks" if method == Method::PUT => {
-            change_quirks(control, body).unwrap_or_else(|(status, reason)| failure(status, &reason))
-        }
+        "/_simulator/quirks" if method == Method::GET => shown(&control.state.quirks()),
+        "/_simulator/quirks" if method == Method::PUT => or_failure(replace_quirks(control, body)),
         "/_simulator/quirks" => wrong_method("GET, PUT"),
         _ => failure(
             StatusCode::NOT_FOUND,
-            "there are /_simulator/counters, /_simulator/faults and /_simulator/quirks",
+            "the paths are /_simulator/counters, /_simulator/faults and /_simulator/quirks",
         ),
     };
     set_field(&mut reply, CACHE_CONTROL, "no-store");
     reply
 }
 
-fn install(control: &Control, body: Option<Bytes>) -> Result<Reply, (StatusCode, String)> {
-    let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large".to_owned());
-    let body = body.ok_or_else(too_large)?;
-    let bad = |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, error.to_string());
-    let value: Value = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+/// The status and the text of an error.
+type Failure = (StatusCode, String);
+
+/// Installs a fault or a list of faults.
+fn install(control: &Control, body: Option<Bytes>) -> Result<Reply, Failure> {
+    let value: Value = parse(body)?;
     let list = if value.is_array() { value } else { Value::Array(vec![value]) };
-    let faults: Vec<Fault> = serde_json::from_value(list).map_err(|error| bad(&error))?;
+    let faults: Vec<Fault> = serde_json::from_value(list).map_err(bad_request)?;
     let installed = faults.len();
     for fault in faults {
-        control.inject(fault).map_err(|error| bad(&error))?;
+        control.inject(fault).map_err(bad_request)?;
     }
-    Ok(json(StatusCode::CREATED, ObjectText::new().literal("installed", installed).finish()))
+    Ok(reply::json(StatusCode::CREATED, &json!({ "installed": installed })))
 }
 
-/// Replaces all quirks. Those that the body leaves out get their defaults.
-fn change_quirks(control: &Control, body: Option<Bytes>) -> Result<Reply, (StatusCode, String)> {
+/// Replaces all quirks. A quirk that is not in the body gets its default.
+fn replace_quirks(control: &Control, body: Option<Bytes>) -> Result<Reply, Failure> {
+    control.set_quirks(parse(body)?);
+    Ok(shown(&control.state.quirks()))
+}
+
+fn parse<T: DeserializeOwned>(body: Option<Bytes>) -> Result<T, Failure> {
     let body = body.ok_or_else(|| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large".to_owned()))?;
-    let quirks =
-        serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-    control.set_quirks(quirks);
-    Ok(shown(&control.quirks()))
+    serde_json::from_slice(&body).map_err(bad_request)
+}
+
+fn bad_request(error: impl Display) -> Failure {
+    (StatusCode::BAD_REQUEST, error.to_string())
+}
+
+fn or_failure(result: Result<Reply, Failure>) -> Reply {
+    result.unwrap_or_else(|(status, reason)| failure(status, &reason))
 }
 
 fn shown(value: &impl Serialize) -> Reply {
     match serde_json::to_vec_pretty(value) {
-        Ok(text) => json(StatusCode::OK, text),
+        Ok(text) => json_text(StatusCode::OK, text),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
@@ -197,5 +188,5 @@ fn wrong_method(allowed: &str) -> Reply {
 }
 
 fn failure(status: StatusCode, reason: &str) -> Reply {
-    json(status, ObjectText::new().string("error", reason).finish())
+    reply::json(status, &json!({ "error": reason }))
 }

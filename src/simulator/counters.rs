@@ -1,26 +1,24 @@
-//! Counts requests: how many, of which account, when, and how many at once.
+//! Counts requests by account, path, status and result, with their arrival times and their concurrency.
 //!
-//! Labels never come from the caller's text: an account that does not exist counts as `unknown`, a path that is no
-//! endpoint as `other`. So the number of counters is bounded.
+//! The number of counters is bounded, because no label comes from the text of a request. An unknown account counts as
+//! `unknown`, and a path that is not an endpoint counts as `other`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::lock::lock;
 use crate::clock::Now;
 
-/// The number of arrivals kept of each account.
-const ARRIVALS: usize = 10_000;
+/// The number of arrival times that are kept for each account.
+const MAX_ARRIVALS: usize = 10_000;
 
-/// All counters, as `GET /_simulator/counters` shows them.
+/// All counters, in the form that `GET /_simulator/counters` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Of the token endpoint.
+    /// The counters of the token endpoint.
     pub tokens: TokenCounters,
-    /// Of the API.
+    /// The counters of the API.
     pub api: ApiCounters,
 }
 
@@ -29,11 +27,11 @@ pub struct Counters {
 pub struct TokenCounters {
     /// All requests.
     pub total: u64,
-    /// By the account of the token URL.
+    /// Requests by the account in the token URL.
     pub by_account: BTreeMap<String, u64>,
-    /// By result: `issued`, the error code, `fault`, or `cancelled` where the caller left.
+    /// Requests by result: `issued`, the error code, `fault`, or `cancelled` if the client closed the connection.
     pub by_result: BTreeMap<String, u64>,
-    /// When they arrived, in milliseconds since the start, by account; the last 10,000.
+    /// The arrival times of the last 10,000 requests of each account, in milliseconds since the start.
     pub arrivals: BTreeMap<String, VecDeque<u64>>,
 }
 
@@ -42,98 +40,79 @@ pub struct TokenCounters {
 pub struct ApiCounters {
     /// All requests.
     pub total: u64,
-    /// By endpoint path, or `other`.
+    /// Requests by the path of the endpoint, or `other`.
     pub by_path: BTreeMap<String, u64>,
-    /// By the account of the token, expired or not, or `unknown`.
+    /// Requests by the account of the token, even if the token has expired, or `unknown`.
     pub by_account: BTreeMap<String, u64>,
-    /// By status; `closed` where none was sent, `cancelled` where the caller left.
+    /// Requests by status. `closed` means that a fault closed the connection, and `cancelled` that the client did.
     pub by_status: BTreeMap<String, u64>,
-    /// Requests with a token that had expired.
+    /// Requests with an expired token.
     pub expired_token: u64,
-    /// Requests that are being answered.
+    /// Requests in progress.
     pub in_flight: u64,
-    /// The most that were being answered at once.
+    /// The largest number of requests in progress at the same time.
     pub peak_concurrent: u64,
-    /// The same by account.
+    /// The largest number of requests in progress at the same time, by account.
     pub peak_concurrent_by_account: BTreeMap<String, u64>,
-    /// When they arrived, in milliseconds since the start, by account; the last 10,000.
+    /// The arrival times of the last 10,000 requests of each account, in milliseconds since the start.
     pub arrivals: BTreeMap<String, VecDeque<u64>>,
 }
 
 /// Counts requests.
 pub(super) struct Recorder {
     start: Instant,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     counters: Counters,
+    /// The API requests in progress, by account.
     in_flight: BTreeMap<String, u64>,
-}
-
-/// A request that is being answered. One that is dropped unfinished counts as cancelled.
-pub(super) struct InFlight<'a> {
-    recorder: &'a Recorder,
-    kind: Kind,
-    account: String,
-    end: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Token,
-    Api,
 }
 
 impl Recorder {
     pub(super) fn new(now: Now) -> Self {
-        Self { start: now.monotonic, state: Mutex::default() }
+        Self { start: now.monotonic, counters: Counters::default(), in_flight: BTreeMap::new() }
     }
 
-    /// The counters as they are now.
     pub(super) fn counters(&self) -> Counters {
-        let state = lock(&self.state);
-        let mut counters = state.counters.clone();
-        counters.api.in_flight = state.in_flight.values().sum();
+        let mut counters = self.counters.clone();
+        counters.api.in_flight = self.in_flight.values().sum();
         counters
     }
 
-    /// Returns the counters and sets them to zero. Requests in flight stay counted as such.
-    pub(super) fn take(&self) -> Counters {
-        std::mem::take(&mut lock(&self.state).counters)
+    /// Returns the counters and sets them to zero. Requests in progress still count as such.
+    pub(super) fn take(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
     }
 
-    /// Counts the arrival of a token request.
-    pub(super) fn token_request(&self, account: &str, now: Now) -> InFlight<'_> {
-        let mut state = lock(&self.state);
-        let tokens = &mut state.counters.tokens;
+    pub(super) fn token_request(&mut self, account: &str, now: Now) {
+        let offset = self.offset(now);
+        let tokens = &mut self.counters.tokens;
         tokens.total += 1;
         count(&mut tokens.by_account, account);
-        arrive(&mut tokens.arrivals, account, self.offset(now));
-        self.begin(Kind::Token, account)
+        record_arrival(&mut tokens.arrivals, account, offset);
     }
 
-    /// Counts the arrival of an API request.
-    pub(super) fn api_request(&self, path: &str, account: &str, expired: bool, now: Now) -> InFlight<'_> {
-        let mut state = lock(&self.state);
-        let State { counters, in_flight } = &mut *state;
-        let api = &mut counters.api;
+    pub(super) fn token_result(&mut self, result: &str) {
+        count(&mut self.counters.tokens.by_result, result);
+    }
+
+    pub(super) fn api_request(&mut self, path: &str, account: &str, is_expired: bool, now: Now) {
+        let offset = self.offset(now);
+        let api = &mut self.counters.api;
         api.total += 1;
-        api.expired_token += u64::from(expired);
+        api.expired_token += u64::from(is_expired);
         count(&mut api.by_path, path);
         count(&mut api.by_account, account);
-        arrive(&mut api.arrivals, account, self.offset(now));
-        count(in_flight, account);
-        api.peak_concurrent = api.peak_concurrent.max(in_flight.values().sum());
-        let mine = in_flight.get(account).copied().unwrap_or_default();
+        record_arrival(&mut api.arrivals, account, offset);
+        let of_account = count(&mut self.in_flight, account);
+        api.peak_concurrent = api.peak_concurrent.max(self.in_flight.values().sum());
         let peak = api.peak_concurrent_by_account.entry(account.to_owned()).or_default();
-        *peak = mine.max(*peak);
-        self.begin(Kind::Api, account)
+        *peak = of_account.max(*peak);
     }
 
-    fn begin(&self, kind: Kind, account: &str) -> InFlight<'_> {
-        InFlight { recorder: self, kind, account: account.to_owned(), end: None }
+    pub(super) fn api_result(&mut self, account: &str, status: &str) {
+        count(&mut self.counters.api.by_status, status);
+        if let Some(number) = self.in_flight.get_mut(account) {
+            *number = number.saturating_sub(1);
+        }
     }
 
     fn offset(&self, now: Now) -> u64 {
@@ -141,43 +120,17 @@ impl Recorder {
     }
 }
 
-impl InFlight<'_> {
-    /// The request has ended, with this status or result.
-    pub(super) fn finish(mut self, result: &str) {
-        self.end = Some(result.to_owned());
-    }
+/// Adds one to a counter and returns it.
+fn count(counts: &mut BTreeMap<String, u64>, label: &str) -> u64 {
+    let number = counts.entry(label.to_owned()).or_default();
+    *number += 1;
+    *number
 }
 
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.recorder.state);
-        let State { counters, in_flight } = &mut *state;
-        let result = self.end.as_deref().unwrap_or("cancelled");
-        match self.kind {
-            Kind::Token => count(&mut counters.tokens.by_result, result),
-            Kind::Api => {
-                count(&mut counters.api.by_status, result);
-                if let Some(number) = in_flight.get_mut(&self.account) {
-                    *number = number.saturating_sub(1);
-                }
-            }
-        }
+fn record_arrival(arrivals: &mut BTreeMap<String, VecDeque<u64>>, account: &str, offset: u64) {
+    let times = arrivals.entry(account.to_owned()).or_default();
+    if times.len() >= MAX_ARRIVALS {
+        times.pop_front();
     }
-}
-
-fn count(counts: &mut BTreeMap<String, u64>, label: &str) {
-    match counts.get_mut(label) {
-        Some(number) => *number += 1,
-        None => {
-            counts.insert(label.to_owned(), 1);
-        }
-    }
-}
-
-fn arrive(arrivals: &mut BTreeMap<String, VecDeque<u64>>, account: &str, offset: u64) {
-    let mine = arrivals.entry(account.to_owned()).or_default();
-    if mine.len() >= ARRIVALS {
-        mine.pop_front();
-    }
-    mine.push_back(offset);
+    times.push_back(offset);
 }

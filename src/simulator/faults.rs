@@ -1,8 +1,7 @@
-//! Faults: which requests they apply to, and what they make of an answer.
+//! Faults: the requests that they apply to, and how they change an answer.
 //!
-//! `revoke` and `rotate_secret` take effect at once and are carried out by `control.rs`.
+//! `revoke` and `rotate_secret` do not wait for a request: `control.rs` carries them out when they are installed.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,23 +10,21 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::json::ObjectText;
-use super::lock::lock;
-use super::reply::{Answer, Reply, json, reply, set_field};
+use super::reply::{Answer, Reply, api_error, json, json_text, oauth_error, reply, set_field};
 use crate::clock::Clock;
 
-/// A fault, as `POST /_simulator/faults` takes it.
+/// A fault, in the form that `POST /_simulator/faults` takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Which part of Talkdesk fails.
+    /// The part of Talkdesk that fails.
     pub target: Target,
-    /// Only for this account: that of the token, or of the token URL.
+    /// Limits the fault to requests of this account, which is that of the token or of the token URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Only for paths that begin so.
+    /// Limits the fault to paths with this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// How many requests it applies to.
+    /// The number of requests that the fault applies to.
     #[serde(default = "once")]
     pub count: u64,
     /// What happens.
@@ -35,7 +32,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// Which part of Talkdesk fails.
+/// The part of Talkdesk that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -49,63 +46,57 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
-    /// It is answered with this status.
+    /// The answer has this status.
     Status {
         /// 200 to 599.
         status: u16,
         /// The `Retry-After` field: seconds or a date.
         #[serde(default, deserialize_with = "text_or_number", skip_serializing_if = "Option::is_none")]
         retry_after: Option<String>,
-        /// The body: a string as it is, anything else as JSON. Without one, an error in the usual shape.
+        /// The body. A string is sent as text, and any other value as JSON. The default is an error in the usual form.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
     },
-    /// It is answered later.
+    /// The answer comes later.
     Slow {
-        /// How much later, by the simulator's clock.
+        /// The delay on the simulator's clock.
         milliseconds: u64,
     },
     /// The connection ends without an answer.
     Close,
     /// The connection ends in the middle of the body.
     Truncate,
-    /// The JSON of the answer ends in its middle, though the message is complete.
+    /// The message is complete, but its JSON ends in the middle.
     MalformedJson,
-    /// 200 with a page of HTML.
+    /// The answer has status 200 and an HTML page as its body.
     GarbageToken,
-    /// 200 with nothing.
+    /// The answer has status 200 and no body.
     Empty,
-    /// At once: the tokens issued so far become invalid.
+    /// The tokens issued so far become invalid. This happens when the fault is installed.
     Revoke,
-    /// At once: the account's client has a new secret or key.
+    /// The account's client gets a new secret or key. This happens when the fault is installed.
     RotateSecret {
-        /// Whether the file of the last `write_credentials` is written anew.
+        /// Whether the new secret is also written to the folder of the last `write_credentials`.
         #[serde(default)]
         write: bool,
     },
 }
 
-/// Why a fault can't be installed.
+/// The reason why a fault cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
-    /// A status that an answer can't have.
-    #[error("{0} is no status of an answer: use 200 to 599")]
+    /// An answer cannot have this status.
+    #[error("{0} is not a valid status: use 200 to 599")]
     Status(u16),
-    /// There is no such account, or it has no client.
+    /// The account does not exist, or it has no client.
     #[error("no account named {0:?} has a client")]
     Account(String),
-    /// A new secret is for one account.
+    /// The fault does not say which account gets a new secret.
     #[error("rotate_secret needs an account")]
     NoAccount,
-    /// The new secret could not be made or written.
+    /// The new secret could not be generated or written.
     #[error("the new secret could not be written: {0}")]
     Secret(#[from] std::io::Error),
-}
-
-/// The faults to come, oldest first.
-#[derive(Default)]
-pub(super) struct Faults {
-    pending: Mutex<Vec<Fault>>,
 }
 
 impl Fault {
@@ -123,61 +114,39 @@ impl Fault {
 }
 
 impl FaultKind {
-    /// Whether it damages the body, so that there must be one, and not compressed.
+    /// Whether it damages the body. Then the answer must have a body that is not compressed.
     pub(super) fn damages_body(&self) -> bool {
         matches!(self, Self::Truncate | Self::MalformedJson)
     }
 
-    /// Whether the answer is still the regular one.
+    /// Whether the answer is still the regular one, apart from the time that it takes.
     pub(super) fn is_harmless(&self) -> bool {
         matches!(self, Self::Slow { .. })
     }
 
     pub(super) fn check(&self) -> Result<(), FaultError> {
-        match self {
-            Self::Status { status, .. } if !(200..600).contains(status) => Err(FaultError::Status(*status)),
-            Self::Status { .. }
-            | Self::Slow { .. }
-            | Self::Close
-            | Self::Truncate
-            | Self::MalformedJson
-            | Self::GarbageToken
-            | Self::Empty
-            | Self::Revoke
-            | Self::RotateSecret { .. } => Ok(()),
+        if let Self::Status { status, .. } = self
+            && !(200..600).contains(status)
+        {
+            return Err(FaultError::Status(*status));
         }
+        Ok(())
     }
 }
 
-impl Faults {
-    pub(super) fn add(&self, fault: Fault) {
-        lock(&self.pending).push(fault);
-    }
-
-    /// The faults to come.
-    pub(super) fn pending(&self) -> Vec<Fault> {
-        lock(&self.pending).clone()
-    }
-
-    pub(super) fn clear(&self) {
-        lock(&self.pending).clear();
-    }
-
-    /// The fault of a request: the oldest that applies to it. At most one applies to a request.
-    pub(super) fn take(&self, target: Target, account: Option<&str>, path: &str) -> Option<FaultKind> {
-        let mut pending = lock(&self.pending);
-        let applies = |fault: &Fault| fault.count > 0 && fault.applies_to(target, account, path);
-        let position = pending.iter().position(applies)?;
-        pending[position].count -= 1;
-        let kind = pending[position].kind.clone();
-        pending.retain(|fault| fault.count > 0);
-        Some(kind)
-    }
-}
-
-/// The status of a fault that was checked.
-fn status_code(number: u16) -> StatusCode {
-    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+/// Takes the oldest fault that applies to a request. At most one fault applies to a request.
+pub(super) fn take(
+    pending: &mut Vec<Fault>,
+    target: Target,
+    account: Option<&str>,
+    path: &str,
+) -> Option<FaultKind> {
+    let applies = |fault: &&mut Fault| fault.count > 0 && fault.applies_to(target, account, path);
+    let fault = pending.iter_mut().find(applies)?;
+    fault.count -= 1;
+    let kind = fault.kind.clone();
+    pending.retain(|fault| fault.count > 0);
+    Some(kind)
 }
 
 const fn once() -> u64 {
@@ -190,12 +159,13 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         Value::String(text) => Ok(Some(text)),
         Value::Number(number) => Ok(Some(number.to_string())),
         other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(serde::de::Error::custom(format!("retry_after is {other}, not seconds or a date")))
+            Err(serde::de::Error::custom(format!("retry_after must be seconds or a date, not {other}")))
         }
     }
 }
 
-/// Removes the request fields that would leave a fault without a body to damage.
+/// Removes the request fields that could result in an answer without a body, or with a compressed one, if the fault
+/// damages the body.
 pub(super) fn prepare(kind: Option<&FaultKind>, fields: &mut HeaderMap) {
     if kind.is_some_and(FaultKind::damages_body) {
         fields.remove(IF_NONE_MATCH);
@@ -203,7 +173,7 @@ pub(super) fn prepare(kind: Option<&FaultKind>, fields: &mut HeaderMap) {
     }
 }
 
-/// The answer under a fault; `regular` makes the regular one, where it is needed.
+/// Makes the answer to a request with this fault. `regular` makes the regular reply.
 pub(super) async fn apply(
     clock: &Clock,
     target: Target,
@@ -217,7 +187,9 @@ pub(super) async fn apply(
             Answer::Whole(regular.await)
         }
         Some(FaultKind::Status { status, retry_after, body }) => {
-            let mut reply = status_reply(target, status_code(status), body);
+            // The status was checked when the fault was installed.
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut reply = status_reply(target, status, body);
             if let Some(text) = retry_after {
                 set_field(&mut reply, RETRY_AFTER, &text);
             }
@@ -233,7 +205,7 @@ pub(super) async fn apply(
             "text/html",
             "<html><body>Scheduled maintenance</body></html>",
         )),
-        Some(FaultKind::Empty) => Answer::Whole(json(StatusCode::OK, Bytes::new())),
+        Some(FaultKind::Empty) => Answer::Whole(json_text(StatusCode::OK, Bytes::new())),
     }
 }
 
@@ -241,18 +213,15 @@ fn status_reply(target: Target, status: StatusCode, body: Option<Value>) -> Repl
     let reason = status.canonical_reason().unwrap_or("a fault of the simulator");
     match (body, target) {
         (Some(Value::String(text)), _) => reply(status, "text/plain; charset=utf-8", text),
-        (Some(value), _) => json(status, value.to_string()),
-        (None, Target::Api) => {
-            let object = ObjectText::new().string("code", "simulated_fault").string("message", reason);
-            json(status, object.literal("fields", "[]").finish())
-        }
+        (Some(value), _) => json(status, &value),
+        (None, Target::Api) => api_error(status, "simulated_fault", reason, None, &[]),
         (None, Target::Token) => {
             let code = match status {
                 StatusCode::UNAUTHORIZED => "invalid_client",
                 StatusCode::BAD_REQUEST => "invalid_request",
                 _ => "temporarily_unavailable",
             };
-            json(status, ObjectText::new().string("error", code).string("error_description", reason).finish())
+            oauth_error(status, code, reason)
         }
     }
 }

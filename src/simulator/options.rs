@@ -1,54 +1,53 @@
-//! What a simulator is started with: where it listens, its tenants, and how it behaves where Talkdesk's
-//! documentation is silent. Ready-made tenants are in `samples` and [`Options::synthetic`].
+//! What a simulator is started with: its address, its tenants, and its quirks, which say how it behaves where
+//! Talkdesk's documentation leaves the behaviour open.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::Operator;
 use super::tenants::{self, Client, Instance, Tenant};
 
 /// How to start a simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on. Port 0 selects a free port.
     pub listen: SocketAddr,
-    /// Serve HTTPS (HTTP/1.1 and HTTP/2) with a certificate made at start, instead of plain HTTP/1.1.
+    /// Whether to serve HTTPS (HTTP/1.1 and HTTP/2) with a certificate generated at start, instead of plain HTTP/1.1.
     pub tls: bool,
-    /// The base of absolute links and token URLs, where it is not the listening address.
+    /// The base of links and token URLs, if it differs from the listening address.
     pub public_url: Option<String>,
     /// How long a token is valid.
     pub token_lifetime: Duration,
-    /// The largest `per_page` that is accepted.
+    /// The largest `per_page` that the API accepts.
     pub max_per_page: u64,
-    /// How many requests a client may send to the API; none means without limit.
+    /// The rate limit of the API. `None` means no limit.
     pub rate_limit: Option<RateLimit>,
-    /// What Talkdesk's documentation leaves open.
+    /// The behaviour where Talkdesk's documentation leaves it open.
     pub quirks: Quirks,
     /// All tenants.
     pub tenants: Vec<Tenant>,
 }
 
-/// The API's rate limit, which each client has to itself.
+/// A rate limit of the API. Each client has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests per second in the long run.
     pub per_second: u32,
-    /// Requests that may come at once after a pause.
+    /// Requests that a client may send at once after a pause.
     pub burst: u32,
     /// Whether a 429 has `Retry-After`.
     pub retry_after: bool,
 }
 
-/// How the API behaves where Talkdesk's documentation is silent.
+/// How the simulator behaves where Talkdesk's documentation leaves the behaviour open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent, and any combination is possible")]
+#[expect(clippy::struct_excessive_bools, reason = "the quirks are independent, and a test can combine them")]
 pub struct Quirks {
     /// API answers say `Cache-Control: no-store`.
     pub no_store: bool,
-    /// The `Cache-Control` of API answers; none sends no such field.
+    /// The `Cache-Control` of API answers. `None` means that they have no such field.
     pub cache_control: Option<String>,
     /// API answers say `Vary: Authorization`.
     pub vary_authorization: bool,
@@ -58,48 +57,50 @@ pub struct Quirks {
     pub escape_slashes: bool,
     /// Token answers have no `scope`.
     pub omit_scope: bool,
-    /// The `scope` of a token answer has `%3A` in place of each colon.
+    /// The `scope` of a token answer contains `%3A` instead of each colon.
     pub encode_scope: bool,
     /// Access tokens are about 3 KiB long.
     pub long_tokens: bool,
-    /// The member of a record that has the account's id, which is also the filter's attribute.
+    /// The name of the record member that contains the account's id. Filters use the same name.
     pub account_field: String,
     /// What the API does with `filter`.
     pub filter: FilterMode,
-    /// The operators and functions of filters that the API refuses.
+    /// The filter operators and functions that the API refuses.
     pub missing_operators: Vec<Operator>,
-    /// A filter that names an account outside the Organization selects nothing, instead of a 403.
+    /// A filter that names an account outside the Organization selects no record. Without this quirk, the API
+    /// answers 403.
     pub foreign_accounts_are_empty: bool,
-    /// A parameter that the endpoint does not take is refused, instead of ignored.
+    /// The API refuses unknown query parameters. Without this quirk, it ignores them.
     pub refuse_unknown_parameters: bool,
     /// Pages have no `count`, `total` and `total_pages`.
     pub omit_counts: bool,
-    /// The links `next` and `prev` have `cursor` in place of `page`.
+    /// The links `next` and `prev` contain `cursor` instead of `page`.
     pub cursors: bool,
-    /// How a page after the last is answered.
+    /// The answer to a request for a page after the last one.
     pub beyond_end: BeyondEnd,
-    /// `/express/accounts` ends with three more accounts: one whose name is null, one without name, one without id.
+    /// `/express/accounts` ends with three more accounts: the name of the first is null, the second has no name,
+    /// and the third has no id.
     pub nameless_accounts: bool,
-    /// After so many invoice pages of a tenant, a new record stands at the front of its invoices.
+    /// After this number of invoice pages, a tenant has one more invoice line, which comes first.
     pub insert_after: Option<u64>,
-    /// Permitted API requests are answered with status 200 and an error in the body.
+    /// The API answers a permitted request with status 200 and an error in the body.
     pub error_in_200: bool,
 }
 
-/// What the API does with `filter`.
+/// What the API does with the parameter `filter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {
-    /// Answers the records that it selects.
+    /// It answers with the records that the filter selects.
     #[default]
     Applied,
-    /// Answers all records, whatever it says.
+    /// It ignores the filter.
     Ignored,
-    /// Answers 400.
+    /// It answers 400.
     Refused,
 }
 
-/// How a page after the last is answered.
+/// The answer to a request for a page after the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BeyondEnd {
@@ -110,8 +111,49 @@ pub enum BeyondEnd {
     NotFound,
 }
 
+/// An operator or function of filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each has the name that a filter uses")]
+pub enum Operator {
+    Eq,
+    Ne,
+    Gt,
+    Ge,
+    Lt,
+    Le,
+    In,
+    Contains,
+    StartsWith,
+    EndsWith,
+    And,
+    Or,
+    Not,
+}
+
+impl Operator {
+    /// The name that a filter uses.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::In => "in",
+            Self::Contains => "contains",
+            Self::StartsWith => "startswith",
+            Self::EndsWith => "endswith",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Not => "not",
+        }
+    }
+}
+
 impl Options {
-    /// Plain HTTP on a free port, default behaviour, and these tenants.
+    /// Options with plain HTTP on a free loopback port and the default behaviour.
     #[must_use]
     pub fn new(tenants: Vec<Tenant>) -> Self {
         Self {
@@ -126,7 +168,7 @@ impl Options {
         }
     }
 
-    /// So many Organizations (`organization-1` and on), Instances each and invoice lines each, for tests at scale.
+    /// Options with generated Organizations (`organization-1`, `organization-2` and so on), for tests with many tenants.
     #[must_use]
     pub fn synthetic(organizations: usize, instances_each: usize, invoices_each: usize) -> Self {
         let tenants = (1..=organizations).map(|organization| {
@@ -174,8 +216,8 @@ impl Default for Quirks {
     }
 }
 
-/// The sample tenants: `acme`, `northwind`, `soylent` and `stark` are Organizations, `globex`, `hooli`, `umbrella`
-/// and `wonka` direct customers, and `initech` is a reseller's.
+/// Options with the sample tenants. The Organizations are `acme`, `northwind`, `soylent` and `stark`. The direct
+/// customers are `globex`, `hooli`, `umbrella` and `wonka`. `initech` is a customer of a reseller.
 #[must_use]
 pub fn samples() -> Options {
     Options::new(tenants::samples())

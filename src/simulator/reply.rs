@@ -1,64 +1,50 @@
-//! Responses: held in memory, encoded with a strong `ETag`, sent whole or cut off; the errors of the API (`code`,
-//! `message`, `description`, `fields`) and of the token endpoint (RFC 6749, section 5.2).
+//! Responses: JSON bodies, errors, `ETag` and gzip, and bodies that end early.
 //!
-//! The `Date` field follows the injected clock, so that ages computed from it agree with the time that a test set.
-//! Weak tags and codings other than gzip are not implemented.
+//! The API's errors have the members `code`, `message`, `description` and `fields`; those of the token endpoint follow
+//! RFC 6749, section 5.2. The `Date` field follows the simulator's clock, so that it agrees with the time that a test
+//! sets. Weak tags and codings other than gzip are not implemented.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, GetAll, HeaderName, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, IF_NONE_MATCH,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt as _;
 
-use super::json::ObjectText;
-use super::tenants::Scope;
+use super::tenants::Endpoint;
 use crate::clock::Now;
 
 /// A response whose body is in memory.
 pub(super) type Reply = Response<Bytes>;
 
-/// How a request is answered.
+/// The answer to a request.
 pub(super) enum Answer {
-    /// With the whole reply.
+    /// The whole reply.
     Whole(Reply),
-    /// With half of the body that `Content-Length` says; then the connection is closed.
+    /// Half of the body that `Content-Length` announces; then the connection is closed.
     Truncated(Reply),
-    /// With nothing: the connection is closed.
+    /// No reply: the connection is closed.
     Closed,
 }
 
-/// The connection is closed early, on purpose.
+/// The error that makes hyper close a connection because of a fault.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is closed on purpose")]
+#[error("a fault closed the connection")]
 pub(super) struct ConnectionAborted;
 
-impl From<Infallible> for ConnectionAborted {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-/// A body that is complete, or is cut off after its data.
-pub(super) struct AnswerBody {
-    data: Option<Bytes>,
-    abort: Option<Abort>,
-}
-
-#[derive(Clone, Copy)]
-enum Abort {
-    /// After one more poll, in which the connection writes what it has buffered.
-    AfterFlush,
-    Now,
-}
+/// The body of a response.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, ConnectionAborted>;
 
 /// A reply with a body and its type.
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
@@ -68,12 +54,42 @@ pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl I
     reply
 }
 
-/// A reply of JSON text.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+/// A reply whose body is JSON text.
+pub(super) fn json_text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply(status, "application/json", body)
 }
 
-/// Sets a field, unless the text is not allowed in one.
+/// A reply whose body is this value as JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
+    // Serialization fails only for types that no body has, such as a map whose keys are not strings.
+    json_text(status, serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// A JSON object that keeps the order of its members, unlike [`serde_json::Map`].
+#[derive(Default)]
+pub(super) struct JsonObject<'a>(Vec<(&'a str, Box<RawValue>)>);
+
+impl<'a> JsonObject<'a> {
+    #[must_use]
+    pub(super) fn with(mut self, name: &'a str, value: &impl Serialize) -> Self {
+        self.0.extend(serde_json::value::to_raw_value(value).ok().map(|value| (name, value)));
+        self
+    }
+}
+
+impl fmt::Display for JsonObject<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for JsonObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// Sets a header field. Text that a field must not contain is ignored.
 pub(super) fn set_field(reply: &mut Reply, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         reply.headers_mut().insert(name, value);
@@ -81,7 +97,7 @@ pub(super) fn set_field(reply: &mut Reply, name: HeaderName, text: &str) {
 }
 
 impl Answer {
-    /// The reply, where there is one.
+    /// The reply, if there is one.
     pub(super) fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Whole(reply) | Self::Truncated(reply) => Some(reply),
@@ -89,78 +105,48 @@ impl Answer {
         }
     }
 
-    /// The response for hyper; an error makes it close the connection.
+    /// The response for hyper. The error makes hyper close the connection.
     pub(super) fn into_response(self, now: Now) -> Result<Response<AnswerBody>, ConnectionAborted> {
-        let (mut reply, whole) = match self {
+        let (mut reply, is_whole) = match self {
             Self::Whole(reply) => (reply, true),
             Self::Truncated(reply) => (reply, false),
             Self::Closed => return Err(ConnectionAborted),
         };
         set_field(&mut reply, DATE, &httpdate::fmt_http_date(now.wall));
-        if whole {
-            return Ok(reply.map(|data| AnswerBody { data: Some(data), abort: None }));
+        if is_whole {
+            return Ok(reply.map(|data| Full::new(data).map_err(|never| match never {}).boxed_unsync()));
         }
         let length = reply.body().len().max(2);
         set_field(&mut reply, CONTENT_LENGTH, &length.to_string());
         Ok(reply.map(|data| {
-            let half = data.slice(..data.len() / 2);
-            AnswerBody { data: Some(half), abort: Some(Abort::AfterFlush) }
+            let half = stream::iter([Ok(Frame::data(data.slice(..data.len() / 2)))]);
+            let abort = stream::once(async {
+                // The connection writes its buffer before it polls the body again.
+                tokio::task::yield_now().await;
+                Err(ConnectionAborted)
+            });
+            StreamBody::new(half.chain(abort)).boxed_unsync()
         }))
     }
 }
 
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = ConnectionAborted;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionAborted>>> {
-        if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        match self.abort {
-            None => Poll::Ready(None),
-            Some(Abort::Now) => Poll::Ready(Some(Err(ConnectionAborted))),
-            Some(Abort::AfterFlush) => {
-                self.abort = Some(Abort::Now);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.abort.is_none() && self.data.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.abort {
-            None => SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64)),
-            Some(_) => SizeHint::default(),
-        }
-    }
-}
-
-/// A body, encoded.
+/// An encoded body.
 pub(super) struct Representation {
     pub(super) bytes: Bytes,
-    /// With its quotes.
+    /// The tag with its quotes.
     pub(super) etag: String,
-    /// The content coding, if any.
-    pub(super) encoding: Option<&'static str>,
+    pub(super) is_gzip: bool,
 }
 
-/// Encodes a body. Each encoding has its own tag, because the bytes differ.
+/// Encodes a body. The gzip encoding has a tag of its own, because its bytes differ.
 pub(super) async fn encode(body: String, gzip: bool) -> Representation {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let hash = hasher.finish();
     if gzip && let Ok(bytes) = compress(body.as_bytes()).await {
-        return Representation { bytes, etag: format!("\"{hash:016x}-gzip\""), encoding: Some("gzip") };
+        return Representation { bytes, etag: format!("\"{hash:016x}-gzip\""), is_gzip: true };
     }
-    Representation { bytes: Bytes::from(body), etag: format!("\"{hash:016x}\""), encoding: None }
+    Representation { bytes: Bytes::from(body), etag: format!("\"{hash:016x}\""), is_gzip: false }
 }
 
 async fn compress(body: &[u8]) -> std::io::Result<Bytes> {
@@ -170,70 +156,67 @@ async fn compress(body: &[u8]) -> std::io::Result<Bytes> {
     Ok(Bytes::from(encoder.into_inner()))
 }
 
-/// Whether `Accept-Encoding` admits gzip.
-pub(super) fn accepts_gzip(fields: &GetAll<'_, HeaderValue>) -> bool {
-    let texts = fields.iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).any(|entry| {
+/// Whether `Accept-Encoding` permits gzip.
+pub(super) fn accepts_gzip(fields: &HeaderMap) -> bool {
+    list(fields, ACCEPT_ENCODING).any(|entry| {
         let mut parts = entry.split(';').map(str::trim);
         let coding = parts.next().unwrap_or_default();
-        let refused = parts
+        let is_refused = parts
             .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
             .any(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0));
-        (coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")) && !refused
+        (coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")) && !is_refused
     })
 }
 
-/// Whether `If-None-Match` has this tag, weak or strong, or `*`.
-pub(super) fn etag_matches(fields: &GetAll<'_, HeaderValue>, etag: &str) -> bool {
-    let texts = fields.iter().filter_map(|value| value.to_str().ok());
-    texts
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
-        .any(|entry| entry == "*" || entry.strip_prefix("W/").unwrap_or(entry) == etag)
+/// Whether `If-None-Match` contains this tag, weak or strong, or `*`.
+pub(super) fn etag_matches(fields: &HeaderMap, etag: &str) -> bool {
+    list(fields, IF_NONE_MATCH).any(|entry| entry == "*" || entry.strip_prefix("W/").unwrap_or(entry) == etag)
 }
 
-/// What is wrong with a parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The entries of a header field whose value is a list.
+fn list(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let texts = fields.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim)
+}
+
+/// What is wrong with a query parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct FieldError {
-    name: String,
-    description: String,
+    pub(super) name: String,
+    pub(super) description: String,
 }
 
 /// An error of the API.
 #[derive(Debug)]
 pub(super) enum ApiError {
     TokenMissing,
+    /// With the reason.
     TokenInvalid(&'static str),
-    ScopeMissing(Scope),
+    ScopeMissing(Endpoint),
     AccessDenied,
     ForeignAccount(String),
     InvalidQuery(Vec<FieldError>),
     UnknownPath,
     NoSuchPage,
     MethodNotAllowed,
-    /// With the seconds in `Retry-After`, if any.
+    /// With the seconds for `Retry-After`.
     RateLimited(Option<u64>),
 }
 
-impl FieldError {
-    pub(super) fn new(name: &str, description: &str) -> Self {
-        Self { name: name.to_owned(), description: description.to_owned() }
-    }
-}
-
 impl ApiError {
-    /// The response.
     pub(super) fn reply(&self) -> Reply {
         let (status, code, message, description) = self.parts();
-        let mut reply = error_reply(status, code, message, description.as_deref(), self.fields());
+        let fields: &[FieldError] = if let Self::InvalidQuery(fields) = self { fields } else { &[] };
+        let mut reply = api_error(status, code, message, description.as_deref(), fields);
         match self {
             Self::TokenMissing => set_field(&mut reply, WWW_AUTHENTICATE, "Bearer"),
-            Self::TokenInvalid(why) => {
-                let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+            Self::TokenInvalid(reason) => {
+                let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
                 set_field(&mut reply, WWW_AUTHENTICATE, &challenge);
             }
-            Self::ScopeMissing(scope) => {
-                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.name());
+            Self::ScopeMissing(endpoint) => {
+                let challenge =
+                    format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", endpoint.scope());
                 set_field(&mut reply, WWW_AUTHENTICATE, &challenge);
             }
             Self::MethodNotAllowed => set_field(&mut reply, ALLOW, "GET"),
@@ -248,28 +231,24 @@ impl ApiError {
         reply
     }
 
+    /// The status, the code, the message and the description.
     fn parts(&self) -> (StatusCode, &'static str, &'static str, Option<String>) {
+        let denied = |description| (StatusCode::FORBIDDEN, "forbidden", "Access denied", Some(description));
         match self {
             Self::TokenMissing => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "An access token is required", None)
             }
-            Self::TokenInvalid(why) => (
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "The access token is invalid",
-                Some((*why).to_owned()),
-            ),
-            Self::ScopeMissing(scope) => {
-                let description = format!("The token lacks the scope {}", scope.name());
+            Self::TokenInvalid(reason) => {
+                let description = Some((*reason).to_owned());
+                (StatusCode::UNAUTHORIZED, "unauthorized", "The access token is invalid", description)
+            }
+            Self::ScopeMissing(endpoint) => {
+                let description = format!("The token lacks the scope {}", endpoint.scope());
                 (StatusCode::FORBIDDEN, "insufficient_scope", "Insufficient scope", Some(description))
             }
-            Self::AccessDenied => {
-                let description = "This account may not use the Billing Insights API".to_owned();
-                (StatusCode::FORBIDDEN, "forbidden", "Access denied", Some(description))
-            }
+            Self::AccessDenied => denied("This account may not use the Billing Insights API".to_owned()),
             Self::ForeignAccount(account) => {
-                let description = format!("Account {account} is not under the calling Organization");
-                (StatusCode::FORBIDDEN, "forbidden", "Access denied", Some(description))
+                denied(format!("Account {account} is not under the calling Organization"))
             }
             Self::InvalidQuery(_) => (StatusCode::BAD_REQUEST, "bad_request", "The request is invalid", None),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "not_found", "No such resource", None),
@@ -282,46 +261,25 @@ impl ApiError {
             }
         }
     }
-
-    fn fields(&self) -> &[FieldError] {
-        match self {
-            Self::InvalidQuery(fields) => fields,
-            Self::TokenMissing
-            | Self::TokenInvalid(_)
-            | Self::ScopeMissing(_)
-            | Self::AccessDenied
-            | Self::ForeignAccount(_)
-            | Self::UnknownPath
-            | Self::NoSuchPage
-            | Self::MethodNotAllowed
-            | Self::RateLimited(_) => &[],
-        }
-    }
 }
 
-fn error_reply(
+/// An error in the form that the API uses.
+pub(super) fn api_error(
     status: StatusCode,
     code: &str,
     message: &str,
     description: Option<&str>,
     fields: &[FieldError],
 ) -> Reply {
-    let object = ObjectText::new().string("code", code).string("message", message);
+    let object = JsonObject::default().with("code", &code).with("message", &message);
     let object = match description {
-        Some(description) => object.string("description", description),
+        Some(description) => object.with("description", &description),
         None => object,
     };
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|field| {
-            let object = ObjectText::new().string("name", &field.name);
-            object.string("description", &field.description).finish()
-        })
-        .collect();
-    json(status, object.literal("fields", format!("[{}]", fields.join(","))).finish())
+    json(status, &object.with("fields", &fields))
 }
 
-/// How the request ended, for the counters. It is an extension of the reply.
+/// The result of a token request, for the counters. It is an extension of the reply.
 #[derive(Clone)]
 pub(super) struct TokenResult(pub(super) &'static str);
 
@@ -338,12 +296,8 @@ impl OauthError {
         Self { status, code, description }
     }
 
-    pub(super) fn bad_request(code: &'static str, description: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, description)
-    }
-
     pub(super) fn invalid_request(description: &'static str) -> Self {
-        Self::bad_request("invalid_request", description)
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
     pub(super) fn invalid_client(description: &'static str) -> Self {
@@ -351,8 +305,7 @@ impl OauthError {
     }
 
     pub(super) fn reply(&self) -> Reply {
-        let object = ObjectText::new().string("error", self.code);
-        let mut reply = json(self.status, object.string("error_description", self.description).finish());
+        let mut reply = oauth_error(self.status, self.code, self.description);
         set_field(&mut reply, CACHE_CONTROL, "no-store");
         if self.status == StatusCode::UNAUTHORIZED {
             set_field(&mut reply, WWW_AUTHENTICATE, "Basic realm=\"talkdesk\"");
@@ -363,4 +316,9 @@ impl OauthError {
         reply.extensions_mut().insert(TokenResult(self.code));
         reply
     }
+}
+
+/// An error in the form that RFC 6749 requires.
+pub(super) fn oauth_error(status: StatusCode, code: &str, description: &str) -> Reply {
+    json(status, &JsonObject::default().with("error", &code).with("error_description", &description))
 }

@@ -1,70 +1,70 @@
-//! The state that the parts of a running simulator share: its tokens, the API's rate limit, and the number of pages
-//! answered.
+//! The state of a running simulator: what it was started with, its credentials, tokens, rate limits and counters, and
+//! the faults and quirks that a test has set.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use uuid::Uuid;
 
 use super::counters::Recorder;
-use super::credentials::{AssertionIds, Credentials};
-use super::faults::Faults;
-use super::lock::{lock, read, write};
+use super::credentials::Credentials;
+use super::faults::Fault;
 use super::options::{Options, Quirks, RateLimit};
-use super::tenants::{Scope, Tenant};
+use super::tenants::{Endpoint, Tenant};
 use crate::clock::{Clock, Now};
 
 /// Above this number of tokens, those that expired long ago are dropped.
-const MANY: usize = 10_000;
-/// How long an expired token is kept, to answer that it has expired.
-const KEPT: Duration = Duration::from_hours(1);
+const MANY_TOKENS: usize = 10_000;
+/// The time for which an expired token is kept, so that the API can answer that it has expired.
+const EXPIRED_TOKEN_KEPT: Duration = Duration::from_hours(1);
 
-/// The state of a running simulator.
-pub(super) struct State {
+/// The state of a running simulator. A tenant is identified by its position in the options.
+pub(super) struct SimulatorState {
     pub(super) options: Options,
     /// The base of all URLs in answers.
     pub(super) url: String,
     pub(super) clock: Clock,
-    pub(super) credentials: Credentials,
-    pub(super) tokens: Tokens,
-    pub(super) assertions: AssertionIds,
-    pub(super) recorder: Recorder,
-    pub(super) faults: Faults,
-    pub(super) limits: RateLimits,
-    pub(super) invoice_pages: PageCounts,
-    quirks: RwLock<Quirks>,
-    positions: HashMap<String, usize>,
+    pub(super) credentials: Mutex<Credentials>,
+    pub(super) tokens: Mutex<Tokens>,
+    /// The `jti` values of the assertions that were used, and when these assertions expire.
+    pub(super) used_assertion_ids: Mutex<HashMap<String, SystemTime>>,
+    pub(super) recorder: Mutex<Recorder>,
+    /// The faults that have not happened yet, the oldest first.
+    pub(super) faults: Mutex<Vec<Fault>>,
+    pub(super) rate_limits: Mutex<RateLimits>,
+    /// The number of invoice pages that each tenant has read.
+    invoice_pages: Mutex<HashMap<usize, u64>>,
+    quirks: Mutex<Quirks>,
 }
 
-impl State {
+/// Locks a mutex. A panic does not leave a value incomplete, so a poisoned mutex is used like any other.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimulatorState {
     /// The state at start.
     pub(super) fn new(options: Options, url: String, clock: Clock) -> Result<Self, rcgen::Error> {
-        let names = options.tenants.iter().enumerate();
         Ok(Self {
-            credentials: Credentials::generate(&options.tenants)?,
-            tokens: Tokens::default(),
-            assertions: AssertionIds::default(),
-            recorder: Recorder::new(clock.now()),
-            faults: Faults::default(),
-            limits: RateLimits::default(),
-            invoice_pages: PageCounts::default(),
-            quirks: RwLock::new(options.quirks.clone()),
-            positions: names.map(|(position, tenant)| (tenant.account.clone(), position)).collect(),
+            credentials: Mutex::new(Credentials::generate(&options.tenants)?),
+            tokens: Mutex::default(),
+            used_assertion_ids: Mutex::default(),
+            recorder: Mutex::new(Recorder::new(clock.now())),
+            faults: Mutex::default(),
+            rate_limits: Mutex::default(),
+            invoice_pages: Mutex::default(),
+            quirks: Mutex::new(options.quirks.clone()),
             options,
             url,
             clock,
         })
     }
 
-    /// The tenant whose account has this name, and its position in the options.
+    /// The tenant with this account, and its position.
     pub(super) fn tenant(&self, account: &str) -> Option<(usize, &Tenant)> {
-        let position = *self.positions.get(account)?;
-        Some((position, self.options.tenants.get(position)?))
+        self.options.tenants.iter().enumerate().find(|(_, tenant)| tenant.account == account)
     }
 
     pub(super) fn token_url(&self, account: &str) -> String {
@@ -72,28 +72,74 @@ impl State {
     }
 
     pub(super) fn quirks(&self) -> Quirks {
-        read(&self.quirks).clone()
+        lock(&self.quirks).clone()
     }
 
     pub(super) fn set_quirks(&self, quirks: Quirks) {
-        *write(&self.quirks) = quirks;
+        *lock(&self.quirks) = quirks;
+    }
+
+    /// Counts an invoice page of a tenant. Returns the number of pages before it.
+    pub(super) fn count_invoice_page(&self, tenant: usize) -> u64 {
+        let mut pages = lock(&self.invoice_pages);
+        let count = pages.entry(tenant).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Counts a token request.
+    pub(super) fn token_request(&self, account: &str) -> RequestInProgress<'_> {
+        lock(&self.recorder).token_request(account, self.clock.now());
+        RequestInProgress { recorder: &self.recorder, api_account: None, result: "cancelled".to_owned() }
+    }
+
+    /// Counts an API request.
+    pub(super) fn api_request(&self, path: &str, account: &str, is_expired: bool) -> RequestInProgress<'_> {
+        lock(&self.recorder).api_request(path, account, is_expired, self.clock.now());
+        let api_account = Some(account.to_owned());
+        RequestInProgress { recorder: &self.recorder, api_account, result: "cancelled".to_owned() }
     }
 }
 
-/// The rate limit of each client, by the position of its tenant.
+/// A request that was counted and has no result yet. If it is dropped before [`RequestInProgress::finish`], because
+/// the client closed the connection, its result is `cancelled`.
+pub(super) struct RequestInProgress<'a> {
+    recorder: &'a Mutex<Recorder>,
+    /// The account of an API request. Token requests have none.
+    api_account: Option<String>,
+    result: String,
+}
+
+impl RequestInProgress<'_> {
+    /// Ends the request with this status or result.
+    pub(super) fn finish(mut self, result: &str) {
+        result.clone_into(&mut self.result);
+    }
+}
+
+impl Drop for RequestInProgress<'_> {
+    fn drop(&mut self) {
+        let mut recorder = lock(self.recorder);
+        match &self.api_account {
+            Some(account) => recorder.api_result(account, &self.result),
+            None => recorder.token_result(&self.result),
+        }
+    }
+}
+
+/// The rate limits of the clients, by tenant.
 #[derive(Default)]
 pub(super) struct RateLimits {
-    /// When the requests of a client so far would have arrived at the steady rate.
-    due_at: Mutex<HashMap<usize, Instant>>,
+    /// The time at which the client would have sent its requests so far at the steady rate.
+    due_at: HashMap<usize, Instant>,
 }
 
 impl RateLimits {
-    /// Admits a request, or says how long to wait.
-    pub(super) fn admit(&self, limit: RateLimit, client: usize, now: Now) -> Result<(), Duration> {
+    /// Admits a request. The error is the time to wait.
+    pub(super) fn admit(&mut self, limit: RateLimit, client: usize, now: Now) -> Result<(), Duration> {
         let interval = Duration::from_secs(1) / limit.per_second.max(1);
         let allowance = interval * limit.burst.saturating_sub(1);
-        let mut due_at = lock(&self.due_at);
-        let due = due_at.entry(client).or_insert(now.monotonic);
+        let due = self.due_at.entry(client).or_insert(now.monotonic);
         let debt = now.until(*due);
         if debt > allowance {
             return Err(debt.saturating_sub(allowance));
@@ -103,111 +149,50 @@ impl RateLimits {
     }
 }
 
-/// The number of invoice pages that each tenant has been given. All callers of a tenant count together.
-#[derive(Default)]
-pub(super) struct PageCounts {
-    pages: Mutex<HashMap<usize, u64>>,
-}
-
-impl PageCounts {
-    /// Counts a page and returns the number of pages before it.
-    pub(super) fn increment(&self, tenant: usize) -> u64 {
-        let mut pages = lock(&self.pages);
-        let count = pages.entry(tenant).or_default();
-        *count += 1;
-        *count - 1
-    }
-}
-
-/// All tokens that were issued.
+/// The tokens that were issued.
 #[derive(Default)]
 pub(super) struct Tokens {
-    issued: Mutex<HashMap<String, Grant>>,
+    issued: HashMap<String, Grant>,
 }
 
-/// What a token allows.
+/// What a token permits.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
-    /// The position of the tenant in the options.
     pub(super) tenant: usize,
-    pub(super) scopes: Vec<Scope>,
-    expires: Instant,
-    revoked: bool,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) expires: Instant,
+    pub(super) revoked: bool,
 }
 
-/// What is known of the token of a request.
-#[derive(Clone, Debug)]
-pub(super) enum TokenState {
-    Missing,
-    Unknown,
-    Expired(Grant),
-    Revoked(Grant),
-    Valid(Grant),
+impl Grant {
+    pub(super) fn is_expired(&self, now: Now) -> bool {
+        !self.revoked && self.expires <= now.monotonic
+    }
 }
 
 impl Tokens {
-    /// Issues a token.
-    pub(super) fn issue(
-        &self,
-        tenant: usize,
-        scopes: Vec<Scope>,
-        expires: Instant,
-        long: bool,
-        now: Now,
-    ) -> String {
-        let token = new_token(long);
-        let mut issued = lock(&self.issued);
-        if issued.len() >= MANY {
-            issued.retain(|_, grant| now.since(grant.expires) < KEPT);
+    pub(super) fn insert(&mut self, token: String, grant: Grant, now: Now) {
+        if self.issued.len() >= MANY_TOKENS {
+            self.issued.retain(|_, grant| now.since(grant.expires) < EXPIRED_TOKEN_KEPT);
         }
-        issued.insert(token.clone(), Grant { tenant, scopes, expires, revoked: false });
-        token
+        self.issued.insert(token, grant);
     }
 
-    /// What is known of the token in a request.
-    pub(super) fn look_up(&self, token: Option<&str>, now: Now) -> TokenState {
-        let Some(token) = token else { return TokenState::Missing };
-        match lock(&self.issued).get(token).cloned() {
-            None => TokenState::Unknown,
-            Some(grant) if grant.revoked => TokenState::Revoked(grant),
-            Some(grant) if grant.expires <= now.monotonic => TokenState::Expired(grant),
-            Some(grant) => TokenState::Valid(grant),
-        }
+    pub(super) fn grant(&self, token: &str) -> Option<Grant> {
+        self.issued.get(token).cloned()
     }
 
-    /// Revokes the tokens issued so far: a tenant's, or all.
-    pub(super) fn revoke(&self, tenant: Option<usize>) {
-        let mut issued = lock(&self.issued);
-        for grant in issued.values_mut().filter(|grant| tenant.is_none_or(|tenant| tenant == grant.tenant)) {
+    /// Revokes the tokens issued so far: those of a tenant, or all.
+    pub(super) fn revoke(&mut self, tenant: Option<usize>) {
+        for grant in
+            self.issued.values_mut().filter(|grant| tenant.is_none_or(|tenant| tenant == grant.tenant))
+        {
             grant.revoked = true;
         }
     }
 }
 
-impl TokenState {
-    /// What the token allows, or allowed.
-    pub(super) fn grant(&self) -> Option<&Grant> {
-        match self {
-            Self::Missing | Self::Unknown => None,
-            Self::Expired(grant) | Self::Revoked(grant) | Self::Valid(grant) => Some(grant),
-        }
-    }
-
-    pub(super) fn is_expired(&self) -> bool {
-        matches!(self, Self::Expired(_))
-    }
-}
-
-/// A random token: 64 hex digits, or three parts of base64url like a JWT of about 3 KiB.
-fn new_token(long: bool) -> String {
-    let random = |count: usize| (0..count).flat_map(|_| Uuid::new_v4().into_bytes()).collect::<Vec<u8>>();
-    if long {
-        return [5, 123, 16].map(|count| URL_SAFE_NO_PAD.encode(random(count))).join(".");
-    }
-    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
-}
-
-/// The token of the `Authorization: Bearer` field. Anything else, two such fields included, is no token.
+/// The token in the `Authorization: Bearer` field. A request with two such fields has no token.
 pub(super) fn bearer_token(fields: &HeaderMap) -> Option<&str> {
     let mut values = fields.get_all(AUTHORIZATION).iter();
     let value = values.next()?.to_str().ok()?;

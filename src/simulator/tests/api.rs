@@ -1,4 +1,4 @@
-//! What the API answers, and to whom.
+//! The API: authorization, status codes, `ETag` and gzip.
 
 use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::caller::{Caller, filtered};
 
 #[tokio::test]
-async fn a_foreign_account_is_forbidden_wherever_the_filter_names_it() {
+async fn a_filter_with_a_foreign_account_is_403() {
     let caller = Caller::new().await;
     let token = caller.token("northwind").await;
     let (own, foreign) = ("5ea75fe7aa224700012eae60", "5ea75fe7aa224700012eae40");
@@ -35,7 +35,7 @@ async fn a_foreign_account_is_forbidden_wherever_the_filter_names_it() {
 }
 
 #[tokio::test]
-async fn without_a_good_token_the_api_answers_401() {
+async fn a_missing_unknown_or_expired_token_is_401() {
     let caller = Caller::new().await;
     let none = caller.send(Method::GET, "/express/invoices", &[], "").await.unwrap();
     assert_eq!(none.status, StatusCode::UNAUTHORIZED);
@@ -54,7 +54,7 @@ async fn without_a_good_token_the_api_answers_401() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_and_a_missing_entitlement_are_403() {
+async fn a_missing_scope_and_missing_api_access_are_403() {
     let caller = Caller::new().await;
     let stark = caller.token("stark").await;
     let answer = caller.get("/express/invoices", &stark).await;
@@ -86,7 +86,7 @@ async fn unknown_paths_are_404_and_other_methods_405() {
 }
 
 #[tokio::test]
-async fn an_etag_is_strong_and_validates_what_was_sent() {
+async fn a_request_with_a_known_etag_is_304() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let bearer = format!("Bearer {token}");
@@ -103,7 +103,7 @@ async fn an_etag_is_strong_and_validates_what_was_sent() {
 }
 
 #[tokio::test]
-async fn gzip_is_sent_when_asked_for_under_a_tag_of_its_own() {
+async fn a_gzip_answer_has_an_etag_of_its_own() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let bearer = format!("Bearer {token}");

@@ -1,4 +1,4 @@
-//! A caller of the simulator, as a tool would be one.
+//! An HTTP client of the simulator, for the tests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use crate::clock::{Clock, ManualClock};
-use crate::simulator::{Options, Secret, Simulator};
+use crate::simulator::credentials::Secret;
+use crate::simulator::{Options, Simulator};
 
 pub(super) struct Caller {
     pub(super) simulator: Simulator,
@@ -74,7 +75,7 @@ impl Caller {
         self.send(Method::GET, target, &[("authorization", &bearer)], "").await.unwrap()
     }
 
-    /// Follows `next` from here to the end.
+    /// Reads all pages: this one, and those that the links `next` lead to.
     pub(super) async fn walk(&self, target: &str, token: &str) -> Vec<Value> {
         let mut target = target.to_owned();
         let mut pages = Vec::new();

@@ -1,4 +1,4 @@
-//! Faults: which request they meet and what it gets.
+//! Faults: the requests that they apply to, and the answers that result.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::caller::Caller;
 use crate::simulator::{Fault, FaultKind, Target};
 
 #[tokio::test]
-async fn a_status_fault_befalls_so_many_requests_of_its_account_and_path() {
+async fn a_status_fault_applies_to_its_count_account_and_path() {
     let caller = Caller::new().await;
     let (acme, northwind) = (caller.token("acme").await, caller.token("northwind").await);
     let fault = r#"[{"target":"api","account":"acme","path":"/express/inv","count":2,
@@ -31,7 +31,7 @@ async fn a_status_fault_befalls_so_many_requests_of_its_account_and_path() {
 }
 
 #[tokio::test]
-async fn a_status_fault_can_bring_its_own_body() {
+async fn a_status_fault_can_have_a_body() {
     let caller = Caller::new().await;
     let fault = r#"{"target":"token","kind":"status","status":400,"body":{"error":"invalid_scope"}}"#;
     caller.post_faults(fault).await;
@@ -52,7 +52,7 @@ async fn a_status_fault_can_bring_its_own_body() {
 #[case("not json")]
 #[case("[[]]")]
 #[tokio::test]
-async fn a_wrong_fault_is_refused_with_a_reason(#[case] fault: &str) {
+async fn an_invalid_fault_is_refused_with_a_reason(#[case] fault: &str) {
     let caller = Caller::new().await;
     let answer = caller.post_faults(fault).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -61,7 +61,7 @@ async fn a_wrong_fault_is_refused_with_a_reason(#[case] fault: &str) {
 }
 
 #[tokio::test]
-async fn close_ends_the_connection_without_an_answer() {
+async fn close_closes_the_connection_without_an_answer() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     caller.simulator.control().inject(Fault::once(Target::Api, FaultKind::Close)).unwrap();
@@ -72,7 +72,7 @@ async fn close_ends_the_connection_without_an_answer() {
 }
 
 #[tokio::test]
-async fn truncate_promises_more_than_it_sends() {
+async fn truncate_sends_half_of_the_content_length() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     caller.simulator.control().inject(Fault::once(Target::Api, FaultKind::Truncate)).unwrap();
@@ -99,7 +99,7 @@ async fn raw(caller: &Caller, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn malformed_garbage_and_empty_answers_are_complete_messages() {
+async fn malformed_json_garbage_token_and_empty_are_complete_messages() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let control = caller.simulator.control();
@@ -135,7 +135,7 @@ async fn slow_waits_by_the_simulators_clock() {
 }
 
 #[tokio::test]
-async fn revoke_ends_the_tokens_so_far_and_no_later_one() {
+async fn revoke_affects_earlier_tokens_and_not_later_ones() {
     let caller = Caller::new().await;
     let (acme, northwind) = (caller.token("acme").await, caller.token("northwind").await);
     caller.post_faults(r#"{"target":"api","account":"acme","kind":"revoke"}"#).await;

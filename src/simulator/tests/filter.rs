@@ -1,33 +1,30 @@
-//! Filters: what they select, how they bind, and which are refused.
+//! Filters: the records that they select, the precedence of their operators, and the filters that are refused.
 
 use http::StatusCode;
 use proptest::prelude::*;
 use rstest::rstest;
 
 use super::caller::{Caller, filtered};
-use crate::simulator::endpoint::{Endpoint, Members};
 use crate::simulator::filter::Filter;
-use crate::simulator::json::Value;
-use crate::simulator::records::{Row, values};
-use crate::simulator::{Instance, Operator};
+use crate::simulator::records::{MemberValue, Record, Row, attributes, record};
+use crate::simulator::{Endpoint, Instance, Operator};
 
 fn parse(endpoint: Endpoint, filter: &str) -> Result<Filter, String> {
-    Filter::parse(filter, &Members::new(endpoint, "account_id"), &[])
+    Filter::parse(filter, &attributes(endpoint, "account_id"), &[])
 }
 
-/// A usage record with these values, in place of those that it would have.
-fn usage(changes: &[(&str, Value)]) -> Vec<Value> {
+/// A usage record in which these values replace the generated ones.
+fn usage(changes: &[(&str, MemberValue)]) -> Record<'static> {
     let instance = Instance::new("5ea75fe7aa224700012eae40", "josephpinetrees", 34);
-    let mut record = values(Endpoint::MonthlyUsage, Row::Of(&instance, 0), "http://api");
+    let mut record = record(Endpoint::MonthlyUsage, Row::Of(&instance, 0), "account_id", "http://api");
     for (name, value) in changes {
-        let position = Members::new(Endpoint::MonthlyUsage, "account_id").position(name).unwrap();
-        record[position] = value.clone();
+        record.0.iter_mut().find(|(member, _)| member == name).unwrap().1 = value.clone();
     }
     record
 }
 
-fn number(text: &str) -> Value {
-    Value::Number(text.to_owned())
+fn number(text: &str) -> MemberValue {
+    MemberValue::Number(text.to_owned())
 }
 
 #[rstest]
@@ -77,14 +74,14 @@ fn number(text: &str) -> Value {
 #[case("type eq CALL", true)]
 #[case("type eq call", false)]
 #[case("\ttype  eq\t'CALL' ", true)]
-fn an_operator_compares(#[case] filter: &str, #[case] selected: bool) {
+fn an_operator_compares_a_member_with_a_value(#[case] filter: &str, #[case] selected: bool) {
     let record = usage(&[
         ("month", "2024-08".into()),
         ("description", "The rider's calls".into()),
         ("price", number("1.10")),
         ("number_of_units", number("100")),
-        ("wallet_name", Value::Absent),
-        ("resolution", Value::Null),
+        ("wallet_name", MemberValue::Absent),
+        ("resolution", MemberValue::Null),
         ("type", "CALL".into()),
     ]);
     assert_eq!(parse(Endpoint::MonthlyUsage, filter).unwrap().selects(&record), selected);
@@ -108,14 +105,14 @@ fn an_operator_compares(#[case] filter: &str, #[case] selected: bool) {
 #[case("date in ('2024-08-30', '2024-08-31')", true)]
 #[case("date ge '2024-08-01' and date le '2024-08-31'", true)]
 #[case("date ge '2024-08-31T00:00:00.001Z'", false)]
-fn a_point_in_time_is_compared_by_the_part_that_is_given(#[case] filter: &str, #[case] selected: bool) {
+fn a_date_is_compared_with_a_year_a_month_or_a_day(#[case] filter: &str, #[case] selected: bool) {
     let instance = Instance::new("5ea75fe7aa224700012eae40", "josephpinetrees", 34);
-    let record = values(Endpoint::Invoices, Row::Of(&instance, 16), "http://api");
-    assert_eq!(record[4], "2024-08-31T00:00:00.000Z".into());
+    let record = record(Endpoint::Invoices, Row::Of(&instance, 16), "account_id", "http://api");
+    assert_eq!(record.value("date"), &"2024-08-31T00:00:00.000Z".into());
     assert_eq!(parse(Endpoint::Invoices, filter).unwrap().selects(&record), selected);
 }
 
-/// `T` is true of the record, and `F` is not.
+/// `T` stands for a condition that holds for the record, and `F` for one that does not.
 #[rstest]
 #[case("T or T and F", true)]
 #[case("F and T or T", true)]
@@ -132,7 +129,7 @@ fn a_point_in_time_is_compared_by_the_part_that_is_given(#[case] filter: &str, #
 #[case("T and T and T and F", false)]
 #[case("F or F or F or T", true)]
 #[case("T and not F or F", true)]
-fn not_binds_tighter_than_and_and_that_tighter_than_or(#[case] text: &str, #[case] selected: bool) {
+fn not_binds_tighter_than_and_and_and_tighter_than_or(#[case] text: &str, #[case] selected: bool) {
     let filter = text.replace('T', "type eq 'CALL'").replace('F', "type eq 'x'");
     // `)and(` has no spaces.
     let filter = filter.replace(")and(", ") and (");
@@ -197,7 +194,7 @@ fn not_binds_tighter_than_and_and_that_tighter_than_or(#[case] text: &str, #[cas
 #[case::beyond_ascii("m\u{f6}nth eq '2024-08'")]
 #[case::nul("month eq '2024-08'\0")]
 #[tokio::test]
-async fn anything_else_is_400(#[case] filter: &str) {
+async fn an_invalid_filter_is_400(#[case] filter: &str) {
     assert!(parse(Endpoint::MonthlyUsage, filter).is_err(), "{filter}");
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
@@ -211,7 +208,7 @@ async fn anything_else_is_400(#[case] filter: &str) {
 }
 
 #[tokio::test]
-async fn depth_is_bounded_and_length_is_not() {
+async fn the_depth_of_a_filter_is_limited_and_its_length_is_not() {
     let nested = |depth: usize| format!("{}type eq 'CALL'{}", "(".repeat(depth), ")".repeat(depth));
     assert!(parse(Endpoint::MonthlyUsage, &nested(63)).unwrap().selects(&usage(&[])));
     for deep in [nested(64), nested(8192), "(".repeat(8192), format!("{}type eq 'CALL'", "not ".repeat(64))] {
@@ -226,22 +223,22 @@ async fn depth_is_bounded_and_length_is_not() {
 }
 
 #[test]
-fn the_accounts_are_those_compared_by_eq_or_in_wherever_they_stand() {
+fn the_accounts_of_a_filter_are_those_that_it_compares_by_eq_or_in() {
     let filter = "account_id eq 'a' and not (account_id in ('b', c) or id eq 'd') or account_id ne 'e' \
                   or startswith(account_id, 'f') or account_id gt 'g' or account_id eq null";
-    assert_eq!(parse(Endpoint::Invoices, filter).unwrap().accounts(), ["a", "b", "c"]);
-    assert!(parse(Endpoint::Products, "id eq 'a'").unwrap().accounts().is_empty());
+    assert_eq!(parse(Endpoint::Invoices, filter).unwrap().compared_with("account_id"), ["a", "b", "c"]);
+    assert!(parse(Endpoint::Products, "id eq 'a'").unwrap().compared_with("account_id").is_empty());
 }
 
 #[test]
-fn operators_are_written_as_in_filters_everywhere() {
+fn json_and_filters_use_the_same_operator_names() {
     for operator in [Operator::Eq, Operator::In, Operator::StartsWith, Operator::EndsWith, Operator::Not] {
         assert_eq!(serde_json::to_value(operator).unwrap(), operator.name());
     }
 }
 
 #[tokio::test]
-async fn a_filter_narrows_each_endpoint_and_stays_in_the_links() {
+async fn each_endpoint_applies_a_filter_and_repeats_it_in_its_links() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let id = "5ea75fe7aa224700012eae40";
@@ -270,7 +267,7 @@ async fn a_filter_narrows_each_endpoint_and_stays_in_the_links() {
 }
 
 #[tokio::test]
-async fn a_filter_may_be_given_once() {
+async fn a_repeated_filter_is_400() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let target = "/express/invoices?filter=amount+gt+1&filter=amount+gt+1";
@@ -295,12 +292,12 @@ proptest! {
         ),
     ) {
         if let Ok(filter) = parse(Endpoint::Products, &words.join(" ")) {
-            filter.selects(&values(Endpoint::Products, Row::Product(0), ""));
+            filter.selects(&record(Endpoint::Products, Row::Product(0), "account_id", ""));
         }
     }
 
     #[test]
-    fn a_quoted_value_is_compared_as_it_was_before_its_quotes_were_doubled(text in "\\PC{0,30}") {
+    fn a_doubled_quote_stands_for_one_quote(text in "\\PC{0,30}") {
         let filter = format!("description eq '{}'", text.replace('\'', "''"));
         let filter = parse(Endpoint::MonthlyUsage, &filter).unwrap();
         prop_assert!(filter.selects(&usage(&[("description", text.into())])));

@@ -1,4 +1,4 @@
-//! The rate limit, the counters, and tenants in great number.
+//! The rate limit, the counters, and many tenants.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::simulator::{Options, RateLimit, samples};
 #[case(true, Some("1"))]
 #[case(false, None)]
 #[tokio::test]
-async fn a_client_over_the_rate_gets_429(#[case] retry_after: bool, #[case] field: Option<&str>) {
+async fn a_client_over_its_rate_limit_gets_429(#[case] retry_after: bool, #[case] field: Option<&str>) {
     let rate_limit = Some(RateLimit { per_second: 2, burst: 3, retry_after });
     let caller = Caller::with(Options { rate_limit, ..samples() }).await;
     let (acme, northwind) = (caller.token("acme").await, caller.token("northwind").await);
@@ -29,7 +29,7 @@ async fn a_client_over_the_rate_gets_429(#[case] retry_after: bool, #[case] fiel
 }
 
 #[tokio::test]
-async fn counters_tell_who_asked_what_and_when_and_can_be_reset() {
+async fn counters_show_accounts_paths_statuses_and_arrivals_and_can_be_reset() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     caller.clock.advance(Duration::from_millis(250));
@@ -64,7 +64,7 @@ async fn counters_tell_who_asked_what_and_when_and_can_be_reset() {
 }
 
 #[tokio::test]
-async fn the_peak_counts_requests_that_wait_at_once() {
+async fn the_peak_is_the_number_of_concurrent_requests() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     caller.post_faults(r#"{"target":"api","count":3,"kind":"slow","milliseconds":1000}"#).await;
@@ -84,7 +84,7 @@ async fn the_peak_counts_requests_that_wait_at_once() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_counts_as_cancelled() {
+async fn a_request_whose_client_disconnects_counts_as_cancelled() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     caller.post_faults(r#"{"target":"api","kind":"slow","milliseconds":1000}"#).await;
@@ -99,7 +99,7 @@ async fn a_caller_that_leaves_counts_as_cancelled() {
 }
 
 #[tokio::test]
-async fn synthetic_tenants_come_in_any_number() {
+async fn synthetic_options_have_many_tenants() {
     let caller = Caller::with(Options::synthetic(200, 5, 7)).await;
     let token = caller.token("organization-200").await;
     let body = caller.get("/express/invoices?per_page=100", &token).await.json();

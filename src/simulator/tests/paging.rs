@@ -1,4 +1,4 @@
-//! Pages: counts, links, order, and walks from the first page to the last.
+//! Pages: their counts, links and order, and walks from the first page to the last.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ async fn a_page_has_counts_records_and_links(#[case] path: &str, #[case] embedde
 }
 
 #[tokio::test]
-async fn a_page_has_fifty_records_where_per_page_is_not_sent() {
+async fn a_page_has_fifty_records_without_per_page() {
     let (caller, token) = with_cursors(false).await;
     let body = caller.get("/express/invoices", &token).await.json();
     assert_eq!((body["count"].as_u64(), body["per_page"].as_u64()), (Some(50), Some(50)));
@@ -61,7 +61,7 @@ async fn a_page_has_fifty_records_where_per_page_is_not_sent() {
 }
 
 #[tokio::test]
-async fn the_first_page_has_no_prev_and_the_last_no_next() {
+async fn the_first_page_has_no_prev_and_the_last_has_no_next() {
     let (caller, token) = with_cursors(false).await;
     for path in ["accounts", "products", "subscriptions", "invoices", "usage/month"] {
         let pages = caller.walk(&format!("/express/{path}?per_page=5"), &token).await;
@@ -73,11 +73,11 @@ async fn the_first_page_has_no_prev_and_the_last_no_next() {
         assert!(first.get("prev").is_none() && last.get("next").is_none(), "{path}");
     }
     let all = caller.get("/express/subscriptions?per_page=36", &token).await.json();
-    assert!(all["_links"].get("next").is_none(), "a page that is full and the last");
+    assert!(all["_links"].get("next").is_none(), "a full page can be the last");
 }
 
 #[tokio::test]
-async fn monthly_usage_has_no_counts_and_its_links_in_two_places() {
+async fn monthly_usage_has_no_counts_and_has_its_links_in_two_places() {
     let (caller, token) = with_cursors(false).await;
     let target =
         format!("{}&page=2&order_by=month:desc&per_page=10", filtered("usage/month", "month ge '2024-07'"));
@@ -111,7 +111,7 @@ async fn monthly_usage_has_no_counts_and_its_links_in_two_places() {
 #[case("usage/month?per_page=1&filter=type+eq+%27CALL%27+and+month+lt+%272024-02%27", "usage", 12, 12)]
 #[case("invoices?filter=currency+eq+%27EUR%27", "invoices", 0, 1)]
 #[tokio::test]
-async fn a_walk_has_each_record_once(
+async fn a_walk_reads_each_record_once(
     #[case] target: &str,
     #[case] embedded: &str,
     #[case] total: usize,
@@ -126,7 +126,7 @@ async fn a_walk_has_each_record_once(
 }
 
 #[tokio::test]
-async fn a_cursor_takes_the_place_of_the_page() {
+async fn a_cursor_replaces_the_page_number() {
     let (caller, token) = with_cursors(true).await;
     let body = caller.get("/express/invoices?page=2&per_page=10", &token).await.json();
     for name in ["next", "prev"] {
@@ -157,7 +157,7 @@ async fn a_cursor_takes_the_place_of_the_page() {
 #[case("cursor=YWZ0ZXI6MTA&page=2")]
 #[case("cursor=YWZ0ZXI6MTA&cursor=YWZ0ZXI6MTA")]
 #[tokio::test]
-async fn a_bad_cursor_is_400(#[case] query: &str) {
+async fn an_invalid_cursor_is_400(#[case] query: &str) {
     let (caller, token) = with_cursors(true).await;
     let answer = caller.get(&format!("/express/invoices?{query}"), &token).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -188,7 +188,7 @@ async fn a_bad_cursor_is_400(#[case] query: &str) {
 #[case("order_by=amount,id", "order_by")]
 #[case("order_by=month", "order_by")]
 #[tokio::test]
-async fn a_bad_query_is_400_and_names_the_parameter(#[case] query: &str, #[case] parameter: &str) {
+async fn an_invalid_query_is_400_and_names_the_parameter(#[case] query: &str, #[case] parameter: &str) {
     let (caller, token) = with_cursors(false).await;
     let answer = caller.get(&format!("/express/invoices?{query}"), &token).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -209,7 +209,7 @@ async fn every_wrong_parameter_is_named() {
 }
 
 #[tokio::test]
-async fn a_page_beyond_the_last_is_empty_and_leads_back() {
+async fn a_page_beyond_the_last_is_empty_and_links_to_the_last() {
     let (caller, token) = with_cursors(false).await;
     for page in [9, u64::MAX] {
         let body = caller.get(&format!("/express/invoices?page={page}"), &token).await.json();
@@ -222,7 +222,7 @@ async fn a_page_beyond_the_last_is_empty_and_leads_back() {
 }
 
 #[tokio::test]
-async fn records_come_in_the_order_asked_for() {
+async fn order_by_sorts_the_records() {
     let (caller, token) = with_cursors(false).await;
     let amounts = async |order: &str| {
         let pages = caller.walk(&format!("/express/invoices?order_by={order}&per_page=100"), &token).await;
@@ -245,7 +245,7 @@ async fn records_come_in_the_order_asked_for() {
         pages.into_iter().flat_map(|page| page["_embedded"]["invoices"].as_array().unwrap().clone()).collect()
     };
     assert!(ties(&regular).len() > 40);
-    assert_eq!(ties(&ascending), ties(&regular), "records that are equal keep their order");
+    assert_eq!(ties(&ascending), ties(&regular), "equal records keep their order");
     assert_eq!(ties(&descending), ties(&regular), "in descending order too");
     let due = amounts("due_date").await;
     let nulls = due.iter().filter(|record| record["due_date"].is_null()).count();

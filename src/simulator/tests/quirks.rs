@@ -1,4 +1,4 @@
-//! Quirks: each changes the behaviour that it is documented to change.
+//! Quirks: each one changes the behaviour as documented.
 
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -13,7 +13,7 @@ async fn with(quirks: Quirks) -> (Caller, String) {
 }
 
 #[tokio::test]
-async fn response_fields_follow_the_quirks() {
+async fn quirks_change_the_response_fields() {
     let (caller, token) =
         with(Quirks { no_store: true, vary_authorization: true, no_etag: true, ..Quirks::default() }).await;
     let answer = caller.get("/express/products", &token).await;
@@ -32,7 +32,7 @@ async fn response_fields_follow_the_quirks() {
 }
 
 #[tokio::test]
-async fn the_scope_can_be_missing_or_encoded() {
+async fn the_scope_of_a_token_answer_can_be_missing_or_encoded() {
     let caller =
         Caller::with(Options { quirks: Quirks { omit_scope: true, ..Quirks::default() }, ..samples() }).await;
     let form = "grant_type=client_credentials";
@@ -44,7 +44,7 @@ async fn the_scope_can_be_missing_or_encoded() {
 }
 
 #[tokio::test]
-async fn an_ignored_filter_selects_everything_and_stays_in_the_links() {
+async fn an_ignored_filter_selects_all_records_and_stays_in_the_links() {
     let (caller, token) = with(Quirks { filter: FilterMode::Ignored, ..Quirks::default() }).await;
     for filter in ["account_id eq '5ea75fe7aa224700012eae40'", "account_id eq 'foreign'", "((("] {
         let answer = caller.get(&filtered("invoices", filter), &token).await;
@@ -54,7 +54,7 @@ async fn an_ignored_filter_selects_everything_and_stays_in_the_links() {
 }
 
 #[tokio::test]
-async fn a_refused_filter_is_400_whatever_it_says() {
+async fn a_refused_filter_is_400() {
     let (caller, token) = with(Quirks { filter: FilterMode::Refused, ..Quirks::default() }).await;
     let answer = caller.get(&filtered("invoices", "date ge '2024-08-01'"), &token).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -95,7 +95,7 @@ async fn missing_operators_are_400_and_the_others_work() {
 }
 
 #[tokio::test]
-async fn a_foreign_account_can_select_nothing() {
+async fn a_foreign_account_can_select_no_records() {
     let (caller, token) = with(Quirks { foreign_accounts_are_empty: true, ..Quirks::default() }).await;
     let body =
         caller.get(&filtered("invoices", "account_id eq '000000000000000000000000'"), &token).await.json();
@@ -173,7 +173,7 @@ async fn a_page_beyond_the_last_can_be_404() {
 }
 
 #[tokio::test]
-async fn accounts_without_name_or_id_come_last() {
+async fn nameless_accounts_come_last() {
     let (caller, token) = with(Quirks { nameless_accounts: true, ..Quirks::default() }).await;
     let body = caller.get("/express/accounts", &token).await.json();
     assert_eq!(body["total"], 15);
@@ -204,7 +204,7 @@ async fn tokens_can_be_long() {
 }
 
 #[tokio::test]
-async fn an_error_can_come_with_200() {
+async fn an_error_can_have_status_200() {
     let (caller, token) = with(Quirks { error_in_200: true, ..Quirks::default() }).await;
     let answer = caller.get("/express/invoices", &token).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -214,7 +214,7 @@ async fn an_error_can_come_with_200() {
 }
 
 #[tokio::test]
-async fn slashes_can_be_escaped_without_changing_what_is_said() {
+async fn escaped_slashes_do_not_change_the_values() {
     let (caller, token) = with(Quirks { escape_slashes: true, ..Quirks::default() }).await;
     let answer = caller.get("/express/invoices", &token).await;
     assert!(answer.text().contains(r#""href":"http:\/\/127.0.0.1:"#));
@@ -224,7 +224,7 @@ async fn slashes_can_be_escaped_without_changing_what_is_said() {
 }
 
 #[tokio::test]
-async fn a_record_can_appear_at_the_front_in_the_middle_of_a_walk() {
+async fn a_new_first_record_can_appear_during_a_walk() {
     let (caller, token) = with(Quirks { insert_after: Some(2), ..Quirks::default() }).await;
     let first = caller.get("/express/invoices?per_page=10", &token).await.json();
     let second = caller.get("/express/invoices?per_page=10&page=2", &token).await.json();
@@ -241,7 +241,7 @@ async fn a_record_can_appear_at_the_front_in_the_middle_of_a_walk() {
 }
 
 #[tokio::test]
-async fn quirks_are_changed_over_http_and_a_bad_change_changes_nothing() {
+async fn quirks_change_over_http_and_an_invalid_change_has_no_effect() {
     let (caller, token) = with(Quirks::default()).await;
     let put = |body: &'static str| caller.send(Method::PUT, "/_simulator/quirks", &[], body);
     let answer = put(r#"{"no_store":true}"#).await.unwrap();

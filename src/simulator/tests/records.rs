@@ -1,4 +1,4 @@
-//! Records: their members, their values, and when they are about.
+//! Records: their members, their values and their dates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::caller::{Caller, filtered};
 
-/// The members that the documentation lists, in its order.
+/// The documented members, in the documented order.
 const DOCUMENTED: [(&str, &str, &str); 5] = [
     ("accounts", "accounts", "id name company_name status"),
     ("products", "products", "id name family unit_of_measure charge_type"),
@@ -39,7 +39,7 @@ async fn all(caller: &Caller, token: &str, endpoint: &str, embedded: &str) -> Ve
 }
 
 #[tokio::test]
-async fn records_have_the_documented_members_and_always_id_and_account() {
+async fn records_have_the_documented_members_and_always_an_id_and_an_account() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     for (endpoint, embedded, members) in DOCUMENTED {
@@ -91,7 +91,7 @@ async fn some_members_are_null_or_absent_in_some_records(
 }
 
 #[tokio::test]
-async fn members_stand_in_the_documented_order() {
+async fn members_have_the_documented_order() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     for (endpoint, _, members) in DOCUMENTED {
@@ -105,7 +105,7 @@ async fn members_stand_in_the_documented_order() {
 }
 
 #[tokio::test]
-async fn amounts_are_numbers_in_several_forms_and_totals_are_sums() {
+async fn amounts_have_several_forms_and_totals_are_sums() {
     let caller = Caller::new().await;
     let token = caller.token("acme").await;
     let answer = caller.get("/express/invoices?per_page=100", &token).await;

@@ -1,4 +1,4 @@
-//! TLS, stopping, and nonsense on the wire.
+//! TLS, shutdown, and invalid HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn trusting(pem: &str) -> ClientConfig {
 }
 
 #[tokio::test]
-async fn tls_speaks_both_versions_of_http_under_its_own_authority() {
+async fn tls_serves_http_1_and_http_2_with_a_certificate_of_its_own_authority() {
     let options = Options { tls: true, ..samples() };
     let simulator = Simulator::start(options, Clock::System).await.unwrap();
     assert!(simulator.url().starts_with("https://localhost:"));
@@ -75,7 +75,7 @@ async fn shutdown_frees_the_port_and_ends_open_connections() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told() {
+async fn the_error_of_a_port_in_use_names_the_address() {
     let simulator = Simulator::start(samples(), Clock::System).await.unwrap();
     let options = Options { listen: simulator.address(), ..samples() };
     let error = Simulator::start(options, Clock::System).await.unwrap_err();
@@ -83,7 +83,7 @@ async fn a_taken_port_is_told() {
 }
 
 #[tokio::test]
-async fn the_date_and_public_url_are_the_options_and_the_clocks() {
+async fn the_public_url_comes_from_the_options_and_the_date_from_the_clock() {
     let options = Options { public_url: Some("http://talkdesk.test/".to_owned()), ..samples() };
     let simulator = Simulator::start(options, Clock::System).await.unwrap();
     assert_eq!(simulator.token_url(), "http://talkdesk.test/{account}/oauth/token");
@@ -96,9 +96,9 @@ async fn the_date_and_public_url_are_the_options_and_the_clocks() {
 }
 
 #[tokio::test]
-async fn nonsense_on_the_wire_does_no_harm() {
+async fn invalid_requests_get_no_server_error() {
     let caller = Caller::new().await;
-    for nonsense in [
+    for request in [
         &b"\x16\x03\x01\x02\x00\x01\x00"[..],
         b"GET /express/invoices?page=%ff%00&from=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET //oauth/token HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -108,7 +108,7 @@ async fn nonsense_on_the_wire_does_no_harm() {
         b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\n\r\n",
     ] {
         let mut stream = TcpStream::connect(caller.simulator.address()).await.unwrap();
-        stream.write_all(nonsense).await.unwrap();
+        stream.write_all(request).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;

@@ -1,4 +1,4 @@
-//! Tokens: who gets one, and what the others are told.
+//! The token endpoint: successful requests, and the errors of the others.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 use super::caller::{Answer, Caller};
 use crate::clock::Clock;
-use crate::simulator::{Algorithm, Authentication, Client, Instance, Options, Secret, Tenant, samples};
+use crate::simulator::credentials::Secret;
+use crate::simulator::{Algorithm, Authentication, Client, Instance, Options, Tenant, samples};
 
 const FORM: &str = "grant_type=client_credentials";
 
 #[tokio::test]
-async fn a_secret_gets_a_token_with_all_scopes_that_nobody_may_store() {
+async fn a_client_with_a_secret_gets_a_token_with_all_scopes_and_no_store() {
     let caller = Caller::new().await;
     let answer = caller.ask_token("acme", &caller.basic("acme"), FORM).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -30,7 +31,7 @@ async fn a_secret_gets_a_token_with_all_scopes_that_nobody_may_store() {
 }
 
 #[tokio::test]
-async fn basic_is_accepted_plain_and_form_encoded() {
+async fn a_form_encoded_basic_secret_is_accepted() {
     let caller = Caller::new().await;
     let (id, Secret::ClientSecret(secret)) = caller.secret("acme") else { panic!("acme has a secret") };
     let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
@@ -47,7 +48,7 @@ async fn basic_is_accepted_plain_and_form_encoded() {
 #[case("grant_type=client_credentials&scope=root", StatusCode::BAD_REQUEST, "invalid_scope")]
 #[case("grant_type=client_credentials&client_assertion=x", StatusCode::BAD_REQUEST, "invalid_request")]
 #[tokio::test]
-async fn token_errors_are_those_of_the_standard(
+async fn a_wrong_form_gets_an_error_of_rfc_6749(
     #[case] form: &str,
     #[case] status: StatusCode,
     #[case] error: &str,
@@ -66,7 +67,7 @@ async fn token_errors_are_those_of_the_standard(
 #[case("acme", "")]
 #[case("wonka", "Basic YTpi")]
 #[tokio::test]
-async fn a_client_that_fails_to_prove_itself_gets_401_with_a_challenge(
+async fn a_client_that_cannot_authenticate_gets_401_with_a_challenge(
     #[case] account: &str,
     #[case] authorization: &str,
 ) {
@@ -90,7 +91,7 @@ async fn a_client_of_another_account_is_unknown() {
 }
 
 #[tokio::test]
-async fn odd_token_requests_are_refused_without_harm() {
+async fn a_large_body_a_wrong_method_and_a_wrong_content_type_are_refused() {
     let caller = Caller::new().await;
     let large = format!("{FORM}&padding={}", "x".repeat(70_000));
     let answer = caller.ask_token("acme", &caller.basic("acme"), &large).await;
@@ -102,14 +103,14 @@ async fn odd_token_requests_are_refused_without_harm() {
     assert_eq!(answer.json()["error"], "invalid_request");
 }
 
-/// Claims and header as they should be, for a test to spoil.
+/// A valid assertion before it is signed. A test changes a part of it.
 struct Assertion {
     header: Header,
     claims: Value,
 }
 
 impl Assertion {
-    fn good(caller: &Caller, account: &str) -> Self {
+    fn valid(caller: &Caller, account: &str) -> Self {
         let (id, Secret::PrivateKey { key_id, algorithm, .. }) = caller.secret(account) else {
             panic!("{account} has a secret")
         };
@@ -150,9 +151,9 @@ async fn present(caller: &Caller, account: &str, jwt: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_signed_assertion_gets_a_token_once() {
+async fn an_assertion_gets_a_token_only_once() {
     let caller = Caller::new().await;
-    let jwt = Assertion::good(&caller, "globex").sign(&caller, "globex");
+    let jwt = Assertion::valid(&caller, "globex").sign(&caller, "globex");
     let first = present(&caller, "globex", &jwt).await;
     assert_eq!(first.status, StatusCode::OK, "{}", first.text());
     let token = first.json()["access_token"].as_str().unwrap().to_owned();
@@ -164,13 +165,13 @@ async fn a_signed_assertion_gets_a_token_once() {
 }
 
 #[tokio::test]
-async fn an_rsa_key_works_too() {
+async fn a_client_with_an_rsa_key_gets_a_token() {
     let authentication =
         Authentication::PrivateKey { key_id: "rsa-1".to_owned(), algorithm: Algorithm::Rs256 };
     let client = Client { authentication, ..Client::with_secret("aaaa") };
     let tenant = Tenant::direct(Instance::new("5ea75fe7aa224700012eae99", "rsa", 1), Some(client));
     let caller = Caller::with(Options::new(vec![tenant])).await;
-    let jwt = Assertion::good(&caller, "rsa").sign(&caller, "rsa");
+    let jwt = Assertion::valid(&caller, "rsa").sign(&caller, "rsa");
     assert_eq!(present(&caller, "rsa", &jwt).await.status, StatusCode::OK);
 }
 
@@ -187,7 +188,7 @@ async fn an_rsa_key_works_too() {
 #[tokio::test]
 async fn a_wrong_claim_is_invalid_client(#[case] claim: &str, #[case] value: Value) {
     let caller = Caller::new().await;
-    let mut assertion = Assertion::good(&caller, "globex");
+    let mut assertion = Assertion::valid(&caller, "globex");
     assertion.claims[claim] = value;
     let answer = present(&caller, "globex", &assertion.sign(&caller, "globex")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}", answer.text());
@@ -197,7 +198,7 @@ async fn a_wrong_claim_is_invalid_client(#[case] claim: &str, #[case] value: Val
 #[tokio::test]
 async fn a_wrong_key_id_signature_or_age_is_invalid_client() {
     let caller = Caller::new().await;
-    let mut assertion = Assertion::good(&caller, "globex");
+    let mut assertion = Assertion::valid(&caller, "globex");
     let good = assertion.sign(&caller, "globex");
     let other_account = present(&caller, "acme", &good).await;
     assert_eq!(other_account.status, StatusCode::UNAUTHORIZED);
@@ -212,7 +213,7 @@ async fn a_wrong_key_id_signature_or_age_is_invalid_client() {
 }
 
 #[tokio::test]
-async fn credentials_are_written_for_the_owner_alone_and_rotate() {
+async fn credential_files_have_mode_0600_and_a_rotation_replaces_them() {
     use std::os::unix::fs::PermissionsExt as _;
     let caller = Caller::with(Options { tls: false, ..samples() }).await;
     let folder = tempfile::tempdir().unwrap();
