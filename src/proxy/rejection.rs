@@ -36,10 +36,6 @@ pub enum Rejection {
     },
     /// The request target is too long.
     UriTooLong,
-    /// What came is no HTTP/1.1.
-    MalformedRequest,
-    /// The head is longer, or has more fields, than may be.
-    HeaderTooLarge,
     /// A body where there must be none.
     BodyNotAllowed,
     /// The proxy is at a limit of its own.
@@ -246,8 +242,6 @@ impl Rejection {
             | Self::InvalidTarget(_)
             | Self::SlashTooMany { .. }
             | Self::UriTooLong
-            | Self::MalformedRequest
-            | Self::HeaderTooLarge
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint { .. }
             | Self::MethodNotAllowed { .. }
@@ -281,8 +275,6 @@ impl Rejection {
                 | Self::InvalidTarget(_)
                 | Self::SlashTooMany { .. }
                 | Self::UriTooLong
-                | Self::MalformedRequest
-                | Self::HeaderTooLarge
                 | Self::BodyNotAllowed
                 | Self::UnknownEndpoint { .. }
                 | Self::MethodNotAllowed { .. }

@@ -77,20 +77,6 @@ impl Rejection {
                 format!("The request target is longer than {} bytes.", super::MAX_TARGET_BYTES),
                 "Ask for less at once: a shorter filter, or a page at a time.",
             ),
-            Self::MalformedRequest => told(
-                StatusCode::BAD_REQUEST,
-                "malformed_request",
-                "http_request_error",
-                "What was sent is no request of HTTP/1.1.".into(),
-                "Speak HTTP/1.1, without TLS and with one Content-Length or none; HTTP/2 is not spoken here. The connection is closed.",
-            ),
-            Self::HeaderTooLarge => told(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "header_too_large",
-                "http_request_error",
-                "The head of the request is longer than 32 KiB, or has more than 100 fields.".into(),
-                "Send fewer and shorter fields: only those that the README names have an effect. The connection is closed.",
-            ),
             Self::BodyNotAllowed => told(
                 StatusCode::BAD_REQUEST,
                 "body_not_allowed",
