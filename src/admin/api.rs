@@ -33,7 +33,7 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
             let mut described = describe(tenant, &decisions, &snapshot);
             described["failing"] = failing(tenant, &decisions, &ways, proxy, &snapshot);
             counted.add_to(&mut described, &tenant.label);
-            described["asked_last"] = asked_last(tenant, proxy, &snapshot);
+            described["asked_last"] = last_request(tenant, &snapshot);
             described
         })
         .collect();
@@ -64,14 +64,14 @@ impl Counted {
 
 /// The tenant's last request. It has the endpoint instead of the path, because a path may contain more than the
 /// endpoint's name.
-fn asked_last(tenant: &Tenant, proxy: &Proxy, snapshot: &Snapshot) -> Value {
-    let asked = snapshot.asked_by(&tenant.name).and_then(|counted| counted.asked_last(&proxy.metrics));
-    asked.map_or(Value::Null, |asked| {
+fn last_request(tenant: &Tenant, snapshot: &Snapshot) -> Value {
+    let last = snapshot.known_tenant_metrics(&tenant.name).and_then(|metrics| metrics.last_request());
+    last.map_or(Value::Null, |last| {
         json!({
-            "at": timestamp(asked.at),
-            "endpoint": &*asked.endpoint,
-            "status": asked.status,
-            "outcome": asked.outcome.as_str(),
+            "at": timestamp(last.at),
+            "endpoint": &*last.endpoint,
+            "status": last.status.as_u16(),
+            "outcome": last.outcome.as_str(),
         })
     })
 }

@@ -1,13 +1,12 @@
 //! Handles to series, looked up once instead of on every request.
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use super::Metrics;
-use super::asked::{Asked, LastAsked};
 
 /// The result of the cache lookup for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +45,7 @@ pub enum TenantOutcome {
 /// The series of one endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointMetrics {
-    name: String,
-    pub(super) number: u16,
+    name: Arc<str>,
     requests: IntCounterVec,
     /// Counters of the most frequent statuses (200 and 304), by cache result; each is looked up when it is first
     /// used.
@@ -65,9 +63,22 @@ pub struct EndpointMetrics {
 #[derive(Clone, Debug)]
 pub struct TenantMetrics {
     outcomes: [IntCounter; TenantOutcome::ALL.len()],
-    last: LastAsked,
+    last_request: Arc<Mutex<Option<LastRequest>>>,
     /// Requests sent to the API for this tenant.
     pub upstream_requests: IntCounter,
+}
+
+/// A tenant's last request. Neither path nor query is kept, because they may contain confidential data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRequest {
+    /// When the request arrived.
+    pub at: SystemTime,
+    /// The endpoint's name; `other` if the request matched none.
+    pub endpoint: Arc<str>,
+    /// The response status.
+    pub status: StatusCode,
+    /// The outcome.
+    pub outcome: TenantOutcome,
 }
 
 impl CacheResult {
@@ -127,8 +138,7 @@ impl Metrics {
             self.http_requests.with_label_values(&[name, status, "hit"]);
         }
         EndpointMetrics {
-            name: name.to_owned(),
-            number: self.number_of_endpoint(name),
+            name: name.into(),
             ok: Default::default(),
             not_modified: Default::default(),
             upstream_ok: OnceLock::new(),
@@ -146,31 +156,9 @@ impl Metrics {
         TenantMetrics {
             outcomes: TenantOutcome::ALL
                 .map(|outcome| self.tenant_requests.with_label_values(&[label, outcome.as_str()])),
-            last: LastAsked::default(),
+            last_request: Arc::default(),
             upstream_requests: self.tenant_upstream_requests.with_label_values(&[label]),
         }
-    }
-}
-
-impl Metrics {
-    /// The number of an endpoint, which never changes. Names from earlier configurations keep theirs, so a process
-    /// with many reloads may run out: an endpoint beyond the first 65535 is reported as `other`.
-    fn number_of_endpoint(&self, name: &str) -> u16 {
-        let mut names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.iter().position(|known| &**known == name);
-        let number = known.unwrap_or_else(|| {
-            names.push(name.into());
-            names.len() - 1
-        });
-        u16::try_from(number).unwrap_or(u16::MAX)
-    }
-
-    pub(super) fn endpoint_of_number(&self, number: usize) -> Arc<str> {
-        let names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
-        names
-            .get(number)
-            .filter(|_| number < usize::from(u16::MAX))
-            .map_or_else(|| "other".into(), Arc::clone)
     }
 }
 
@@ -215,30 +203,40 @@ impl TenantMetrics {
         status: StatusCode,
     ) {
         self.outcomes[outcome as usize].inc();
-        self.last.store(at, endpoint, status, outcome);
+        let mut last = self.lock_last_request();
+        // A request that arrived earlier may end later and must not replace a newer one.
+        if last.as_ref().is_none_or(|last| last.at <= at) {
+            *last = Some(LastRequest { at, endpoint: Arc::clone(&endpoint.name), status, outcome });
+        }
     }
 
     /// The tenant's last request, if there was one.
     #[must_use]
-    pub fn asked_last(&self, metrics: &Metrics) -> Option<Asked> {
-        self.last.load(metrics)
+    pub fn last_request(&self) -> Option<LastRequest> {
+        self.lock_last_request().clone()
+    }
+
+    fn lock_last_request(&self) -> MutexGuard<'_, Option<LastRequest>> {
+        self.last_request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same counters for another tenant, with a last request of its own.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        Self { last: LastAsked::default(), ..self.clone() }
+        Self { last_request: Arc::default(), ..self.clone() }
     }
 
     /// Takes over the last request from `before`, the handle before a reload.
     #[must_use]
     pub fn after(self, before: &Self) -> Self {
-        Self { last: before.last.clone(), ..self }
+        Self { last_request: Arc::clone(&before.last_request), ..self }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -249,6 +247,26 @@ mod tests {
         for (place, outcome) in TenantOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, place);
         }
+    }
+
+    #[test]
+    fn the_last_request_is_the_one_that_arrived_last() {
+        let metrics = Metrics::new();
+        let (tenant, endpoint) = (metrics.tenant("organizations/acme"), metrics.endpoint("invoices"));
+        assert_eq!(tenant.last_request(), None);
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 + seconds);
+        tenant.ended(TenantOutcome::Hit, at(20), &endpoint, StatusCode::OK);
+        let first = LastRequest {
+            at: at(20),
+            endpoint: "invoices".into(),
+            status: StatusCode::OK,
+            outcome: TenantOutcome::Hit,
+        };
+        assert_eq!(tenant.last_request(), Some(first.clone()));
+        tenant.ended(TenantOutcome::Error, at(0), &endpoint, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(tenant.last_request(), Some(first), "it arrived earlier and ended later");
+        tenant.ended(TenantOutcome::Error, at(20), &endpoint, StatusCode::BAD_GATEWAY);
+        assert_eq!(tenant.last_request().map(|last| last.status), Some(StatusCode::BAD_GATEWAY));
     }
 
     #[test]

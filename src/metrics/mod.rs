@@ -5,21 +5,17 @@
 //! is never a label value. Looking up a series hashes, locks and clones, so the series of the hit path are looked
 //! up once: [`EndpointMetrics`] and [`TenantMetrics`].
 
-mod asked;
 mod credentials;
 mod handles;
 pub mod history;
 pub mod reading;
-
-use std::sync::{Arc, Mutex};
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry,
 };
 
-pub use asked::Asked;
-pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
+pub use handles::{CacheResult, EndpointMetrics, LastRequest, TenantMetrics, TenantOutcome};
 
 use history::History;
 use reading::Reading;
@@ -35,8 +31,6 @@ pub struct Metrics {
     registry: Registry,
     /// The increments of the last hour.
     pub history: History,
-    /// The names of endpoints, by number, including those of earlier configurations.
-    endpoint_names: Mutex<Vec<Arc<str>>>,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
     /// `http_requests_in_flight`: requests in progress.
@@ -248,7 +242,6 @@ impl Metrics {
             ),
             registry,
             history: History::default(),
-            endpoint_names: Mutex::default(),
         }
         .with_zeros()
     }

@@ -50,7 +50,7 @@ pub struct Snapshot {
     configured_accounts: HashSet<AccountId>,
     tenant_metrics: HashMap<TenantName, Arc<TenantMetrics>, RandomState>,
     other_tenants: Arc<TenantMetrics>,
-    /// Of tenants that were learned: the same series for all, and what each asked last.
+    /// Of learned tenants: the same series for all, and the last request of each.
     learned_tenants: Mutex<HashMap<TenantName, Arc<TenantMetrics>>>,
 }
 
@@ -117,7 +117,7 @@ impl Snapshot {
         let other = Arc::new(metrics.tenant("other"));
         let tenants = config.tenants.iter().enumerate().map(|(place, one)| {
             let series = if place < counted { metrics.tenant(&one.label) } else { other.for_another() };
-            let known = before.and_then(|before| before.asked_by(&one.name));
+            let known = before.and_then(|before| before.known_tenant_metrics(&one.name));
             (
                 one.name.clone(),
                 Arc::new(match known {
@@ -249,9 +249,9 @@ impl Snapshot {
         Arc::clone(own)
     }
 
-    /// Where it is kept what a tenant asks last, if it has asked yet.
+    /// The series of a tenant that is configured, or that was learned and has sent a request.
     #[must_use]
-    pub fn asked_by(&self, name: &TenantName) -> Option<Arc<TenantMetrics>> {
+    pub fn known_tenant_metrics(&self, name: &TenantName) -> Option<Arc<TenantMetrics>> {
         self.tenant_metrics.get(name).cloned().or_else(|| self.learned().get(name).cloned())
     }
 
