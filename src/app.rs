@@ -21,7 +21,7 @@ use crate::proxy::envelope::Envelope;
 use crate::proxy::listener::Listener;
 use crate::proxy::snapshot::Shared;
 use crate::reload::{Reloader, Source};
-use crate::server::{Bounds, CantListen, ListeningSocket, NotTaken, Passed, Workers};
+use crate::server::{Bounds, ListenError, ListeningSocket, PassedSocketError, PassedSockets, Workers};
 
 /// A running proxy.
 pub struct App {
@@ -80,10 +80,10 @@ pub struct Listeners {
 pub enum StartError {
     /// Binding an address failed.
     #[error(transparent)]
-    Listen(#[from] CantListen),
+    Listen(#[from] ListenError),
     /// The sockets passed by the service manager do not match the configuration.
     #[error(transparent)]
-    Passed(#[from] NotTaken),
+    Passed(#[from] PassedSocketError),
     /// No certificate authority is available.
     #[error(transparent)]
     Trust(#[from] NoTrust),
@@ -106,7 +106,7 @@ impl Listeners {
     /// # Errors
     /// [`StartError::Passed`] if the passed sockets do not match the configuration; [`StartError::Listen`] for the
     /// first address that can't be bound.
-    pub async fn open(server: &Server, mut passed: Passed) -> Result<Self, StartError> {
+    pub async fn open(server: &Server, mut passed: PassedSockets) -> Result<Self, StartError> {
         passed.check(server)?;
         let passed = &mut passed;
         let access = &server.unix_socket;
@@ -156,7 +156,7 @@ impl App {
         source: Option<Source>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let listeners = Listeners::open(&config.server, Passed::default()).await?;
+        let listeners = Listeners::open(&config.server, PassedSockets::default()).await?;
         Self::start_on(config, source, clock, listeners, Workers::default())
     }
 
@@ -244,7 +244,7 @@ impl App {
             });
             self.listeners.spawn(serving);
         }
-        let planes = [(Some(listeners.admin), Scope::Whole), (listeners.metrics, Scope::MetricsAlone)];
+        let planes = [(Some(listeners.admin), Scope::All), (listeners.metrics, Scope::MetricsOnly)];
         for (listener, scope) in planes {
             let Some(listener) = listener else { continue };
             let (proxy, is_stopping) = (Arc::clone(&self.proxy), Arc::clone(&self.is_stopping));

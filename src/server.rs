@@ -28,7 +28,7 @@ use passed::PassedListener;
 use socket_file::SocketFile;
 
 pub use connection::serve;
-pub use passed::{NotTaken, Passed};
+pub use passed::{PassedSocketError, PassedSockets};
 pub use workers::Workers;
 
 /// A bound listener.
@@ -49,7 +49,7 @@ enum Socket {
 /// Binding or adopting a listening socket failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen at {address} ({key}): {source}{remedy}")]
-pub struct CantListen {
+pub struct ListenError {
     address: String,
     key: String,
     source: io::Error,
@@ -97,13 +97,13 @@ impl ListeningSocket {
     /// the address, for error messages. `access` sets mode and group of the file of a Unix socket.
     ///
     /// # Errors
-    /// [`CantListen`]
+    /// [`ListenError`]
     pub async fn open(
         listen: &Listen,
         key: &str,
         access: &UnixSocket,
-        passed: &mut Passed,
-    ) -> Result<Self, CantListen> {
+        passed: &mut PassedSockets,
+    ) -> Result<Self, ListenError> {
         let refused = |source: io::Error| {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not a closed set")]
             let remedy = match source.kind() {
@@ -114,7 +114,7 @@ impl ListeningSocket {
                 io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
                 _ => "",
             };
-            CantListen { address: listen.to_string(), key: key.to_owned(), source, remedy }
+            ListenError { address: listen.to_string(), key: key.to_owned(), source, remedy }
         };
         if let Some(passed) = passed.take(listen) {
             let socket = Socket::adopt(passed, listen).map_err(refused)?;
@@ -168,15 +168,15 @@ impl ListeningSocket {
                 open.spawn(serve(stream));
                 return;
             };
-            match stream.leave() {
+            match stream.detach() {
                 Ok(stream) => {
-                    let arriving = async move {
-                        match stream.arrive() {
+                    let attaching = async move {
+                        match stream.attach() {
                             Ok(stream) => serve(stream).await,
                             Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
                         }
                     };
-                    open.spawn_on(arriving, worker);
+                    open.spawn_on(attaching, worker);
                 }
                 Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
             }
@@ -258,24 +258,24 @@ enum Stream {
 }
 
 /// A stream between two runtimes: deregistered from one, not yet registered with the other.
-enum Leaving {
+enum DetachedStream {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Stream {
     /// Deregisters the stream from the runtime that accepted it.
-    fn leave(self) -> io::Result<Leaving> {
+    fn detach(self) -> io::Result<DetachedStream> {
         match self {
-            Self::Tcp(stream) => stream.into_std().map(Leaving::Tcp),
-            Self::Unix(stream) => stream.into_std().map(Leaving::Unix),
+            Self::Tcp(stream) => stream.into_std().map(DetachedStream::Tcp),
+            Self::Unix(stream) => stream.into_std().map(DetachedStream::Unix),
         }
     }
 }
 
-impl Leaving {
+impl DetachedStream {
     /// Registers the stream with the current runtime.
-    fn arrive(self) -> io::Result<Stream> {
+    fn attach(self) -> io::Result<Stream> {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),

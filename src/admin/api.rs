@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Reply;
-use super::failing::{Decisions, Ways, failing};
+use super::failing::{Decisions, OriginsByOwner, failing};
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{AccessRequest, Denial};
@@ -22,8 +22,8 @@ use crate::timestamp::timestamp;
 /// All tenants: entitlements, counts, last request and failures.
 pub(super) fn tenants(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
-    let ways = Ways::of(&snapshot);
-    let counted = Counted::of(proxy);
+    let origins = OriginsByOwner::of(&snapshot);
+    let counted = RequestCounts::of(proxy);
     let tenants: Vec<_> = known_tenants(proxy, &snapshot)
         .iter()
         .map(|tenant| {
@@ -31,7 +31,7 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
             let decisions: Decisions =
                 snapshot.endpoints.iter().map(|endpoint| (Arc::clone(endpoint), decide(endpoint))).collect();
             let mut described = describe(tenant, &decisions, &snapshot);
-            described["failing"] = failing(tenant, &decisions, &ways, proxy, &snapshot);
+            described["failing"] = failing(tenant, &decisions, &origins, proxy, &snapshot);
             counted.add_to(&mut described, &tenant.label);
             described["asked_last"] = last_request(tenant, &snapshot);
             described
@@ -41,12 +41,12 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
 }
 
 /// Request counts by tenant.
-struct Counted {
+struct RequestCounts {
     requests: BTreeMap<String, Counts>,
     upstream: Counts,
 }
 
-impl Counted {
+impl RequestCounts {
     fn of(proxy: &Proxy) -> Self {
         let reading = proxy.metrics.reading();
         Self {

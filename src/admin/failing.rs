@@ -25,12 +25,12 @@ use crate::proxy::snapshot::Snapshot;
 pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;
 
 /// The upstream origins, by the owner of their credential.
-pub(super) struct Ways(HashMap<TenantName, Arc<Origin>>);
+pub(super) struct OriginsByOwner(HashMap<TenantName, Arc<Origin>>);
 
 /// The denials that are failures even if other endpoints are granted.
 const PARTIAL: [&str; 2] = ["scope_missing", "denied_by_talkdesk"];
 
-impl Ways {
+impl OriginsByOwner {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let by_owner = |origin: &Arc<Origin>| (origin.tokens.credential().owner.clone(), Arc::clone(origin));
         Self(snapshot.origins().map(by_owner).collect())
@@ -41,7 +41,7 @@ impl Ways {
 pub(super) fn failing(
     tenant: &Tenant,
     decisions: &Decisions,
-    ways: &Ways,
+    origins: &OriginsByOwner,
     proxy: &Proxy,
     snapshot: &Snapshot,
 ) -> Value {
@@ -57,10 +57,10 @@ pub(super) fn failing(
     let Some(owner) = owner else {
         return denied.first().map_or(Value::Null, |(_, told)| one(told, &[], false));
     };
-    if let Some((told, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, told)) {
+    if let Some((told, serving)) = origins.0.get(owner).and_then(|origin| origin_failure(origin, now, told)) {
         return one(&told, &[], serving);
     }
-    if let Some((told, endpoints)) = ways.0.get(owner).and_then(|origin| unproven(tenant, origin, told)) {
+    if let Some((told, endpoints)) = origins.0.get(owner).and_then(|origin| unproven(tenant, origin, told)) {
         return one(&told, &endpoints.iter().map(|endpoint| &**endpoint).collect::<Vec<_>>(), true);
     }
     let Some(code) = denied.iter().map(|(_, told)| told.code).find(|code| PARTIAL.contains(code)) else {
@@ -72,7 +72,7 @@ pub(super) fn failing(
 }
 
 /// A problem of the credential or of the connection to Talkdesk, and whether the tenant is served nevertheless.
-fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Option<(Told, bool)> {
+fn origin_failure(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Option<(Told, bool)> {
     let status = origin.tokens.status();
     if let Some(error) = status.error {
         let retry_in = status.next_attempt.map_or(Duration::ZERO, |next| now.until(next));
@@ -80,12 +80,12 @@ fn of_way(origin: &Origin, now: Now, told: impl Fn(&Rejection) -> Told) -> Optio
     }
     if let Some(refused) = origin.gate.paused() {
         let paused = told(&Rejection::from(refused));
-        let what = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
+        let what = "Talkdesk requested a pause; stored responses are served meanwhile.".to_owned();
         return Some((Told { what, ..paused }, false));
     }
     origin.breaker.is_open().then(|| {
         let timeout = told(&Rejection::UpstreamTimeout);
-        let what = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
+        let what = "Talkdesk's API does not respond; the proxy retries periodically.".to_owned();
         (Told { code: "upstream_unreachable", what, ..timeout }, false)
     })
 }

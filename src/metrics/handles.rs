@@ -56,7 +56,7 @@ pub struct EndpointMetrics {
     upstream_requests: IntCounterVec,
     upstream_ok: OnceLock<IntCounter>,
     /// Duration of requests to the API, in seconds.
-    pub upstream_duration: Histogram,
+    pub(crate) upstream_duration: Histogram,
 }
 
 /// The series of one tenant.
@@ -65,25 +65,25 @@ pub struct TenantMetrics {
     outcomes: [IntCounter; TenantOutcome::ALL.len()],
     last_request: Arc<Mutex<Option<LastRequest>>>,
     /// Requests sent to the API for this tenant.
-    pub upstream_requests: IntCounter,
+    pub(crate) upstream_requests: IntCounter,
 }
 
 /// A tenant's last request. Neither path nor query is kept, because they may contain confidential data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastRequest {
+pub(crate) struct LastRequest {
     /// When the request arrived.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// The endpoint's name; `other` if the request matched none.
-    pub endpoint: Arc<str>,
+    pub(crate) endpoint: Arc<str>,
     /// The response status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The outcome.
-    pub outcome: TenantOutcome,
+    pub(crate) outcome: TenantOutcome,
 }
 
 impl CacheResult {
     /// All results, in the order of the variants, which is the index of the tables of series.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
         Self::Miss,
@@ -95,7 +95,7 @@ impl CacheResult {
 
     /// The value of the label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",
@@ -110,11 +110,11 @@ impl CacheResult {
 
 impl TenantOutcome {
     /// All outcomes, in the order of the variants, which is the index of the tables of series.
-    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
+    pub(crate) const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
 
     /// The value of the label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",
@@ -128,11 +128,11 @@ impl TenantOutcome {
 impl Metrics {
     /// The series of an endpoint; `other` is for requests that match none.
     #[must_use]
-    pub fn endpoint(&self, name: &str) -> EndpointMetrics {
+    pub(crate) fn endpoint(&self, name: &str) -> EndpointMetrics {
         let duration =
             |result: CacheResult| self.http_request_duration.with_label_values(&[name, result.as_str()]);
         let result = |result: CacheResult| self.cache_requests.with_label_values(&[name, result.as_str()]);
-        let [asked @ .., _] = CacheResult::ALL;
+        let [consulted @ .., _] = CacheResult::ALL;
         for status in ["200", "304"] {
             // Create the series now, so that `increase()` sees the first request.
             self.http_requests.with_label_values(&[name, status, "hit"]);
@@ -144,7 +144,7 @@ impl Metrics {
             upstream_ok: OnceLock::new(),
             requests: self.http_requests.clone(),
             durations: CacheResult::ALL.map(duration),
-            results: asked.map(result),
+            results: consulted.map(result),
             upstream_requests: self.upstream_requests.clone(),
             upstream_duration: self.upstream_request_duration.with_label_values(&[name]),
         }
@@ -152,7 +152,7 @@ impl Metrics {
 
     /// The series of a tenant; `other` is for tenants without series of their own.
     #[must_use]
-    pub fn tenant(&self, label: &str) -> TenantMetrics {
+    pub(crate) fn tenant(&self, label: &str) -> TenantMetrics {
         TenantMetrics {
             outcomes: TenantOutcome::ALL
                 .map(|outcome| self.tenant_requests.with_label_values(&[label, outcome.as_str()])),
@@ -164,7 +164,7 @@ impl Metrics {
 
 impl EndpointMetrics {
     /// Counts an answered request and observes its duration.
-    pub fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
+    pub(crate) fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
         let series = || self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]);
         match status {
             StatusCode::OK => self.ok[result as usize].get_or_init(series).inc(),
@@ -178,7 +178,7 @@ impl EndpointMetrics {
     }
 
     /// Counts a response of the API.
-    pub fn upstream_answered(&self, status: StatusCode) {
+    pub(crate) fn upstream_answered(&self, status: StatusCode) {
         let series = || self.upstream_requests.with_label_values(&[&self.name, status.as_str()]);
         if status == StatusCode::OK {
             self.upstream_ok.get_or_init(series).inc();
@@ -188,14 +188,14 @@ impl EndpointMetrics {
     }
 
     /// Counts a request to the API that got no response.
-    pub fn upstream_failed(&self) {
+    pub(crate) fn upstream_failed(&self) {
         self.upstream_requests.with_label_values(&[&self.name, "none"]).inc();
     }
 }
 
 impl TenantMetrics {
     /// Counts the outcome of a request and stores it as the tenant's last request.
-    pub fn ended(
+    pub(crate) fn ended(
         &self,
         outcome: TenantOutcome,
         at: SystemTime,
@@ -212,7 +212,7 @@ impl TenantMetrics {
 
     /// The tenant's last request, if there was one.
     #[must_use]
-    pub fn last_request(&self) -> Option<LastRequest> {
+    pub(crate) fn last_request(&self) -> Option<LastRequest> {
         self.lock_last_request().clone()
     }
 
@@ -222,13 +222,13 @@ impl TenantMetrics {
 
     /// The same counters for another tenant, with a last request of its own.
     #[must_use]
-    pub fn for_another(&self) -> Self {
+    pub(crate) fn with_own_last_request(&self) -> Self {
         Self { last_request: Arc::default(), ..self.clone() }
     }
 
     /// Takes over the last request from `before`, the handle before a reload.
     #[must_use]
-    pub fn after(self, before: &Self) -> Self {
+    pub(crate) fn with_last_request_of(self, before: &Self) -> Self {
         Self { last_request: Arc::clone(&before.last_request), ..self }
     }
 }
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_stands_at_its_own_place_in_every_table() {
+    fn a_variant_is_its_own_index_in_the_tables_of_series() {
         for (place, result) in CacheResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, place);
         }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_request_is_in_the_text() {
+    fn the_text_format_contains_a_counted_request() {
         let metrics = Metrics::new();
         metrics.endpoint("invoices").answered(StatusCode::OK, CacheResult::Hit, 0.001);
         let text = metrics.text();

@@ -116,12 +116,13 @@ impl Snapshot {
         let counted = if config.metrics.tenants { config.metrics.max_tenants } else { 0 };
         let other = Arc::new(metrics.tenant("other"));
         let tenants = config.tenants.iter().enumerate().map(|(place, one)| {
-            let series = if place < counted { metrics.tenant(&one.label) } else { other.for_another() };
+            let series =
+                if place < counted { metrics.tenant(&one.label) } else { other.with_own_last_request() };
             let known = before.and_then(|before| before.known_tenant_metrics(&one.name));
             (
                 one.name.clone(),
                 Arc::new(match known {
-                    Some(known) => series.after(&known),
+                    Some(known) => series.with_last_request_of(&known),
                     None => series,
                 }),
             )
@@ -245,7 +246,9 @@ impl Snapshot {
             return Arc::clone(configured);
         }
         let mut learned = self.learned();
-        let own = learned.entry(name.clone()).or_insert_with(|| Arc::new(self.other_tenants.for_another()));
+        let own = learned
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(self.other_tenants.with_own_last_request()));
         Arc::clone(own)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use billing_insights_proxy::body::Body;
 use billing_insights_proxy::config::{Listen, UnixSocket};
-use billing_insights_proxy::server::{Bounds, ListeningSocket, Passed, Workers};
+use billing_insights_proxy::server::{Bounds, ListeningSocket, PassedSockets, Workers};
 use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -135,7 +135,7 @@ async fn one_that_never_asks_for_anything_holds_the_end_up_for_a_moment_only() {
 #[tokio::test]
 async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does() {
     let listen = Listen::Tcp("127.0.0.1:0".parse().expect("an address"));
-    let (access, mut none_passed) = (UnixSocket::default(), Passed::default());
+    let (access, mut none_passed) = (UnixSocket::default(), PassedSockets::default());
     let listener =
         ListeningSocket::open(&listen, "server.listen", &access, &mut none_passed).await.expect("a port");
     let bounds = Bounds {
