@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Scope};
@@ -20,7 +20,7 @@ use crate::proxy::Proxy;
 use crate::proxy::envelope::Envelope;
 use crate::proxy::listener::Listener;
 use crate::reload::{Reloader, Source};
-use crate::server::{Bounds, CantListen, ListeningSocket, NotTaken, Passed, Stopping, Workers};
+use crate::server::{Bounds, ListenError, ListeningSocket, PassedSocketError, PassedSockets, Workers};
 use crate::snapshot::Shared;
 
 /// A running proxy.
@@ -28,12 +28,14 @@ pub struct App {
     proxy: Arc<Proxy>,
     reloader: Arc<Reloader>,
     addresses: BoundAddresses,
-    stopping: Stopping,
-    announced: Arc<AtomicBool>,
+    /// Set when shutdown begins; `/readyz` reports it.
+    is_stopping: Arc<AtomicBool>,
+    /// Cancelled when the drain delay has passed: the listeners stop accepting, and connections end.
+    draining: CancellationToken,
     drain_delay: Duration,
     drain_timeout: Duration,
-    listening: Vec<JoinHandle<()>>,
-    background: CancellationToken,
+    listeners: JoinSet<()>,
+    background: JoinSet<()>,
     access_log: Option<AccessLog>,
 }
 
@@ -78,10 +80,10 @@ pub struct Listeners {
 pub enum StartError {
     /// Binding an address failed.
     #[error(transparent)]
-    Listen(#[from] CantListen),
+    Listen(#[from] ListenError),
     /// The sockets passed by the service manager do not match the configuration.
     #[error(transparent)]
-    Passed(#[from] NotTaken),
+    Passed(#[from] PassedSocketError),
     /// No certificate authority is available.
     #[error(transparent)]
     Trust(#[from] NoTrust),
@@ -104,7 +106,7 @@ impl Listeners {
     /// # Errors
     /// [`StartError::Passed`] if the passed sockets do not match the configuration; [`StartError::Listen`] for the
     /// first address that can't be bound.
-    pub async fn open(server: &Server, mut passed: Passed) -> Result<Self, StartError> {
+    pub async fn open(server: &Server, mut passed: PassedSockets) -> Result<Self, StartError> {
         passed.check(server)?;
         let passed = &mut passed;
         let access = &server.unix_socket;
@@ -154,7 +156,7 @@ impl App {
         source: Option<Source>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let listeners = Listeners::open(&config.server, Passed::default()).await?;
+        let listeners = Listeners::open(&config.server, PassedSockets::default()).await?;
         Self::start_on(config, source, clock, listeners, Workers::default())
     }
 
@@ -202,12 +204,12 @@ impl App {
             reloader: Arc::new(Reloader::new(Arc::clone(&proxy), source, listeners.addresses().to_string())),
             proxy,
             addresses: listeners.addresses(),
-            stopping: Stopping::default(),
-            announced: Arc::default(),
+            is_stopping: Arc::default(),
+            draining: CancellationToken::new(),
             drain_delay: server.drain_delay,
             drain_timeout: server.drain_timeout,
-            listening: Vec::new(),
-            background: CancellationToken::new(),
+            listeners: JoinSet::new(),
+            background: JoinSet::new(),
             access_log,
         };
         app.listen(listeners, &server, workers);
@@ -220,7 +222,6 @@ impl App {
             connections: Arc::new(Semaphore::new(server.max_connections)),
             workers,
             header_timeout: server.header_timeout,
-            metrics: Arc::clone(&self.proxy.metrics),
         };
         // Separate limits: a flood on the data plane must not lock the operator out.
         let admin_bounds = Bounds {
@@ -237,57 +238,51 @@ impl App {
         for (socket, listener) in std::iter::once((listeners.data, for_all)).chain(restricted) {
             let (proxy, listener, access_log) =
                 (Arc::clone(&self.proxy), Arc::new(listener), self.access_log.clone());
-            let serving = socket.serve(bounds.clone(), self.stopping.clone(), move |connection| {
+            let serving = socket.serve(bounds.clone(), self.draining.clone(), move |connection| {
                 let (proxy, listener) = (Arc::clone(&proxy), Arc::clone(&listener));
                 Some(Envelope::new(proxy, connection, listener, access_log.clone()))
             });
-            self.listening.push(tokio::spawn(serving));
+            self.listeners.spawn(serving);
         }
-        let planes = [(Some(listeners.admin), Scope::Whole), (listeners.metrics, Scope::MetricsAlone)];
+        let planes = [(Some(listeners.admin), Scope::All), (listeners.metrics, Scope::MetricsOnly)];
         for (listener, scope) in planes {
             let Some(listener) = listener else { continue };
-            let (proxy, announced) = (Arc::clone(&self.proxy), Arc::clone(&self.announced));
+            let (proxy, is_stopping) = (Arc::clone(&self.proxy), Arc::clone(&self.is_stopping));
             let reloader = Arc::clone(&self.reloader);
             let address: Arc<str> = listener.address().into();
-            let serving = listener.serve(admin_bounds.clone(), self.stopping.clone(), move |connection| {
-                let (proxy, announced) = (Arc::clone(&proxy), Arc::clone(&announced));
+            let serving = listener.serve(admin_bounds.clone(), self.draining.clone(), move |connection| {
+                let (proxy, is_stopping) = (Arc::clone(&proxy), Arc::clone(&is_stopping));
                 Some(Admin::new(
                     proxy,
                     Arc::clone(&reloader),
-                    announced,
+                    is_stopping,
                     connection,
                     Arc::clone(&address),
                     scope,
                 ))
             });
-            self.listening.push(tokio::spawn(serving));
+            self.listeners.spawn(serving);
         }
     }
 
-    fn start_background(&self) {
-        let ended = self.background.clone();
-        let discovering = Arc::clone(&self.proxy.accounts).keep_current();
-        tokio::spawn(async move { ended.run_until_cancelled(discovering).await });
-        let (ended, proxy) = (self.background.clone(), Arc::clone(&self.proxy));
-        let tidying = async move {
+    fn start_background(&mut self) {
+        self.background.spawn(Arc::clone(&self.proxy.accounts).keep_current());
+        let proxy = Arc::clone(&self.proxy);
+        self.background.spawn(async move {
             loop {
                 tokio::time::sleep(TIDY).await;
                 proxy.cache.tidy();
             }
-        };
-        tokio::spawn(async move { ended.run_until_cancelled(tidying).await });
-        let (ended, proxy) = (self.background.clone(), Arc::clone(&self.proxy));
-        let remembering = async move {
+        });
+        let proxy = Arc::clone(&self.proxy);
+        self.background.spawn(async move {
             loop {
                 proxy.clock.sleep(history::INTERVAL).await;
                 proxy.metrics.history.record(proxy.clock.now(), &proxy.metrics.reading());
             }
-        };
-        tokio::spawn(async move { ended.run_until_cancelled(remembering).await });
+        });
         if self.proxy.snapshot().config.server.watch {
-            let watching = Arc::clone(&self.reloader).watch(self.proxy.clock.clone());
-            let ended = self.background.clone();
-            tokio::spawn(async move { ended.run_until_cancelled(watching).await });
+            self.background.spawn(Arc::clone(&self.reloader).watch(self.proxy.clock.clone()));
         }
     }
 
@@ -312,14 +307,13 @@ impl App {
     /// Stops gracefully: `/readyz` fails at once, connections are accepted for the drain delay, and open requests
     /// then have the drain timeout to finish. When `at_once` completes, the rest is cancelled.
     pub async fn stop(self, at_once: impl Future<Output = ()>) {
-        let Self { proxy, stopping, announced, drain_delay, drain_timeout, listening, .. } = self;
-        let (background, access_log) = (self.background, self.access_log);
-        announced.store(true, Ordering::Relaxed);
+        let Self { proxy, is_stopping, draining, mut listeners, mut background, access_log, .. } = self;
+        is_stopping.store(true, Ordering::Relaxed);
         let drained = async {
-            tokio::time::sleep(drain_delay).await;
-            stopping.accepting.give();
-            let ended = tokio::time::timeout(drain_timeout, futures_util::future::join_all(listening)).await;
-            if ended.is_err() {
+            tokio::time::sleep(self.drain_delay).await;
+            draining.cancel();
+            let all_ended = async { while listeners.join_next().await.is_some() {} };
+            if tokio::time::timeout(self.drain_timeout, all_ended).await.is_err() {
                 tracing::warn!("requests were still in flight when the drain timeout ended");
             }
         };
@@ -327,9 +321,8 @@ impl App {
             () = drained => {}
             () = at_once => {}
         }
-        background.cancel();
-        stopping.accepting.give();
-        stopping.serving.give();
+        background.shutdown().await;
+        listeners.shutdown().await;
         let last_lines = tokio::task::spawn_blocking(move || {
             proxy.audit.finish();
             if let Some(access_log) = access_log {

@@ -1,30 +1,30 @@
-//! How long to leave a failing endpoint alone.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
-/// The shape of a back-off: doubling from `first` to `longest`.
+/// A backoff that doubles from `first` to `longest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The wait after the first failure.
+    /// The delay after the first failure.
     pub first: Duration,
-    /// The longest wait.
+    /// The maximum delay.
     pub longest: Duration,
 }
 
-/// For an endpoint that is down, slow, or does not make sense.
+/// For an endpoint that is unreachable, slow, or sends invalid responses.
 pub const OUTAGE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
-/// For a credential that is refused.
+/// For a rejected credential.
 pub const REJECTED: Backoff = Backoff { first: Duration::from_secs(30), longest: Duration::from_mins(15) };
 
-/// For a credential that is refused although it worked a moment ago: a scope that was just added answers so for
+/// For a credential that is rejected shortly after it worked: Talkdesk rejects a scope that was just added for
 /// some minutes.
 pub const REJECTED_AFTER_SUCCESS: Backoff =
     Backoff { first: Duration::from_secs(30), longest: Duration::from_mins(1) };
 
 impl Backoff {
-    /// The wait after so many failures in a row, `jitter` being a number from 0 to 1 that spreads it by
-    /// 20 % to either side.
+    /// The delay after this number of consecutive failures. `jitter`, from 0 to 1, shifts it by up to 20 % in
+    /// either direction.
     #[must_use]
     pub fn wait(self, failures: u32, jitter: f64) -> Duration {
         let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20));
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_to_its_longest_within_a_fifth_to_either_side() {
+    fn the_delay_doubles_up_to_the_maximum_with_jitter() {
         let seconds: Vec<_> = (1..9).map(|failures| OUTAGE.wait(failures, 0.5).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(REJECTED.wait(1, 0.0), Duration::from_secs(24));

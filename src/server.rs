@@ -3,16 +3,12 @@
 //! Only HTTP/1.1 is served. The size of a request head, the time it may take and the number of open connections
 //! are bounded. Connections above the limit wait in the kernel's accept queue.
 
-mod bare_answer;
 mod connection;
-mod head_timer;
 mod passed;
 mod socket_file;
-mod stopping;
 mod workers;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +18,17 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
 use crate::io::body::Body;
-use crate::metrics::Metrics;
 use passed::PassedListener;
 use socket_file::SocketFile;
 
 pub use connection::serve;
-pub use passed::{NotTaken, Passed};
-pub use stopping::{Stopping, Word};
+pub use passed::{PassedSocketError, PassedSockets};
 pub use workers::Workers;
 
 /// A bound listener.
@@ -54,7 +49,7 @@ enum Socket {
 /// Binding or adopting a listening socket failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen at {address} ({key}): {source}{remedy}")]
-pub struct CantListen {
+pub struct ListenError {
     address: String,
     key: String,
     source: io::Error,
@@ -71,56 +66,44 @@ pub struct Bounds {
     pub workers: Workers,
     /// The time a client may take to send a request head.
     pub header_timeout: Duration,
-    /// Counts what never becomes a request, such as an invalid head or one that takes too long.
-    pub metrics: Arc<Metrics>,
 }
 
 /// The service that answers the requests of one connection.
 ///
-/// `poll_ready` must always be ready: a service without capacity says so in its response. The service must not keep
-/// any part of a request after its response is complete, because the header timeout of the next request starts
-/// then.
-pub trait Answers:
-    tower::Service<
-        Request<Incoming>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Send + Unpin + 'static,
-    > + Clone
+/// `poll_ready` must always be ready, and is not called: a service without capacity says so in its response.
+pub trait ConnectionService:
+    tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
     + Send
-    + Unpin
+    + Sync
     + 'static
 {
 }
 
-impl<S> Answers for S where
-    S: tower::Service<
-            Request<Incoming>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future: Send + Unpin + 'static,
-        > + Clone
+impl<S> ConnectionService for S where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
         + Send
-        + Unpin
+        + Sync
         + 'static
 {
 }
 
 /// Delay before `accept` is tried again after an error, for example when the process has too many open files.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl ListeningSocket {
     /// Adopts the socket that was passed for this address, or binds a new one. `key` is the configuration key of
     /// the address, for error messages. `access` sets mode and group of the file of a Unix socket.
     ///
     /// # Errors
-    /// [`CantListen`]
+    /// [`ListenError`]
     pub async fn open(
         listen: &Listen,
         key: &str,
         access: &UnixSocket,
-        passed: &mut Passed,
-    ) -> Result<Self, CantListen> {
+        passed: &mut PassedSockets,
+    ) -> Result<Self, ListenError> {
         let refused = |source: io::Error| {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not a closed set")]
             let remedy = match source.kind() {
@@ -131,7 +114,7 @@ impl ListeningSocket {
                 io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
                 _ => "",
             };
-            CantListen { address: listen.to_string(), key: key.to_owned(), source, remedy }
+            ListenError { address: listen.to_string(), key: key.to_owned(), source, remedy }
         };
         if let Some(passed) = passed.take(listen) {
             let socket = Socket::adopt(passed, listen).map_err(refused)?;
@@ -158,42 +141,42 @@ impl ListeningSocket {
         }
     }
 
-    /// Serves connections until `stopping.accepting` is given, and returns when the open connections have ended or
-    /// `stopping.serving` is given. `make` returns the service for a connection, or `None` to close it at once.
-    pub async fn serve<S, M>(self, bounds: Bounds, stopping: Stopping, make: M)
+    /// Serves connections until `draining` is cancelled, and returns when the open connections have ended. Dropping
+    /// the future closes them. `make_service` returns the service for a connection, or `None` to close it at once.
+    pub async fn serve<S, M>(self, bounds: Bounds, draining: CancellationToken, make_service: M)
     where
-        S: Answers,
+        S: ConnectionService,
         M: Fn(Connection) -> Option<S>,
     {
-        let open = TaskTracker::new();
-        let begin = |(stream, connection): (Stream, Connection), place: OwnedSemaphorePermit| {
-            let Some(service) = make(connection) else { return };
-            let (own, stopping) = (bounds.clone(), stopping.clone());
-            let serve = |stream: Stream| async move {
-                let dropping = stopping.serving.clone();
-                let serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = match stream {
-                    Stream::Tcp(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
-                    Stream::Unix(stream) => Box::pin(connection::serve(stream, service, own, stopping)),
-                };
-                tokio::select! {
-                    () = serving => {}
-                    () = dropping.wait() => {}
+        let mut open = JoinSet::new();
+        let start = |open: &mut JoinSet<()>,
+                     (stream, connection): (Stream, Connection),
+                     permit: OwnedSemaphorePermit| {
+            let Some(service) = make_service(connection) else { return };
+            // A token per connection, because each request locks it, and all threads share the listener's.
+            let (header_timeout, draining) = (bounds.header_timeout, draining.child_token());
+            let serve = move |stream: Stream| async move {
+                match stream {
+                    Stream::Tcp(stream) => connection::serve(stream, service, header_timeout, draining).await,
+                    Stream::Unix(stream) => {
+                        connection::serve(stream, service, header_timeout, draining).await;
+                    }
                 }
-                drop(place);
+                drop(permit);
             };
             let Some(worker) = bounds.workers.next() else {
                 open.spawn(serve(stream));
                 return;
             };
-            match stream.leave() {
+            match stream.detach() {
                 Ok(stream) => {
-                    let arriving = async move {
-                        match stream.arrive() {
+                    let attaching = async move {
+                        match stream.attach() {
                             Ok(stream) => serve(stream).await,
                             Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
                         }
                     };
-                    open.spawn_on(arriving, worker);
+                    open.spawn_on(attaching, worker);
                 }
                 Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
             }
@@ -201,37 +184,34 @@ impl ListeningSocket {
         loop {
             // Acquire a permit before accepting: connections above the limit then wait in the kernel's accept
             // queue.
-            let place = Arc::clone(&bounds.connections).acquire_owned();
-            let place = tokio::select! {
-                Ok(place) = place => place,
-                () = stopping.accepting.wait() => break,
+            let permit = Arc::clone(&bounds.connections).acquire_owned();
+            let permit = tokio::select! {
+                Ok(permit) = permit => permit,
+                () = draining.cancelled() => break,
             };
             let accepted = tokio::select! {
                 accepted = self.accept() => accepted,
-                () = stopping.accepting.wait() => break,
+                () = draining.cancelled() => break,
             };
             match accepted {
-                Ok(accepted) => begin(accepted, place),
+                Ok(accepted) => start(&mut open, accepted, permit),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
+            while open.try_join_next().is_some() {}
         }
         // The accept queue of a passed socket is left to the next process. The queue of an own socket is lost when
         // the socket is closed, so the connections in it are served here.
         while !self.is_passed
-            && let Ok(place) = Arc::clone(&bounds.connections).try_acquire_owned()
+            && let Ok(permit) = Arc::clone(&bounds.connections).try_acquire_owned()
             && let Some(Ok(accepted)) = self.accept().now_or_never()
         {
-            begin(accepted, place);
+            start(&mut open, accepted, permit);
         }
         drop(self);
-        open.close();
-        tokio::select! {
-            () = open.wait() => {}
-            () = stopping.serving.wait() => {}
-        }
+        while open.join_next().await.is_some() {}
     }
 
     async fn accept(&self) -> io::Result<(Stream, Connection)> {
@@ -278,24 +258,24 @@ enum Stream {
 }
 
 /// A stream between two runtimes: deregistered from one, not yet registered with the other.
-enum Leaving {
+enum DetachedStream {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Stream {
     /// Deregisters the stream from the runtime that accepted it.
-    fn leave(self) -> io::Result<Leaving> {
+    fn detach(self) -> io::Result<DetachedStream> {
         match self {
-            Self::Tcp(stream) => stream.into_std().map(Leaving::Tcp),
-            Self::Unix(stream) => stream.into_std().map(Leaving::Unix),
+            Self::Tcp(stream) => stream.into_std().map(DetachedStream::Tcp),
+            Self::Unix(stream) => stream.into_std().map(DetachedStream::Unix),
         }
     }
 }
 
-impl Leaving {
+impl DetachedStream {
     /// Registers the stream with the current runtime.
-    fn arrive(self) -> io::Result<Stream> {
+    fn attach(self) -> io::Result<Stream> {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 /// Reports that the proxy is ready, with a status line.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+    send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
 /// Reports that the configuration is being reloaded, until the next [`ready`].
@@ -15,7 +15,7 @@ pub fn reloading() {
     // systemd ignores `RELOADING=1` without `MONOTONIC_USEC`.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
-            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")]);
+            send(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")]);
         }
         Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
     }
@@ -23,26 +23,26 @@ pub fn reloading() {
 
 /// Reports that the proxy is stopping, with a status line.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
+    send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
 }
 
 /// The watchdog timeout (`WatchdogSec=`), if the service manager uses one.
 #[must_use]
 pub fn watchdog() -> Option<Duration> {
-    sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
+    sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
 }
 
-/// Sends watchdog notifications at half the timeout, while `lives` returns true. None is sent while `lives` waits,
+/// Sends watchdog notifications at half the timeout, while `is_alive` returns true. None is sent while `is_alive` waits,
 /// for example for a blocked thread. Spawn it as a task, so that a blocked runtime stops the notifications too.
-pub async fn show_life(patience: Duration, lives: impl AsyncFn() -> bool) {
-    show_life_by(patience, lives, || tell(&[NotifyState::Watchdog])).await;
+pub async fn notify_watchdog(timeout: Duration, is_alive: impl AsyncFn() -> bool) {
+    notify_watchdog_by(timeout, is_alive, || send(&[NotifyState::Watchdog])).await;
 }
 
-async fn show_life_by(patience: Duration, lives: impl AsyncFn() -> bool, show: impl Fn()) {
+async fn notify_watchdog_by(timeout: Duration, is_alive: impl AsyncFn() -> bool, notify: impl Fn()) {
     loop {
-        tokio::time::sleep(patience / 2).await;
-        if lives().await {
-            show();
+        tokio::time::sleep(timeout / 2).await;
+        if is_alive().await {
+            notify();
         }
     }
 }
@@ -52,7 +52,7 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager can't be told (NOTIFY_SOCKET)");
     }
@@ -66,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_life_end_while_no_task_gets_its_turn_and_come_again_after_it() {
+    fn no_notification_is_sent_while_the_runtime_is_blocked() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let shown = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&shown);
-        let showing = show_life_by(
+        let showing = notify_watchdog_by(
             Duration::from_millis(10),
             async || true,
             move || {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_are_no_signs_while_what_is_asked_says_that_nothing_lives() {
+    async fn no_notification_is_sent_while_the_check_fails() {
         let (lives, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let shown = Arc::new(AtomicUsize::new(0));
         let (is_alive, times, count) = (Arc::clone(&lives), Arc::clone(&asked), Arc::clone(&shown));
@@ -106,7 +106,7 @@ mod tests {
             times.fetch_add(1, Ordering::Relaxed);
             is_alive.load(Ordering::Relaxed)
         };
-        let showing = tokio::spawn(show_life_by(Duration::from_millis(2), alive, move || {
+        let showing = tokio::spawn(notify_watchdog_by(Duration::from_millis(2), alive, move || {
             count.fetch_add(1, Ordering::Relaxed);
         }));
         while asked.load(Ordering::Relaxed) < 5 {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_stays_one_line() {
+    fn a_status_is_one_line() {
         assert_eq!(one_line("serving\nREADY=0\r"), "serving READY=0 ");
     }
 }

@@ -49,7 +49,7 @@ pub struct Snapshot {
     configured_accounts: HashSet<AccountId>,
     tenant_metrics: HashMap<TenantName, Arc<TenantMetrics>, RandomState>,
     other_tenants: Arc<TenantMetrics>,
-    /// Of tenants that were learned: the same series for all, and what each asked last.
+    /// Of learned tenants: the same series for all, and the last request of each.
     learned_tenants: Mutex<HashMap<TenantName, Arc<TenantMetrics>>>,
 }
 
@@ -115,12 +115,13 @@ impl Snapshot {
         let counted = if config.metrics.tenants { config.metrics.max_tenants } else { 0 };
         let other = Arc::new(metrics.tenant("other"));
         let tenants = config.tenants.iter().enumerate().map(|(place, one)| {
-            let series = if place < counted { metrics.tenant(&one.label) } else { other.for_another() };
-            let known = before.and_then(|before| before.asked_by(&one.name));
+            let series =
+                if place < counted { metrics.tenant(&one.label) } else { other.with_own_last_request() };
+            let known = before.and_then(|before| before.known_tenant_metrics(&one.name));
             (
                 one.name.clone(),
                 Arc::new(match known {
-                    Some(known) => series.after(&known),
+                    Some(known) => series.with_last_request_of(&known),
                     None => series,
                 }),
             )
@@ -244,13 +245,15 @@ impl Snapshot {
             return Arc::clone(configured);
         }
         let mut learned = self.learned();
-        let own = learned.entry(name.clone()).or_insert_with(|| Arc::new(self.other_tenants.for_another()));
+        let own = learned
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(self.other_tenants.with_own_last_request()));
         Arc::clone(own)
     }
 
-    /// Where it is kept what a tenant asks last, if it has asked yet.
+    /// The series of a tenant that is configured, or that was learned and has sent a request.
     #[must_use]
-    pub fn asked_by(&self, name: &TenantName) -> Option<Arc<TenantMetrics>> {
+    pub fn known_tenant_metrics(&self, name: &TenantName) -> Option<Arc<TenantMetrics>> {
         self.tenant_metrics.get(name).cloned().or_else(|| self.learned().get(name).cloned())
     }
 

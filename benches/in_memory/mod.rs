@@ -11,7 +11,7 @@ use billing_insights_proxy::config::{Environment, parse};
 use billing_insights_proxy::guard::Connection;
 use billing_insights_proxy::proxy::envelope::Envelope;
 use billing_insights_proxy::proxy::listener::Listener;
-use billing_insights_proxy::server::{Bounds, Stopping, Workers, serve};
+use billing_insights_proxy::server::serve;
 use billing_insights_proxy::simulator::{Options, Simulator};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 const REQUEST: &[u8] =
     b"GET /organizations/organization-1/express/products HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
@@ -52,13 +52,7 @@ pub(crate) async fn proxy() -> (DuplexStream, (App, Simulator)) {
     let entrance = Arc::new(Listener::for_all_tenants("127.0.0.1:8080"));
     let envelope = Envelope::new(Arc::clone(app.proxy()), Connection::Tcp { peer, local }, entrance, None);
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let bounds = Bounds {
-        connections: Arc::new(Semaphore::new(1)),
-        workers: Workers::default(),
-        header_timeout: Duration::from_secs(10),
-        metrics: Arc::clone(&app.proxy().metrics),
-    };
-    tokio::spawn(serve(far, envelope, bounds, Stopping::default()));
+    tokio::spawn(serve(far, envelope, Duration::from_secs(10), CancellationToken::new()));
     (near, (app, simulator))
 }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Reply;
-use super::failing::{Decisions, Ways, failing};
+use super::failing::{Decisions, OriginsByOwner, failing};
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{AccessRequest, Denial};
@@ -22,8 +22,8 @@ use crate::timestamp::timestamp;
 /// All tenants: entitlements, counts, last request and failures.
 pub(super) fn tenants(proxy: &Proxy) -> Reply {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
-    let ways = Ways::of(&snapshot);
-    let counted = Counted::of(proxy);
+    let origins = OriginsByOwner::of(&snapshot);
+    let counted = RequestCounts::of(proxy);
     let tenants: Vec<_> = known_tenants(proxy, &snapshot)
         .iter()
         .map(|tenant| {
@@ -31,9 +31,9 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
             let decisions: Decisions =
                 snapshot.endpoints.iter().map(|endpoint| (Arc::clone(endpoint), decide(endpoint))).collect();
             let mut described = describe(tenant, &decisions, &snapshot);
-            described["failing"] = failing(tenant, &decisions, &ways, proxy, &snapshot);
+            described["failing"] = failing(tenant, &decisions, &origins, proxy, &snapshot);
             counted.add_to(&mut described, &tenant.label);
-            described["asked_last"] = asked_last(tenant, proxy, &snapshot);
+            described["asked_last"] = last_request(tenant, &snapshot);
             described
         })
         .collect();
@@ -41,12 +41,12 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
 }
 
 /// Request counts by tenant.
-struct Counted {
+struct RequestCounts {
     requests: BTreeMap<String, Counts>,
     upstream: Counts,
 }
 
-impl Counted {
+impl RequestCounts {
     fn of(proxy: &Proxy) -> Self {
         let reading = proxy.metrics.reading();
         Self {
@@ -64,14 +64,14 @@ impl Counted {
 
 /// The tenant's last request. It has the endpoint instead of the path, because a path may contain more than the
 /// endpoint's name.
-fn asked_last(tenant: &Tenant, proxy: &Proxy, snapshot: &Snapshot) -> Value {
-    let asked = snapshot.asked_by(&tenant.name).and_then(|counted| counted.asked_last(&proxy.metrics));
-    asked.map_or(Value::Null, |asked| {
+fn last_request(tenant: &Tenant, snapshot: &Snapshot) -> Value {
+    let last = snapshot.known_tenant_metrics(&tenant.name).and_then(|metrics| metrics.last_request());
+    last.map_or(Value::Null, |last| {
         json!({
-            "at": timestamp(asked.at),
-            "endpoint": &*asked.endpoint,
-            "status": asked.status,
-            "outcome": asked.outcome.as_str(),
+            "at": timestamp(last.at),
+            "endpoint": &*last.endpoint,
+            "status": last.status.as_u16(),
+            "outcome": last.outcome.as_str(),
         })
     })
 }

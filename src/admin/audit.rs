@@ -11,7 +11,7 @@ use crate::oauth::grant::printable;
 
 impl Admin {
     /// Records a purge and its result.
-    pub(super) fn purged(&self, query: Option<&str>, reply: &Reply) {
+    pub(super) fn audit_purge(&self, query: Option<&str>, reply: &Reply) {
         let (mut tenant, mut path) = (None, None);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
@@ -25,20 +25,20 @@ impl Admin {
             .ok()
             .and_then(|body| body.get("purged").and_then(serde_json::Value::as_u64));
         let denied_by = (reply.status != StatusCode::OK).then_some("parameter_not_allowed");
-        self.note(What::Purge { denied_by, tenant, path, entries });
+        self.write_audit(What::Purge { denied_by, tenant, path, entries });
     }
 
     /// Records a reload and its result.
-    pub(super) fn reloaded(&self, reply: &Reply) {
-        self.note(What::Reload { done: reply.status == StatusCode::OK });
+    pub(super) fn audit_reload(&self, reply: &Reply) {
+        self.write_audit(What::Reload { done: reply.status == StatusCode::OK });
     }
 
     /// Records a rejected request.
-    pub(super) fn not_let_in(&self, denied_by: &'static str) {
-        self.note(What::Admin { denied_by });
+    pub(super) fn audit_rejected(&self, denied_by: &'static str) {
+        self.write_audit(What::Admin { denied_by });
     }
 
-    fn note(&self, what: What) {
+    fn write_audit(&self, what: What) {
         if self.proxy.audit.is_on() {
             let asked =
                 Asked { listener: Arc::clone(&self.listener), connection: self.connection, request_id: None };

@@ -18,9 +18,9 @@ use crate::proxy::Proxy;
 use crate::timestamp::timestamp;
 
 /// The default for `limit`: the maximum number of entries, and of responses not stored, that are listed.
-const SHOWN: usize = 100;
+const DEFAULT_LIMIT: usize = 100;
 /// The maximum of `limit`.
-const MOST_SHOWN: usize = 1000;
+const MAX_LIMIT: usize = 1000;
 
 /// The owners of credentials, by the credential key in an entry.
 type Owners = HashMap<CredentialKey, String>;
@@ -38,19 +38,19 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
         .map(|origin| origin.tokens.credential())
         .map(|credential| (credential.key.clone(), credential.owner.to_string()))
         .collect();
-    let mut places: Vec<_> = proxy.cache.slots().filter(|place| selection.picks(&place.label)).collect();
-    places.sort_by(|one, other| one.label.path_and_query().cmp(other.label.path_and_query()));
-    let usable = |place: &Arc<Slot>| {
-        let place = Arc::clone(place);
-        (0..place.variants.len()).map(move |at| (Arc::clone(&place), at))
+    let mut slots: Vec<_> = proxy.cache.slots().filter(|slot| selection.picks(&slot.label)).collect();
+    slots.sort_by(|one, other| one.label.path_and_query().cmp(other.label.path_and_query()));
+    let usable = |slot: &Arc<Slot>| {
+        let slot = Arc::clone(slot);
+        (0..slot.variants.len()).map(move |at| (Arc::clone(&slot), at))
     };
     let all: Vec<_> =
-        places.iter().flat_map(usable).filter(|(place, at)| !place.variants[*at].is_dropped()).collect();
+        slots.iter().flat_map(usable).filter(|(slot, at)| !slot.variants[*at].is_dropped()).collect();
     let shown: Vec<_> =
-        all.iter().take(limit).map(|(place, at)| entry(&place.variants[*at], place, &owners, now)).collect();
+        all.iter().take(limit).map(|(slot, at)| entry(&slot.variants[*at], slot, &owners, now)).collect();
     let mut not_kept: Vec<_> = proxy.cache.bypasses().filter(|one| selection.picks(&one.label)).collect();
     not_kept.sort_by_cached_key(|one| Reverse(one.lately().last));
-    let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_kept_one(one, &owners)).collect();
+    let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_stored(one, &owners)).collect();
     Reply::json(
         StatusCode::OK,
         &json!({
@@ -64,24 +64,24 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
 }
 
 fn read(proxy: &Proxy, query: &str) -> Result<(Selection, usize), String> {
-    let (mut selection, mut limit) = (Selection::default(), SHOWN);
+    let (mut selection, mut limit) = (Selection::default(), DEFAULT_LIMIT);
     parameters::each(query, &["tenant", "endpoint", "path_prefix", "limit"], |name, value| match name {
         "tenant" => parameters::of_tenant(&mut selection, proxy, value),
         "endpoint" => parameters::of_endpoint(&mut selection, proxy, value),
         "path_prefix" => parameters::below(&mut selection, value),
         _ => match value.parse() {
-            Ok(number @ 1..=MOST_SHOWN) => {
+            Ok(number @ 1..=MAX_LIMIT) => {
                 limit = number;
                 Ok(())
             }
-            _ => Err(format!("`limit={value}` can't be: write a number from 1 to {MOST_SHOWN}")),
+            _ => Err(format!("`limit={value}` is out of range: write a number from 1 to {MAX_LIMIT}")),
         },
     })?;
     Ok((selection, limit))
 }
 
-fn entry(entry: &Entry, place: &Slot, owners: &Owners, now: Now) -> Value {
-    let mut shown = labelled(&place.label, owners);
+fn entry(entry: &Entry, slot: &Slot, owners: &Owners, now: Now) -> Value {
+    let mut shown = labelled(&slot.label, owners);
     shown["status"] = entry.status.as_u16().into();
     shown["state"] = state(entry, now).into();
     shown["received"] = timestamp(now.wall_at(entry.received)).into();
@@ -89,7 +89,7 @@ fn entry(entry: &Entry, place: &Slot, owners: &Owners, now: Now) -> Value {
     shown["fresh_for_seconds"] = entry.remaining(now).into();
     shown["bytes"] = entry.weight().into();
     shown["hits"] = entry.hits().into();
-    shown["variants"] = place.variants.len().into();
+    shown["variants"] = slot.variants.len().into();
     shown
 }
 
@@ -109,7 +109,7 @@ fn state(entry: &Entry, now: Now) -> &'static str {
     }
 }
 
-fn not_kept_one(one: &BypassedRequest, owners: &Owners) -> Value {
+fn not_stored(one: &BypassedRequest, owners: &Owners) -> Value {
     let mut shown = labelled(&one.label, owners);
     let lately = one.lately();
     shown["reason"] = lately.bypass.as_str().into();

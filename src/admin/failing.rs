@@ -25,12 +25,12 @@ use crate::upstream::origin::Origin;
 pub(super) type Decisions = Vec<(Arc<Endpoint>, Result<TenantName, Denial>)>;
 
 /// The upstream origins, by the owner of their credential.
-pub(super) struct Ways(HashMap<TenantName, Arc<Origin>>);
+pub(super) struct OriginsByOwner(HashMap<TenantName, Arc<Origin>>);
 
 /// The denials that are failures even if other endpoints are granted.
 const PARTIAL: [Code; 2] = [Code::ScopeMissing, Code::DeniedByTalkdesk];
 
-impl Ways {
+impl OriginsByOwner {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let by_owner = |origin: &Arc<Origin>| (origin.tokens.credential().owner.clone(), Arc::clone(origin));
         Self(snapshot.origins().map(by_owner).collect())
@@ -41,7 +41,7 @@ impl Ways {
 pub(super) fn failing(
     tenant: &Tenant,
     decisions: &Decisions,
-    ways: &Ways,
+    origins: &OriginsByOwner,
     proxy: &Proxy,
     snapshot: &Snapshot,
 ) -> Value {
@@ -57,10 +57,13 @@ pub(super) fn failing(
     let Some(owner) = owner else {
         return denied.first().map_or(Value::Null, |(_, problem)| one(problem, &[], false));
     };
-    if let Some((problem, serving)) = ways.0.get(owner).and_then(|origin| of_way(origin, now, problem)) {
+    if let Some((problem, serving)) =
+        origins.0.get(owner).and_then(|origin| origin_failure(origin, now, problem))
+    {
         return one(&problem, &[], serving);
     }
-    if let Some((problem, endpoints)) = ways.0.get(owner).and_then(|origin| unproven(tenant, origin, problem))
+    if let Some((problem, endpoints)) =
+        origins.0.get(owner).and_then(|origin| unproven(tenant, origin, problem))
     {
         return one(&problem, &endpoints.iter().map(|endpoint| &**endpoint).collect::<Vec<_>>(), true);
     }
@@ -74,7 +77,7 @@ pub(super) fn failing(
 }
 
 /// A problem of the credential or of the connection to Talkdesk, and whether the tenant is served nevertheless.
-fn of_way(
+fn origin_failure(
     origin: &Origin,
     now: Now,
     problem: impl Fn(&Rejection) -> ProblemText,
@@ -89,12 +92,12 @@ fn of_way(
     }
     if let Some(refused) = origin.gate.paused() {
         let paused = problem(&Rejection::from(refused));
-        let message = "Talkdesk asks for a pause; what is stored is served meanwhile.".to_owned();
+        let message = "Talkdesk requested a pause; stored responses are served meanwhile.".to_owned();
         return Some((ProblemText { message, ..paused }, false));
     }
     origin.breaker.is_open().then(|| {
         let timeout = problem(&Rejection::UpstreamTimeout);
-        let message = "Talkdesk's API did not answer lately; it is asked again now and then.".to_owned();
+        let message = "Talkdesk's API does not respond; the proxy retries periodically.".to_owned();
         (ProblemText { code: Code::UpstreamUnreachable, message, ..timeout }, false)
     })
 }

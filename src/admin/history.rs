@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Reply, parameters};
 use crate::clock::Now;
-use crate::metrics::history::{EVENTS, Event, EventKind, INTERVAL, LENGTH, Moved, POINTS, Point, TENANTS};
-use crate::metrics::{PREFIX, REQUEST_SECONDS};
+use crate::metrics::history::{
+    EVENTS, Event, EventKind, INTERVAL, Increments, LENGTH, POINTS, Point, TENANTS,
+};
+use crate::metrics::{PREFIX, REQUEST_DURATION_BUCKETS};
 use crate::proxy::Proxy;
 use crate::timestamp::timestamp;
 use crate::version::{REVISION, VERSION};
@@ -21,7 +23,8 @@ use crate::version::{REVISION, VERSION};
 pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
     let mut from = 0;
     let read = parameters::each(query.unwrap_or_default(), &["after"], |_, value| {
-        let after: u64 = value.parse().map_err(|_| format!("`after={value}` is no point's number"))?;
+        let after: u64 =
+            value.parse().map_err(|_| format!("`after={value}` is not the number of a point"))?;
         from = after.saturating_add(1);
         Ok(())
     });
@@ -45,7 +48,7 @@ pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
             "events": EVENTS,
             "events_dropped": view.events_dropped,
         },
-        "latency_bounds_seconds": REQUEST_SECONDS,
+        "latency_bounds_seconds": REQUEST_DURATION_BUCKETS,
         "points": points,
         "events": events,
     }))
@@ -59,7 +62,7 @@ fn point(point: &Point, now: Now) -> Value {
         "requests": point.requests,
         "failed": point.failed,
         "cache": object(&point.cache),
-        "latency": point.bands,
+        "latency": point.buckets,
         "upstream_requests": point.upstream,
         "tenants": object(&point.tenants),
         "tenants_rest": point.tenants_rest,
@@ -86,8 +89,8 @@ fn event(event: &Event, now: Now) -> Value {
     })
 }
 
-fn object(moved: &Moved) -> Map<String, Value> {
-    moved.iter().map(|(name, count): &(Arc<str>, u64)| (name.to_string(), (*count).into())).collect()
+fn object(increments: &Increments) -> Map<String, Value> {
+    increments.iter().map(|(name, count): &(Arc<str>, u64)| (name.to_string(), (*count).into())).collect()
 }
 
 fn unix(now: Now, instant: Instant) -> u64 {
@@ -112,7 +115,7 @@ pub(super) fn status(proxy: &Proxy) -> Reply {
             "cache_by_endpoint": reading.by_both("cache_requests_total", "endpoint", "result"),
             "not_stored": reading.by("cache_not_stored_total", "reason"),
             "evictions": reading.by("cache_evictions_total", "cause"),
-            "latency": reading.bands("http_request_duration_seconds"),
+            "latency": reading.buckets("http_request_duration_seconds"),
             "upstream_requests": reading.sum("upstream_requests_total"),
             "upstream_errors": reading.by("upstream_errors_total", "kind"),
             "limits": reading.by_both("rate_limit_decisions_total", "limit", "decision"),

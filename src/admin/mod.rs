@@ -39,7 +39,7 @@ use crate::reload::Reloader;
 
 /// The service of one connection to the admin plane.
 #[derive(Clone)]
-pub struct Admin {
+pub(crate) struct Admin {
     proxy: Arc<Proxy>,
     reloader: Arc<Reloader>,
     stopping: Arc<AtomicBool>,
@@ -50,11 +50,11 @@ pub struct Admin {
 
 /// The paths that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// All paths.
-    Whole,
+    All,
     /// Metrics and health only.
-    MetricsAlone,
+    MetricsOnly,
 }
 
 /// A response before it is converted to HTTP.
@@ -68,7 +68,7 @@ struct Reply {
 impl Admin {
     /// The service of a connection to the listener at address `listener`. `stopping` is set when shutdown begins.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         proxy: Arc<Proxy>,
         reloader: Arc<Reloader>,
         stopping: Arc<AtomicBool>,
@@ -93,14 +93,14 @@ impl Admin {
             return self.blocked(blocked).into_response(&head.method);
         }
         let reply = match self.scope {
-            Scope::MetricsAlone if !is_health && path != "/metrics" => Reply::not_found(),
-            Scope::Whole if path == "/api/reload" => self.reload(&head.method).await,
-            Scope::MetricsAlone | Scope::Whole => self.route(head, path),
+            Scope::MetricsOnly if !is_health && path != "/metrics" => Reply::not_found(),
+            Scope::All if path == "/api/reload" => self.reload(&head.method).await,
+            Scope::MetricsOnly | Scope::All => self.route(head, path),
         };
         match reply {
             Ok(reply) => reply.into_response(&head.method),
             Err(allow) => {
-                let message = format!("this path answers {allow}");
+                let message = format!("this path supports {allow}");
                 let mut response =
                     Reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
                         .into_response(&head.method);
@@ -115,7 +115,7 @@ impl Admin {
             return Err("POST");
         }
         let reply = reload::reload(&self.reloader).await;
-        self.reloaded(&reply);
+        self.audit_reload(&reply);
         Ok(reply)
     }
 
@@ -124,7 +124,7 @@ impl Admin {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         if path == "/api/cache" && head.method == Method::DELETE {
             let reply = purge::purge(&self.proxy, head.uri.query());
-            self.purged(head.uri.query(), &reply);
+            self.audit_purge(head.uri.query(), &reply);
             return Ok(reply);
         }
         let reply = match path {
@@ -176,7 +176,7 @@ impl Admin {
     fn blocked(&self, blocked: Blocked) -> Reply {
         let problem = Rejection::from(blocked).problem(None, StatusCode::FORBIDDEN);
         self.proxy.metrics.denied(problem.code.as_str());
-        self.not_let_in(problem.code.as_str());
+        self.audit_rejected(problem.code.as_str());
         Reply::error(
             problem.status,
             problem.code.as_str(),
@@ -230,7 +230,7 @@ impl Reply {
         Ok(Self::error(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is nothing here; see /, /metrics, /livez, /readyz, /api/status, /api/history, /api/tenants, /api/credentials, /api/cache, /api/cache/entries and /api/reload",
+            "this path does not exist; see /, /metrics, /livez, /readyz, /api/status, /api/history, /api/tenants, /api/credentials, /api/cache, /api/cache/entries and /api/reload",
         ))
     }
 

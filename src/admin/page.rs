@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_one_style_and_one_script_and_nothing_from_elsewhere() {
+    fn the_page_is_self_contained() {
         assert_eq!((PAGE.matches("<style>").count(), PAGE.matches("<script>").count()), (1, 1));
         assert_eq!((PAGE.matches("</style>").count(), PAGE.matches("</script>").count()), (1, 1));
         assert!(PAGE.contains(&format!("<style>{STYLE}</style>")));
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_writes_text_and_never_markup() {
+    fn the_script_never_writes_markup() {
         for dangerous in
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
         {

@@ -16,10 +16,10 @@ pub(super) fn each(
     let mut seen = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(name) = known.iter().find(|known| **known == name) else {
-            return Err(format!("`{name}` is not a parameter here: use {}", known.join(", ")));
+            return Err(format!("`{name}` is not a parameter of this path: use {}", known.join(", ")));
         };
         if seen.contains(name) {
-            return Err(format!("`{name}` is there twice: write it once"));
+            return Err(format!("`{name}` is given twice: write it once"));
         }
         seen.push(name);
         read(name, &value)?;
@@ -30,7 +30,7 @@ pub(super) fn each(
 /// Selects the entries of a tenant.
 pub(super) fn of_tenant(selection: &mut Selection, proxy: &Proxy, value: &str) -> Result<(), String> {
     let name = value.parse().map_err(|_| {
-        format!("`{value}` is no tenant's name: write organizations/{{id}} or instances/{{name}}")
+        format!("`{value}` is not a tenant name: write organizations/{{id}} or instances/{{name}}")
     })?;
     let tenant = proxy
         .snapshot()
@@ -41,7 +41,7 @@ pub(super) fn of_tenant(selection: &mut Selection, proxy: &Proxy, value: &str) -
         TenantKind::Instance(instance) => instance.credential.as_ref(),
     };
     let credential = tenant.organization().map_or(own, |organization| organization.credential.as_ref());
-    let nothing = || format!("{} has no credential, so nothing of it is stored", tenant.label);
+    let nothing = || format!("{} has no credential, so it has no stored responses", tenant.label);
     selection.credential = Some(credential.ok_or_else(nothing)?.key.clone());
     selection.account = served_for_itself(&tenant)?;
     Ok(())
@@ -51,8 +51,12 @@ pub(super) fn of_tenant(selection: &mut Selection, proxy: &Proxy, value: &str) -
 fn served_for_itself(tenant: &Tenant) -> Result<Option<crate::domain::id::AccountId>, String> {
     match (&tenant.kind, tenant.organization()) {
         (TenantKind::Instance(instance), Some(_)) => {
-            let unknown =
-                || format!("the account id of {} is not known, so nothing of it alone is", tenant.label);
+            let unknown = || {
+                format!(
+                    "the account id of {} is not known, so it has no stored responses of its own",
+                    tenant.label
+                )
+            };
             instance.account_id.map(Some).ok_or_else(unknown)
         }
         _ => Ok(None),
@@ -74,7 +78,7 @@ pub(super) fn of_endpoint(selection: &mut Selection, proxy: &Proxy, value: &str)
 /// Selects the entries whose path and query begin with `value`.
 pub(super) fn below(selection: &mut Selection, value: &str) -> Result<(), String> {
     if !value.starts_with('/') {
-        return Err(format!("`{value}` begins no path: write one as `/express/invoices`"));
+        return Err(format!("`{value}` does not begin with `/`: write a path such as `/express/invoices`"));
     }
     value.clone_into(&mut selection.path_prefix);
     Ok(())

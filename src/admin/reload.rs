@@ -11,7 +11,8 @@ pub(super) async fn reload(reloader: &Reloader) -> Reply {
     match reloader.reload().await {
         Ok(changes) => Reply::json(StatusCode::OK, &told(&changes)),
         Err(NotReloaded::NoFile) => {
-            let message = "this proxy was not started from a file that could be read again; restart it";
+            let message =
+                "this proxy was not started from a configuration file that it can reload; restart it";
             Reply::error(StatusCode::CONFLICT, "no_configuration_file", message)
         }
         Err(NotReloaded::Refused(faults)) => {
@@ -21,7 +22,7 @@ pub(super) async fn reload(reloader: &Reloader) -> Reply {
                 &json!({
                     "reloaded": false,
                     "code": "configuration_refused",
-                    "detail": "the old configuration goes on; mend these and reload again",
+                    "detail": "the previous configuration stays in use; correct these errors and reload again",
                     "faults": faults,
                 }),
             )
@@ -32,11 +33,11 @@ pub(super) async fn reload(reloader: &Reloader) -> Reply {
 fn told(changes: &ConfigChanges) -> serde_json::Value {
     let secrets = changes.secrets.iter().map(|secret| {
         let (result, detail) = match &secret.outcome {
-            SecretOutcome::Proven => ("proven", "it brought a token".to_owned()),
+            SecretOutcome::Proven => ("proven", "a token was obtained with it".to_owned()),
             SecretOutcome::NotProven(error) => {
-                ("not_proven", format!("{error}; the old token serves until it ends"))
+                ("not_proven", format!("{error}; the previous token is used until it expires"))
             }
-            SecretOutcome::Kept(reason) => ("kept", format!("{reason}; the last secret is kept")),
+            SecretOutcome::Kept(reason) => ("kept", format!("{reason}; the previous secret is kept")),
         };
         json!({ "tenant": secret.owner.to_string(), "result": result, "detail": detail })
     });

@@ -13,7 +13,7 @@ use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Log, LogFormat};
 use crate::reload::{Reloader, Source};
-use crate::server::{NotTaken, Passed, Workers};
+use crate::server::{PassedSocketError, PassedSockets, Workers};
 use crate::service_manager;
 use crate::version::{REVISION, VERSION};
 
@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
     // Before any secret is read.
     let dumps = no_dumps::forbid();
     // Before a second thread is started: it removes environment variables.
-    let passed = Passed::from_environment().map_err(|error| not_taken(&error))?;
+    let passed = PassedSockets::from_environment().map_err(|error| passed_socket_error(&error))?;
     let config = check::load(&arguments.config)?;
     start_log(&config.log);
     if let Err(reason) = dumps {
@@ -45,19 +45,19 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failed> {
 
 /// The passed sockets do not match the configuration. A restart would not help, so the exit code is that of a
 /// refused configuration.
-fn not_taken(error: &NotTaken) -> Failed {
+fn passed_socket_error(error: &PassedSocketError) -> Failed {
     for line in error.to_string().lines() {
         eprintln!("error: of the sockets that the service manager passed (LISTEN_FDS), {line}");
     }
     Failed::Refused
 }
 
-async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Failed> {
+async fn serve(config: Config, source: Source, passed: PassedSockets) -> Result<(), Failed> {
     // Install the signal handlers before readiness is reported: without a handler, SIGHUP ends the process.
     let hang_up = signal(SignalKind::hangup())?;
     let stop = StopSignals::listen()?;
     let listeners = Listeners::open(&config.server, passed).await.map_err(|error| match error {
-        StartError::Passed(not_taken_by) => not_taken(&not_taken_by),
+        StartError::Passed(error) => passed_socket_error(&error),
         other @ (StartError::Listen(_)
         | StartError::Trust(_)
         | StartError::AccessLog(_)
@@ -81,8 +81,8 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Fai
         "serving"
     );
     app.reloader().tell_ready("");
-    if let Some(patience) = service_manager::watchdog() {
-        tokio::spawn(service_manager::show_life(patience, async move || working.have_turns().await));
+    if let Some(timeout) = service_manager::watchdog() {
+        tokio::spawn(service_manager::notify_watchdog(timeout, async move || working.all_respond().await));
     }
     let reloading = tokio::spawn(reload_on_signal(hang_up, Arc::clone(app.reloader())));
     run_until_told(app, stop).await;

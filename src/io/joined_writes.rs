@@ -49,19 +49,19 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for JoinedWrites<T> {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
+        buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.0);
-        if let [piece] = pieces {
-            return stream.poll_write(context, piece);
+        if let [buffer] = buffers {
+            return stream.poll_write(context, buffer);
         }
-        if pieces.iter().map(|piece| piece.len()).sum::<usize>() > SMALL {
-            return stream.poll_write_vectored(context, pieces);
+        if buffers.iter().map(|buffer| buffer.len()).sum::<usize>() > SMALL {
+            return stream.poll_write_vectored(context, buffers);
         }
         JOINED.with_borrow_mut(|joined| {
             joined.clear();
-            for piece in pieces {
-                joined.extend_from_slice(piece);
+            for buffer in buffers {
+                joined.extend_from_slice(buffer);
             }
             stream.poll_write(context, joined)
         })
@@ -88,13 +88,13 @@ mod tests {
 
     /// A stream that takes at most `room` bytes per write and records the writes.
     #[derive(Default)]
-    struct Noting {
+    struct RecordingStream {
         room: usize,
         taken: Vec<u8>,
         calls: Vec<usize>,
     }
 
-    impl AsyncWrite for Noting {
+    impl AsyncWrite for RecordingStream {
         fn poll_write(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -109,12 +109,12 @@ mod tests {
         fn poll_write_vectored(
             mut self: Pin<&mut Self>,
             context: &mut Context<'_>,
-            pieces: &[IoSlice<'_>],
+            buffers: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+            let whole: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.to_vec()).collect();
             let written = self.as_mut().poll_write(context, &whole);
             self.calls.pop();
-            self.calls.push(pieces.len());
+            self.calls.push(buffers.len());
             written
         }
 
@@ -131,15 +131,15 @@ mod tests {
         }
     }
 
-    async fn write(room: usize, pieces: &[&[u8]]) -> (usize, Noting) {
-        let mut stream = JoinedWrites(Noting { room, ..Noting::default() });
-        let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    async fn write(room: usize, buffers: &[&[u8]]) -> (usize, RecordingStream) {
+        let mut stream = JoinedWrites(RecordingStream { room, ..RecordingStream::default() });
+        let slices: Vec<_> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
         let written = poll_fn(|context| Pin::new(&mut stream).poll_write_vectored(context, &slices)).await;
         (written.expect("it takes some"), stream.0)
     }
 
     #[tokio::test]
-    async fn small_pieces_go_as_one_and_large_ones_as_they_are() {
+    async fn small_buffers_are_joined_and_large_ones_are_not() {
         let (written, stream) = write(usize::MAX, &[b"head ", b"", b"body"]).await;
         assert_eq!((written, &stream.taken[..], stream.calls), (9, &b"head body"[..], vec![1]));
         let large = vec![b'x'; SMALL];
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_taken_is_not_told_as_written() {
+    async fn a_partial_write_reports_the_bytes_written() {
         let (written, stream) = write(6, &[b"head ", b"body"]).await;
         assert_eq!((written, &stream.taken[..]), (6, &b"head b"[..]));
     }

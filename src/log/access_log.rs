@@ -13,7 +13,7 @@ use crate::guard::Connection;
 use crate::log::line_writer::LineWriter;
 use crate::log::request_id::RequestId;
 use crate::metrics::Metrics;
-use crate::timestamp::Timestamps;
+use crate::timestamp::timestamp;
 
 /// The handle to the access log.
 #[derive(Clone)]
@@ -164,9 +164,8 @@ impl AccessLog {
         sink: impl Write + Send + 'static,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
-        let mut timestamps = Timestamps::default();
         let form = move |record: &Record, line: &mut Vec<u8>| {
-            let timestamp = timestamps.of(record.time);
+            let timestamp = &timestamp(record.time);
             // Writing to memory can't fail.
             let _ = match format {
                 LogFormat::Json => write_json(line, record, timestamp),

@@ -33,7 +33,7 @@ enum Item<R> {
 const QUEUE: usize = 8_192;
 
 /// How long the thread sleeps after it has written.
-const REST: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl<R: Send + 'static> LineWriter<R> {
     /// Starts the writer thread. `form` appends the line of a record, with its line end, to a buffer.
@@ -61,14 +61,14 @@ impl<R: Send + 'static> LineWriter<R> {
         }
     }
 
-    /// Blocks until all records queued so far are written, but at most for `most`. For use at shutdown.
-    pub fn finish(&self, most: Duration) {
+    /// Blocks until all records queued so far are written, but at most for `timeout`. For use at shutdown.
+    pub fn finish(&self, timeout: Duration) {
         let (mark, reached) = channel();
         let queue = self.queue.clone();
         // Use a separate thread: sending the mark blocks while the queue is full.
-        let handing = std::thread::Builder::new().spawn(move || queue.send(Item::Mark(mark)));
-        if handing.is_ok() {
-            let _ = reached.recv_timeout(most);
+        let sending = std::thread::Builder::new().spawn(move || queue.send(Item::Mark(mark)));
+        if sending.is_ok() {
+            let _ = reached.recv_timeout(timeout);
         }
     }
 }
@@ -89,15 +89,15 @@ fn write_all<R>(
     while let Ok(first) = records.recv() {
         let mut next = Some(first);
         while let Some(first) = next {
-            write_what_waits(first, &mut sink, records, dropped, &mut form, &mut line);
+            write_queued(first, &mut sink, records, dropped, &mut form, &mut line);
             // During this sleep a sender finds no blocked receiver to wake, so sending needs no system call.
-            std::thread::sleep(REST);
+            std::thread::sleep(PAUSE);
             next = records.try_recv().ok();
         }
     }
 }
 
-fn write_what_waits<R>(
+fn write_queued<R>(
     first: Item<R>,
     sink: &mut BufWriter<impl Write>,
     records: &Receiver<Item<R>>,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_is_written_in_its_order_by_the_time_it_is_finished() {
+    fn finish_returns_after_all_queued_records_are_written_in_order() {
         let sink = Sink::default();
         let (writer, dropped) = writer(sink.clone());
         for number in 0..1_000 {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_is_stuck_holds_nobody_up_and_what_is_dropped_is_counted() {
+    fn a_blocked_sink_does_not_block_writers_and_dropped_records_are_counted() {
         let sink = Sink::default();
         let (writer, dropped) = writer(sink.clone());
         let blocked = sink.blocked.lock().expect("no panic");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_full_is_counted() {
+    fn records_that_a_full_disk_rejects_are_counted() {
         let (writer, dropped) = writer(Sink { broken: true, ..Sink::default() });
         for _ in 0..1_000 {
             writer.write("a".repeat(100));

@@ -4,7 +4,7 @@ use super::{CREDENTIAL_STATES, Metrics};
 
 impl Metrics {
     /// Sets the state of a credential.
-    pub fn credential_is(&self, tenant: &str, state: &str) {
+    pub(crate) fn credential_is(&self, tenant: &str, state: &str) {
         for known in CREDENTIAL_STATES {
             let value = if known == state { 1.0 } else { 0.0 };
             self.credential_state.with_label_values(&[tenant, known]).set(value);
@@ -12,18 +12,18 @@ impl Metrics {
     }
 
     /// Sets whether the secret of a credential can be used.
-    pub fn secret_is_available(&self, tenant: &str, available: bool) {
+    pub(crate) fn secret_is_available(&self, tenant: &str, available: bool) {
         self.credential_secret_available.with_label_values(&[tenant]).set(if available { 1.0 } else { 0.0 });
     }
 
     /// Removes all series of `account_scope_unproven`; the caller sets those that still apply.
-    pub fn forget_unproven(&self) {
+    pub(crate) fn forget_unproven(&self) {
         self.account_scope_unproven.reset();
     }
 
     /// Removes the gauges of a credential that is no longer configured: they would never be updated again, and an
     /// alert on them would never end. Counters stay.
-    pub fn forget_credential(&self, tenant: &str) {
+    pub(crate) fn forget_credential(&self, tenant: &str) {
         for state in CREDENTIAL_STATES {
             let _ = self.credential_state.remove_label_values(&[tenant, state]);
         }

@@ -1,13 +1,12 @@
 //! Handles to series, looked up once instead of on every request.
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use super::Metrics;
-use super::asked::{Asked, LastAsked};
 
 /// The result of the cache lookup for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +45,7 @@ pub enum TenantOutcome {
 /// The series of one endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointMetrics {
-    name: String,
-    pub(super) number: u16,
+    name: Arc<str>,
     requests: IntCounterVec,
     /// Counters of the most frequent statuses (200 and 304), by cache result; each is looked up when it is first
     /// used.
@@ -58,21 +56,34 @@ pub struct EndpointMetrics {
     upstream_requests: IntCounterVec,
     upstream_ok: OnceLock<IntCounter>,
     /// Duration of requests to the API, in seconds.
-    pub upstream_duration: Histogram,
+    pub(crate) upstream_duration: Histogram,
 }
 
 /// The series of one tenant.
 #[derive(Clone, Debug)]
 pub struct TenantMetrics {
     outcomes: [IntCounter; TenantOutcome::ALL.len()],
-    last: LastAsked,
+    last_request: Arc<Mutex<Option<LastRequest>>>,
     /// Requests sent to the API for this tenant.
-    pub upstream_requests: IntCounter,
+    pub(crate) upstream_requests: IntCounter,
+}
+
+/// A tenant's last request. Neither path nor query is kept, because they may contain confidential data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastRequest {
+    /// When the request arrived.
+    pub(crate) at: SystemTime,
+    /// The endpoint's name; `other` if the request matched none.
+    pub(crate) endpoint: Arc<str>,
+    /// The response status.
+    pub(crate) status: StatusCode,
+    /// The outcome.
+    pub(crate) outcome: TenantOutcome,
 }
 
 impl CacheResult {
     /// All results, in the order of the variants, which is the index of the tables of series.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
         Self::Miss,
@@ -84,7 +95,7 @@ impl CacheResult {
 
     /// The value of the label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",
@@ -99,11 +110,11 @@ impl CacheResult {
 
 impl TenantOutcome {
     /// All outcomes, in the order of the variants, which is the index of the tables of series.
-    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
+    pub(crate) const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Denied, Self::Error];
 
     /// The value of the label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",
@@ -117,24 +128,23 @@ impl TenantOutcome {
 impl Metrics {
     /// The series of an endpoint; `other` is for requests that match none.
     #[must_use]
-    pub fn endpoint(&self, name: &str) -> EndpointMetrics {
+    pub(crate) fn endpoint(&self, name: &str) -> EndpointMetrics {
         let duration =
             |result: CacheResult| self.http_request_duration.with_label_values(&[name, result.as_str()]);
         let result = |result: CacheResult| self.cache_requests.with_label_values(&[name, result.as_str()]);
-        let [asked @ .., _] = CacheResult::ALL;
+        let [consulted @ .., _] = CacheResult::ALL;
         for status in ["200", "304"] {
             // Create the series now, so that `increase()` sees the first request.
             self.http_requests.with_label_values(&[name, status, "hit"]);
         }
         EndpointMetrics {
-            name: name.to_owned(),
-            number: self.number_of_endpoint(name),
+            name: name.into(),
             ok: Default::default(),
             not_modified: Default::default(),
             upstream_ok: OnceLock::new(),
             requests: self.http_requests.clone(),
             durations: CacheResult::ALL.map(duration),
-            results: asked.map(result),
+            results: consulted.map(result),
             upstream_requests: self.upstream_requests.clone(),
             upstream_duration: self.upstream_request_duration.with_label_values(&[name]),
         }
@@ -142,41 +152,19 @@ impl Metrics {
 
     /// The series of a tenant; `other` is for tenants without series of their own.
     #[must_use]
-    pub fn tenant(&self, label: &str) -> TenantMetrics {
+    pub(crate) fn tenant(&self, label: &str) -> TenantMetrics {
         TenantMetrics {
             outcomes: TenantOutcome::ALL
                 .map(|outcome| self.tenant_requests.with_label_values(&[label, outcome.as_str()])),
-            last: LastAsked::default(),
+            last_request: Arc::default(),
             upstream_requests: self.tenant_upstream_requests.with_label_values(&[label]),
         }
     }
 }
 
-impl Metrics {
-    /// The number of an endpoint, which never changes. Names from earlier configurations keep theirs, so a process
-    /// with many reloads may run out: an endpoint beyond the first 65535 is reported as `other`.
-    fn number_of_endpoint(&self, name: &str) -> u16 {
-        let mut names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.iter().position(|known| &**known == name);
-        let number = known.unwrap_or_else(|| {
-            names.push(name.into());
-            names.len() - 1
-        });
-        u16::try_from(number).unwrap_or(u16::MAX)
-    }
-
-    pub(super) fn endpoint_of_number(&self, number: usize) -> Arc<str> {
-        let names = self.endpoint_names.lock().unwrap_or_else(PoisonError::into_inner);
-        names
-            .get(number)
-            .filter(|_| number < usize::from(u16::MAX))
-            .map_or_else(|| "other".into(), Arc::clone)
-    }
-}
-
 impl EndpointMetrics {
     /// Counts an answered request and observes its duration.
-    pub fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
+    pub(crate) fn answered(&self, status: StatusCode, result: CacheResult, seconds: f64) {
         let series = || self.requests.with_label_values(&[&self.name, status.as_str(), result.as_str()]);
         match status {
             StatusCode::OK => self.ok[result as usize].get_or_init(series).inc(),
@@ -190,7 +178,7 @@ impl EndpointMetrics {
     }
 
     /// Counts a response of the API.
-    pub fn upstream_answered(&self, status: StatusCode) {
+    pub(crate) fn upstream_answered(&self, status: StatusCode) {
         let series = || self.upstream_requests.with_label_values(&[&self.name, status.as_str()]);
         if status == StatusCode::OK {
             self.upstream_ok.get_or_init(series).inc();
@@ -200,14 +188,14 @@ impl EndpointMetrics {
     }
 
     /// Counts a request to the API that got no response.
-    pub fn upstream_failed(&self) {
+    pub(crate) fn upstream_failed(&self) {
         self.upstream_requests.with_label_values(&[&self.name, "none"]).inc();
     }
 }
 
 impl TenantMetrics {
     /// Counts the outcome of a request and stores it as the tenant's last request.
-    pub fn ended(
+    pub(crate) fn ended(
         &self,
         outcome: TenantOutcome,
         at: SystemTime,
@@ -215,34 +203,44 @@ impl TenantMetrics {
         status: StatusCode,
     ) {
         self.outcomes[outcome as usize].inc();
-        self.last.store(at, endpoint, status, outcome);
+        let mut last = self.lock_last_request();
+        // A request that arrived earlier may end later and must not replace a newer one.
+        if last.as_ref().is_none_or(|last| last.at <= at) {
+            *last = Some(LastRequest { at, endpoint: Arc::clone(&endpoint.name), status, outcome });
+        }
     }
 
     /// The tenant's last request, if there was one.
     #[must_use]
-    pub fn asked_last(&self, metrics: &Metrics) -> Option<Asked> {
-        self.last.load(metrics)
+    pub(crate) fn last_request(&self) -> Option<LastRequest> {
+        self.lock_last_request().clone()
+    }
+
+    fn lock_last_request(&self) -> MutexGuard<'_, Option<LastRequest>> {
+        self.last_request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same counters for another tenant, with a last request of its own.
     #[must_use]
-    pub fn for_another(&self) -> Self {
-        Self { last: LastAsked::default(), ..self.clone() }
+    pub(crate) fn with_own_last_request(&self) -> Self {
+        Self { last_request: Arc::default(), ..self.clone() }
     }
 
     /// Takes over the last request from `before`, the handle before a reload.
     #[must_use]
-    pub fn after(self, before: &Self) -> Self {
-        Self { last: before.last.clone(), ..self }
+    pub(crate) fn with_last_request_of(self, before: &Self) -> Self {
+        Self { last_request: Arc::clone(&before.last_request), ..self }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_result_stands_at_its_own_place_in_every_table() {
+    fn a_variant_is_its_own_index_in_the_tables_of_series() {
         for (place, result) in CacheResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, place);
         }
@@ -252,7 +250,27 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_request_is_in_the_text() {
+    fn the_last_request_is_the_one_that_arrived_last() {
+        let metrics = Metrics::new();
+        let (tenant, endpoint) = (metrics.tenant("organizations/acme"), metrics.endpoint("invoices"));
+        assert_eq!(tenant.last_request(), None);
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 + seconds);
+        tenant.ended(TenantOutcome::Hit, at(20), &endpoint, StatusCode::OK);
+        let first = LastRequest {
+            at: at(20),
+            endpoint: "invoices".into(),
+            status: StatusCode::OK,
+            outcome: TenantOutcome::Hit,
+        };
+        assert_eq!(tenant.last_request(), Some(first.clone()));
+        tenant.ended(TenantOutcome::Error, at(0), &endpoint, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(tenant.last_request(), Some(first), "it arrived earlier and ended later");
+        tenant.ended(TenantOutcome::Error, at(20), &endpoint, StatusCode::BAD_GATEWAY);
+        assert_eq!(tenant.last_request().map(|last| last.status), Some(StatusCode::BAD_GATEWAY));
+    }
+
+    #[test]
+    fn the_text_format_contains_a_counted_request() {
         let metrics = Metrics::new();
         metrics.endpoint("invoices").answered(StatusCode::OK, CacheResult::Hit, 0.001);
         let text = metrics.text();

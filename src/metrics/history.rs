@@ -7,7 +7,7 @@
 //! # Memory
 //!
 //! At most [`POINTS`] points with [`TENANTS`] tenants each, and [`EVENTS`] events, which take less than
-//! [`MOST_BYTES`] together. In addition the last reading is kept, which is as large as the series of the registry.
+//! 2 MiB together. In addition the last reading is kept, which is as large as the series of the registry.
 //! Tenants beyond those with the most requests are added up in one number, and when there are too many events the
 //! oldest are dropped; the response reports both.
 
@@ -20,73 +20,71 @@ use super::reading::{Counts, Reading};
 use crate::clock::Now;
 
 /// The time between two readings.
-pub const INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum number of points: one hour.
-pub const POINTS: usize = 360;
+pub(crate) const POINTS: usize = 360;
 /// The maximum age of points and events.
-pub const LENGTH: Duration = Duration::from_hours(1);
+pub(crate) const LENGTH: Duration = Duration::from_hours(1);
 /// The maximum number of tenants listed in a point.
-pub const TENANTS: usize = 64;
+pub(crate) const TENANTS: usize = 64;
 /// The maximum number of events.
-pub const EVENTS: usize = 4096;
-/// The maximum size of points and events together, in bytes, without the names, which are shared.
-pub const MOST_BYTES: usize = 2 << 20;
+pub(crate) const EVENTS: usize = 4096;
 
 /// The history of one proxy.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     run: u64,
     state: Mutex<State>,
 }
 
 /// Increments by name; names without an increment are omitted.
-pub type Moved = Vec<(Arc<str>, u64)>;
+pub(crate) type Increments = Vec<(Arc<str>, u64)>;
 
 /// The differences between two readings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// The sequence number of the point.
-    pub number: u64,
+    pub(crate) number: u64,
     /// The time of the second reading.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The time between the two readings.
-    pub length: Duration,
+    pub(crate) length: Duration,
     /// Answered requests.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Requests answered with a 5xx status, from the proxy or from Talkdesk.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Cache results, by result.
-    pub cache: Moved,
+    pub(crate) cache: Increments,
     /// Answered requests by duration: one count per bucket of `http_request_duration_seconds`, not cumulative.
-    pub bands: Vec<u64>,
+    pub(crate) buckets: Vec<u64>,
     /// Requests sent to the API.
-    pub upstream: u64,
+    pub(crate) upstream: u64,
     /// Requests sent to the API by tenant: the [`TENANTS`] tenants with the most.
-    pub tenants: Moved,
+    pub(crate) tenants: Increments,
     /// Requests sent to the API for all other tenants.
-    pub tenants_rest: u64,
+    pub(crate) tenants_rest: u64,
     /// Requests to the API without a usable response, by kind.
-    pub errors: Moved,
+    pub(crate) errors: Increments,
 }
 
 /// Something that happened to a credential or to the configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub(crate) struct Event {
     /// The number of the point in which it was detected.
-    pub point: u64,
+    pub(crate) point: u64,
     /// When it was detected: up to one [`INTERVAL`] after it happened.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// What happened.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
     /// The owner of the credential; empty for events of the configuration.
-    pub owner: Arc<str>,
+    pub(crate) owner: Arc<str>,
     /// How often it happened between the two readings.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// A token was fetched.
     Token {
         /// When the token expires.
@@ -110,14 +108,14 @@ pub enum EventKind {
 
 /// The history at one moment.
 #[derive(Clone, Debug)]
-pub struct View {
+pub(crate) struct View {
     /// The stored points, oldest first. The last one has the differences since the last reading and is not stored
     /// yet.
-    pub points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// The stored events, oldest first, and those since the last reading.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Number of events dropped because there were more than [`EVENTS`].
-    pub events_dropped: u64,
+    pub(crate) events_dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +135,7 @@ struct Totals {
     requests: u64,
     failed: u64,
     cache: Named,
-    bands: Vec<u64>,
+    buckets: Vec<u64>,
     upstream: u64,
     tenants: Named,
     errors: Named,
@@ -165,19 +163,19 @@ impl Default for History {
 impl History {
     /// A random number per process: clients use it to detect that points belong to another run.
     #[must_use]
-    pub fn run(&self) -> u64 {
+    pub(crate) fn run(&self) -> u64 {
         self.run
     }
 
     /// Takes the first reading; earlier increments are in no point.
-    pub fn begin(&self, now: Now, reading: &Reading) {
+    pub(crate) fn begin(&self, now: Now, reading: &Reading) {
         let mut state = self.state();
         state.before = Totals::of(reading, &mut HashSet::new());
         state.read = Some(now.monotonic);
     }
 
     /// Stores the differences since the last reading.
-    pub fn record(&self, now: Now, reading: &Reading) {
+    pub(crate) fn record(&self, now: Now, reading: &Reading) {
         let state = &mut *self.state();
         let totals = Totals::of(reading, &mut state.names);
         let Difference { point, events } = state.difference(&totals, now);
@@ -203,7 +201,7 @@ impl History {
 
     /// The stored history and the differences since the last reading; the latter are not stored.
     #[must_use]
-    pub fn view(&self, now: Now, reading: &Reading) -> View {
+    pub(crate) fn view(&self, now: Now, reading: &Reading) -> View {
         let state = &mut *self.state();
         let totals = Totals::of(reading, &mut state.names);
         let since = state.difference(&totals, now);
@@ -223,25 +221,27 @@ impl State {
     /// The differences from the last reading to this one.
     fn difference(&self, totals: &Totals, now: Now) -> Difference {
         let before = &self.before;
-        let mut tenants = moved(&totals.tenants, &before.tenants);
+        let mut tenants = increments(&totals.tenants, &before.tenants);
         tenants.sort_by_key(|(_, count)| Reverse(*count));
         let rest = tenants.split_off(tenants.len().min(TENANTS));
         tenants.shrink_to_fit();
-        let bands = totals.bands.iter().enumerate();
+        let buckets = totals.buckets.iter().enumerate();
         let point = Point {
             number: self.next,
             at: now.monotonic,
             length: self.read.map(|read| now.since(read)).unwrap_or_default(),
             requests: totals.requests.saturating_sub(before.requests),
             failed: totals.failed.saturating_sub(before.failed),
-            cache: moved(&totals.cache, &before.cache),
-            bands: bands
-                .map(|(place, end)| end.saturating_sub(before.bands.get(place).copied().unwrap_or_default()))
+            cache: increments(&totals.cache, &before.cache),
+            buckets: buckets
+                .map(|(place, end)| {
+                    end.saturating_sub(before.buckets.get(place).copied().unwrap_or_default())
+                })
                 .collect(),
             upstream: totals.upstream.saturating_sub(before.upstream),
             tenants,
             tenants_rest: rest.iter().map(|(_, count)| count).sum(),
-            errors: moved(&totals.errors, &before.errors),
+            errors: increments(&totals.errors, &before.errors),
         };
         Difference { point, events: self.events(totals, now) }
     }
@@ -258,7 +258,7 @@ impl State {
         let mut events = Vec::new();
         let none = Named::new();
         for (owner, results) in &totals.tokens {
-            for (result, count) in moved(results, before.tokens.get(owner).unwrap_or(&none)) {
+            for (result, count) in increments(results, before.tokens.get(owner).unwrap_or(&none)) {
                 let kind = if &*result == "ok" {
                     let ends = totals.token_ends.get(&**owner).copied().unwrap_or_default();
                     EventKind::Token { until: instant(ends, now) }
@@ -297,7 +297,7 @@ impl Totals {
             requests: reading.sum("http_requests_total"),
             failed: reading.sum_where("http_requests_total", "status", "5"),
             cache,
-            bands: reading.bands("http_request_duration_seconds"),
+            buckets: reading.buckets("http_request_duration_seconds"),
             upstream: reading.sum("upstream_requests_total"),
             tenants,
             errors,
@@ -325,7 +325,7 @@ fn shared(name: &str, names: &mut HashSet<Arc<str>>) -> Arc<str> {
 }
 
 /// The increments of those that have grown.
-fn moved(now: &Named, before: &Named) -> Moved {
+fn increments(now: &Named, before: &Named) -> Increments {
     let by = |(name, count): (&Arc<str>, &u64)| {
         let more = count.saturating_sub(before.get(name).copied().unwrap_or_default());
         (more > 0).then(|| (Arc::clone(name), more))

@@ -5,24 +5,21 @@
 //! is never a label value. Looking up a series hashes, locks and clones, so the series of the hit path are looked
 //! up once: [`EndpointMetrics`] and [`TenantMetrics`].
 
-mod asked;
 mod credentials;
 mod handles;
-pub mod history;
-pub mod reading;
-
-use std::sync::{Arc, Mutex};
+pub(crate) mod history;
+pub(crate) mod reading;
+mod registration;
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry,
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-pub use asked::Asked;
 pub use handles::{CacheResult, EndpointMetrics, TenantMetrics, TenantOutcome};
 
 use history::History;
 use reading::Reading;
+use registration::{REGISTERED_ONCE, Registration, WELL_FORMED};
 
 use crate::version::{REVISION, VERSION};
 
@@ -34,66 +31,65 @@ pub const PREFIX: &str = "billing_insights_proxy_";
 pub struct Metrics {
     registry: Registry,
     /// The increments of the last hour.
-    pub history: History,
-    /// The names of endpoints, by number, including those of earlier configurations.
-    endpoint_names: Mutex<Vec<Arc<str>>>,
+    pub(crate) history: History,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
     /// `http_requests_in_flight`: requests in progress.
-    pub http_requests_in_flight: IntGauge,
+    pub(crate) http_requests_in_flight: IntGauge,
     tenant_requests: IntCounterVec,
     tenant_upstream_requests: IntCounterVec,
     requests_denied: IntCounterVec,
     cache_requests: IntCounterVec,
     cache_not_stored: IntCounterVec,
     /// `cache_entries`: entries in the cache.
-    pub cache_entries: IntGauge,
+    pub(crate) cache_entries: IntGauge,
     /// `cache_bytes`: memory used by the entries.
-    pub cache_bytes: IntGauge,
+    pub(crate) cache_bytes: IntGauge,
     cache_evictions: IntCounterVec,
     token_requests: IntCounterVec,
     /// `token_request_duration_seconds`: duration of token requests.
-    pub token_request_duration: Histogram,
+    pub(crate) token_request_duration: Histogram,
     /// `token_expiry_timestamp_seconds`: expiry time of each credential's token.
-    pub token_expiry_timestamp: GaugeVec,
+    pub(crate) token_expiry_timestamp: GaugeVec,
     upstream_requests: IntCounterVec,
     upstream_request_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
     /// `upstream_interim_responses_total`: interim responses (1xx) of the API, which are not forwarded.
-    pub upstream_interim_responses: IntCounter,
+    pub(crate) upstream_interim_responses: IntCounter,
     /// `upstream_paused_until_timestamp_seconds`: end of each credential's pause.
-    pub upstream_paused_until_timestamp: GaugeVec,
+    pub(crate) upstream_paused_until_timestamp: GaugeVec,
     rate_limit_decisions: IntCounterVec,
     /// `rate_limit_wait_seconds`: time that requests wait for a rate limit.
-    pub rate_limit_wait: Histogram,
+    pub(crate) rate_limit_wait: Histogram,
     /// `account_mismatch_total`: responses that failed the account check.
-    pub account_mismatch: IntCounter,
+    pub(crate) account_mismatch: IntCounter,
     account_scope_unproven: GaugeVec,
     /// `accounts_skipped`: accounts that discovery could not use.
-    pub accounts_skipped: GaugeVec,
+    pub(crate) accounts_skipped: GaugeVec,
     credential_state: GaugeVec,
     credential_secret_available: GaugeVec,
     stale_served: IntCounterVec,
     /// `config_last_reload_successful`: 1 if the last attempt to load a configuration succeeded, else 0.
-    pub config_last_reload_successful: IntGauge,
+    pub(crate) config_last_reload_successful: IntGauge,
     /// `config_last_reload_success_timestamp_seconds`: time of the last successful load.
-    pub config_last_reload_success_timestamp: Gauge,
+    pub(crate) config_last_reload_success_timestamp: Gauge,
     /// `log_dropped_total`: access log lines dropped because the queue was full or writing failed.
-    pub log_dropped: IntCounter,
+    pub(crate) log_dropped: IntCounter,
     /// `audit_dropped_total`: audit log lines dropped because the queue was full or writing failed.
-    pub audit_dropped: IntCounter,
+    pub(crate) audit_dropped: IntCounter,
 }
 
 /// Histogram buckets in seconds, from a cache hit to a request that reaches its deadline.
-pub const REQUEST_SECONDS: [f64; 14] =
+pub(crate) const REQUEST_DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 /// Histogram buckets in seconds, from a nearby token endpoint to one that does not respond.
-const UPSTREAM_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const UPSTREAM_DURATION_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The states of a credential, as in `/api/credentials` and in the metric `credential_state`.
-pub const CREDENTIAL_STATES: [&str; 6] =
+pub(crate) const CREDENTIAL_STATES: [&str; 6] =
     ["absent", "fetching", "valid", "refreshing", "backing_off", "rejected"];
 
 impl Metrics {
@@ -103,7 +99,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         register_build_and_process(&registry);
-        let register = Registering(&registry);
+        let register = Registration(&registry);
         Self {
             http_requests: register.counters(
                 "http_requests_total",
@@ -114,7 +110,7 @@ impl Metrics {
                 "http_request_duration_seconds",
                 "Time from a request's head to the head of its answer.",
                 &["endpoint", "cache"],
-                &REQUEST_SECONDS,
+                &REQUEST_DURATION_BUCKETS,
             ),
             http_requests_in_flight: register
                 .gauge("http_requests_in_flight", "Requests being answered now."),
@@ -158,7 +154,7 @@ impl Metrics {
             token_request_duration: register.histogram(
                 "token_request_duration_seconds",
                 "Time of a request to the token endpoint.",
-                &UPSTREAM_SECONDS,
+                &UPSTREAM_DURATION_BUCKETS,
             ),
             token_expiry_timestamp: register.gauges(
                 "token_expiry_timestamp_seconds",
@@ -174,7 +170,7 @@ impl Metrics {
                 "upstream_request_duration_seconds",
                 "Time from sending a request to Talkdesk's API to the end of its answer.",
                 &["endpoint"],
-                &UPSTREAM_SECONDS,
+                &UPSTREAM_DURATION_BUCKETS,
             ),
             upstream_errors: register.counters(
                 "upstream_errors_total",
@@ -203,7 +199,7 @@ impl Metrics {
             rate_limit_wait: register.histogram(
                 "rate_limit_wait_seconds",
                 "Time that requests waited for the limit of their credential.",
-                &UPSTREAM_SECONDS,
+                &UPSTREAM_DURATION_BUCKETS,
             ),
             account_mismatch: register.counter(
                 "account_mismatch_total",
@@ -248,7 +244,6 @@ impl Metrics {
             ),
             registry,
             history: History::default(),
-            endpoint_names: Mutex::default(),
         }
         .with_zeros()
     }
@@ -295,47 +290,47 @@ impl Metrics {
 
     /// The current values of all series.
     #[must_use]
-    pub fn reading(&self) -> Reading {
+    pub(crate) fn reading(&self) -> Reading {
         Reading::new(self.registry.gather())
     }
 
     /// Counts a request refused before anything was sent upstream.
-    pub fn denied(&self, reason: &str) {
+    pub(crate) fn denied(&self, reason: &str) {
         self.requests_denied.with_label_values(&[reason]).inc();
     }
 
     /// Counts a response that was not stored.
-    pub fn not_stored(&self, reason: &str) {
+    pub(crate) fn not_stored(&self, reason: &str) {
         self.cache_not_stored.with_label_values(&[reason]).inc();
     }
 
     /// Counts an entry that was removed from the cache.
-    pub fn evicted(&self, cause: &str) {
+    pub(crate) fn evicted(&self, cause: &str) {
         self.cache_evictions.with_label_values(&[cause]).inc();
     }
 
     /// Counts a token request. `tenant` is the owner of the credential.
-    pub fn token_request(&self, tenant: &str, result: &str) {
+    pub(crate) fn token_request(&self, tenant: &str, result: &str) {
         self.token_requests.with_label_values(&[tenant, result]).inc();
     }
 
     /// Creates a series of token requests at zero.
-    pub fn touch_token_request(&self, tenant: &str, result: &str) {
+    pub(crate) fn touch_token_request(&self, tenant: &str, result: &str) {
         self.token_requests.with_label_values(&[tenant, result]);
     }
 
     /// Counts a request to the API without a usable response.
-    pub fn upstream_error(&self, kind: &str) {
+    pub(crate) fn upstream_error(&self, kind: &str) {
         self.upstream_errors.with_label_values(&[kind]).inc();
     }
 
     /// Counts a retried request to the API.
-    pub fn upstream_retry(&self, reason: &str) {
+    pub(crate) fn upstream_retry(&self, reason: &str) {
         self.upstream_retries.with_label_values(&[reason]).inc();
     }
 
     /// Sets whether Talkdesk is known not to restrict an endpoint to an account.
-    pub fn account_scope_unproven(&self, tenant: &str, endpoint: &str, unproven: bool) {
+    pub(crate) fn account_scope_unproven(&self, tenant: &str, endpoint: &str, unproven: bool) {
         self.account_scope_unproven.with_label_values(&[tenant, endpoint]).set(if unproven {
             1.0
         } else {
@@ -344,12 +339,12 @@ impl Metrics {
     }
 
     /// Counts a decision of a rate limit.
-    pub fn limit(&self, limit: &str, decision: &str) {
+    pub(crate) fn limit(&self, limit: &str, decision: &str) {
         self.rate_limit_decisions.with_label_values(&[limit, decision]).inc();
     }
 
     /// Counts a stale response.
-    pub fn stale_served(&self, reason: &str) {
+    pub(crate) fn stale_served(&self, reason: &str) {
         self.stale_served.with_label_values(&[reason]).inc();
     }
 }
@@ -367,43 +362,4 @@ fn register_build_and_process(registry: &Registry) {
     registry.register(Box::new(build)).expect(REGISTERED_ONCE);
     let process = prometheus::process_collector::ProcessCollector::for_self();
     registry.register(Box::new(process)).expect(REGISTERED_ONCE);
-}
-
-const WELL_FORMED: &str = "the names and labels in this file are well-formed";
-const REGISTERED_ONCE: &str = "each name in this file is registered once";
-
-struct Registering<'a>(&'a Registry);
-
-impl Registering<'_> {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let collector = made.expect(WELL_FORMED);
-        self.0.register(Box::new(collector.clone())).expect(REGISTERED_ONCE);
-        collector
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::new(format!("{PREFIX}{name}"), help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(format!("{PREFIX}{name}"), help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(format!("{PREFIX}{name}"), help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.add(GaugeVec::new(Opts::new(format!("{PREFIX}{name}"), help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let options = HistogramOpts::new(format!("{PREFIX}{name}"), help).buckets(buckets.to_vec());
-        self.add(Histogram::with_opts(options))
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        let options = HistogramOpts::new(format!("{PREFIX}{name}"), help).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(options, labels))
-    }
 }

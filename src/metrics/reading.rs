@@ -8,10 +8,10 @@ use prometheus::proto::{Bucket, Metric, MetricFamily};
 use super::PREFIX;
 
 /// Counts by label value.
-pub type Counts = BTreeMap<String, u64>;
+pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// The values of all series at one moment.
-pub struct Reading(Vec<MetricFamily>);
+pub(crate) struct Reading(Vec<MetricFamily>);
 
 impl Reading {
     pub(super) fn new(families: Vec<MetricFamily>) -> Self {
@@ -20,19 +20,19 @@ impl Reading {
 
     /// The sum of all series of a counter or gauge.
     #[must_use]
-    pub fn sum(&self, name: &str) -> u64 {
+    pub(crate) fn sum(&self, name: &str) -> u64 {
         self.series(name).map(counted).sum()
     }
 
     /// The sum of the series whose label value begins with `begin`.
     #[must_use]
-    pub fn sum_where(&self, name: &str, label: &str, begin: &str) -> u64 {
+    pub(crate) fn sum_where(&self, name: &str, label: &str, begin: &str) -> u64 {
         self.series(name).filter(|series| label_of(series, label).starts_with(begin)).map(counted).sum()
     }
 
     /// The sums by label value.
     #[must_use]
-    pub fn by(&self, name: &str, label: &str) -> Counts {
+    pub(crate) fn by(&self, name: &str, label: &str) -> Counts {
         let mut found = Counts::new();
         for series in self.series(name) {
             let value = label_of(series, label);
@@ -46,7 +46,7 @@ impl Reading {
 
     /// The sums by two label values; `outer` is the key of the outer map.
     #[must_use]
-    pub fn by_both(&self, name: &str, outer: &str, inner: &str) -> BTreeMap<String, Counts> {
+    pub(crate) fn by_both(&self, name: &str, outer: &str, inner: &str) -> BTreeMap<String, Counts> {
         let mut found: BTreeMap<String, Counts> = BTreeMap::new();
         for series in self.series(name) {
             let counts = found.entry(label_of(series, outer).to_owned()).or_default();
@@ -57,7 +57,7 @@ impl Reading {
 
     /// The values of a gauge by label value.
     #[must_use]
-    pub fn gauges(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+    pub(crate) fn gauges(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let one = |series: &Metric| (label_of(series, label).to_owned(), series.get_gauge().get_value());
         self.series(name).map(one).collect()
     }
@@ -65,23 +65,23 @@ impl Reading {
     /// The number of observations per bucket of a histogram, not cumulative, summed over all its series. The last
     /// number counts the observations above the last bound.
     #[must_use]
-    pub fn bands(&self, name: &str) -> Vec<u64> {
-        let mut bands = Vec::new();
+    pub(crate) fn buckets(&self, name: &str) -> Vec<u64> {
+        let mut buckets = Vec::new();
         for series in self.series(name) {
             let histogram = series.get_histogram();
-            let buckets = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
-            let ends = buckets.map(Bucket::cumulative_count);
+            let finite = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
+            let ends = finite.map(Bucket::cumulative_count);
             let mut below = 0;
             for (place, end) in ends.chain([histogram.get_sample_count()]).enumerate() {
-                if bands.len() <= place {
-                    bands.push(0);
+                if buckets.len() <= place {
+                    buckets.push(0);
                 }
                 // A scrape may happen between the updates of the total and of the bucket.
-                bands[place] += end.saturating_sub(below);
+                buckets[place] += end.saturating_sub(below);
                 below = end.max(below);
             }
         }
-        bands
+        buckets
     }
 
     fn series(&self, name: &str) -> impl Iterator<Item = &Metric> {
@@ -111,19 +111,19 @@ mod tests {
     use crate::metrics::{CacheResult, Metrics};
 
     #[test]
-    fn an_observation_is_in_the_band_that_it_belongs_to() {
+    fn an_observation_is_counted_in_its_own_bucket() {
         let metrics = Metrics::new();
         let endpoint = metrics.endpoint("invoices");
         for seconds in [0.00005, 0.0002, 0.0002, 99.0] {
             endpoint.answered(StatusCode::OK, CacheResult::Hit, seconds);
         }
         metrics.endpoint("products").answered(StatusCode::OK, CacheResult::Miss, 0.0002);
-        let bands = metrics.reading().bands("http_request_duration_seconds");
-        assert_eq!(bands, [1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let buckets = metrics.reading().buckets("http_request_duration_seconds");
+        assert_eq!(buckets, [1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 
     #[test]
-    fn sums_go_over_the_labels_that_are_not_asked_for() {
+    fn a_sum_covers_all_values_of_the_other_labels() {
         let metrics = Metrics::new();
         metrics.endpoint("invoices").answered(StatusCode::OK, CacheResult::Hit, 0.1);
         metrics.endpoint("products").answered(StatusCode::BAD_GATEWAY, CacheResult::Miss, 0.1);

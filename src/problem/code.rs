@@ -15,10 +15,6 @@ pub enum Code {
     InvalidTarget,
     /// The request target is too long.
     UriTooLong,
-    /// It is not an HTTP/1.1 request.
-    MalformedRequest,
-    /// The head of the request is too large.
-    HeaderTooLarge,
     /// The request has a body.
     BodyNotAllowed,
     /// The path is not an endpoint.
@@ -104,14 +100,12 @@ pub enum CodeClass {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 38] = [
         Self::HostNotAllowed,
         Self::OriginNotAllowed,
         Self::PeerNotAllowed,
         Self::InvalidTarget,
         Self::UriTooLong,
-        Self::MalformedRequest,
-        Self::HeaderTooLarge,
         Self::BodyNotAllowed,
         Self::UnknownEndpoint,
         Self::MethodNotAllowed,
@@ -156,8 +150,6 @@ impl Code {
             Self::PeerNotAllowed => "peer_not_allowed",
             Self::InvalidTarget => "invalid_target",
             Self::UriTooLong => "uri_too_long",
-            Self::MalformedRequest => "malformed_request",
-            Self::HeaderTooLarge => "header_too_large",
             Self::BodyNotAllowed => "body_not_allowed",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -210,14 +202,12 @@ impl Code {
             | Self::AccountNotInOrganization
             | Self::DeniedByTalkdesk => StatusCode::FORBIDDEN,
             Self::InvalidTarget
-            | Self::MalformedRequest
             | Self::BodyNotAllowed
             | Self::TenantMissing
             | Self::TenantConflict
             | Self::ParameterNotAllowed
             | Self::FilterNotUnderstood => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
-            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownEndpoint | Self::UnknownTenant => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited | Self::UpstreamRateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -246,8 +236,6 @@ impl Code {
             | Self::PeerNotAllowed
             | Self::InvalidTarget
             | Self::UriTooLong
-            | Self::MalformedRequest
-            | Self::HeaderTooLarge
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint
             | Self::MethodNotAllowed
@@ -306,11 +294,7 @@ impl Code {
             | Self::RateLimited
             | Self::UpstreamRateLimited
             | Self::NotInCache => "http_request_denied",
-            Self::InvalidTarget
-            | Self::UriTooLong
-            | Self::MalformedRequest
-            | Self::HeaderTooLarge
-            | Self::BodyNotAllowed => "http_request_error",
+            Self::InvalidTarget | Self::UriTooLong | Self::BodyNotAllowed => "http_request_error",
             Self::Overloaded => "connection_limit_reached",
             Self::SecretUnavailable
             | Self::TokenUnavailable

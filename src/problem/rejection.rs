@@ -37,10 +37,6 @@ pub enum Rejection {
     },
     /// The request target is too long.
     UriTooLong,
-    /// What came is no HTTP/1.1.
-    MalformedRequest,
-    /// The head is longer, or has more fields, than may be.
-    HeaderTooLarge,
     /// A body where there must be none.
     BodyNotAllowed,
     /// The proxy is at a limit of its own.
@@ -216,8 +212,6 @@ impl Rejection {
             Self::PeerNotAllowed => Code::PeerNotAllowed,
             Self::InvalidTarget(_) | Self::SlashTooMany { .. } => Code::InvalidTarget,
             Self::UriTooLong => Code::UriTooLong,
-            Self::MalformedRequest => Code::MalformedRequest,
-            Self::HeaderTooLarge => Code::HeaderTooLarge,
             Self::BodyNotAllowed => Code::BodyNotAllowed,
             Self::UnknownEndpoint { .. } => Code::UnknownEndpoint,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
@@ -335,8 +329,6 @@ impl Rejection {
             | Self::InvalidTarget(_)
             | Self::SlashTooMany { .. }
             | Self::UriTooLong
-            | Self::MalformedRequest
-            | Self::HeaderTooLarge
             | Self::BodyNotAllowed
             | Self::UnknownEndpoint { .. }
             | Self::MethodNotAllowed { .. }

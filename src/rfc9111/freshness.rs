@@ -1,6 +1,5 @@
 //! Storing, freshness and age of responses (RFC 9111, sections 3, 4.2 and 5).
 
-use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
@@ -176,23 +175,8 @@ fn heuristic_lifetime(fields: &HeaderMap, received: SystemTime) -> Duration {
 /// names without regard to case and accepts GMT only (section 4.2).
 #[must_use]
 pub fn date(value: &http::HeaderValue) -> Option<SystemTime> {
-    thread_local! {
-        /// Memo of the last parsed `IMF-fixdate`: parsing is slow, and the dates of one response, and of
-        /// responses in the same second, are often equal.
-        static LATEST: Cell<([u8; LENGTH], Option<SystemTime>)> = const { Cell::new(([0; LENGTH], None)) };
-    }
-    /// The length of an `IMF-fixdate`.
-    const LENGTH: usize = 29;
-    let (latest, known) = LATEST.get();
-    if value.as_bytes() == latest {
-        return known;
-    }
     let text = value.to_str().ok()?;
-    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&usual_case(text))).ok();
-    if let Ok(latest) = value.as_bytes().try_into() {
-        LATEST.set((latest, date));
-    }
-    date
+    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&usual_case(text))).ok()
 }
 
 /// Normalises case: `sun, 06 nov 1994 08:49:37 gmt` becomes `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -5,6 +5,9 @@
 //! response from then on carries `Connection: close`. Connections that are still idle after that are closed (RFC
 //! 9112, section 9.3).
 //!
+//! The header timeout is hyper's. It runs from when the connection is accepted, and again from when a response is
+//! written, until a request head is complete, so it also closes idle connections.
+//!
 //! hyper's `pipeline_flush`, which writes the responses to pipelined requests together, is off. With eight
 //! requests at a time it reduces the processor time of a hit to 0.43 (`wrk`, medians of nine rounds of one second)
 //! and changes nothing for single requests. But it holds a response back while a part of the next request has been
@@ -12,157 +15,81 @@
 //! that pipeline are rare.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::bare_answer::Dressed;
-use super::head_timer::{Waits, Watched};
-use super::{Answers, Bounds, Stopping, Word};
-use crate::io::body::Body;
+use super::ConnectionService;
 use crate::io::joined_writes::JoinedWrites;
 
-/// The longest request head, in bytes. The number of fields is left at hyper's default of 100: with any other
-/// number hyper allocates and fills a list for each request, which took a tenth of the instructions of a hit.
-const LONGEST_HEAD: usize = 32 * 1024;
+/// The maximum size of a request head, in bytes. The maximum number of fields is left at hyper's default of 100:
+/// with any other number hyper allocates and fills a list for each request, which took a tenth of the instructions
+/// of a hit.
+const MAX_HEAD: usize = 32 * 1024;
 
-/// How long an idle connection stays open after the listener has stopped.
+/// How long an idle connection stays open once draining has begun.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// Additional time for a connection on which nothing has been received yet: its client may be about to send its
-/// only request.
+/// Additional time for a connection without a request so far: its client may be about to send its only request.
 const FIRST_REQUEST: Duration = Duration::from_millis(750);
 
-/// Serves a connection to its end. Once `stopping.accepting` is given, the connection ends with its current
-/// request. The caller drops the future when `stopping.serving` is given, as
-/// [`ListeningSocket::serve`](super::ListeningSocket::serve) does.
-pub async fn serve<S, T>(stream: T, service: S, bounds: Bounds, stopping: Stopping)
+/// Serves a connection to its end. Once `draining` is cancelled, the connection ends with its current request.
+pub async fn serve<S, T>(stream: T, service: S, header_timeout: Duration, draining: CancellationToken)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Answers,
+    S: ConnectionService,
 {
-    let waits = Arc::new(Waits::new());
-    let stream = Dressed::new(JoinedWrites(stream), Arc::clone(&bounds.metrics), Arc::clone(&waits));
-    let told = Arc::new(Told { accepting: stopping.accepting.clone(), waits: Arc::clone(&waits) });
+    let has_requested = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        has_requested.store(true, Ordering::Relaxed);
+        // The service is called here and not when the future is first polled, so that a cache hit is counted even
+        // if the client has disconnected meanwhile. hyper-util's adapter is not used: it stores the request until
+        // the service is ready, which these services always are ([`ConnectionService`]), and moving the request
+        // costs a noticeable part of a hit.
+        let response = service.clone().call(request);
+        let draining = &draining;
+        async move {
+            let mut response = response.await?;
+            // Checked when the response is ready, not when the request arrives: the request in progress at
+            // shutdown is the last of its connection.
+            if draining.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), Telling { service, told });
-    let mut connection = pin!(Watched::new(connection, Arc::clone(&waits), bounds.header_timeout));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.accepting.wait() => 'ended: {
-            if let Ok(ended) = timeout(LINGER, connection.as_mut()).await {
-                break 'ended ended;
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(JoinedWrites(stream)), service);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = draining.cancelled() => 'ended: {
+            if let Ok(result) = timeout(LINGER, connection.as_mut()).await {
+                break 'ended result;
             }
-            if !waits.has_heard()
-                && let Ok(ended) = timeout(FIRST_REQUEST, connection.as_mut()).await
+            if !has_requested.load(Ordering::Relaxed)
+                && let Ok(result) = timeout(FIRST_REQUEST, connection.as_mut()).await
             {
-                break 'ended ended;
+                break 'ended result;
             }
-            connection.as_mut().connection().graceful_shutdown();
+            connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
-        Err(error) => tracing::debug!(%error, "a connection ended early"),
-    }
-}
-
-/// State shared by the connection, its service and its responses.
-struct Told {
-    accepting: Word,
-    waits: Arc<Waits>,
-}
-
-/// Reports to [`Waits`] when a request head has been received and when the response is complete, and adds
-/// `Connection: close` once the listener stops.
-struct Telling<S> {
-    service: S,
-    told: Arc<Told>,
-}
-
-struct Answering<S: Answers> {
-    answer: S::Future,
-    told: Arc<Told>,
-}
-
-/// A response body. hyper drops it when it has taken all of it, or when the connection ends.
-struct Answer {
-    body: Body,
-    told: Arc<Told>,
-}
-
-impl<S: Answers> hyper::service::Service<Request<Incoming>> for Telling<S> {
-    type Response = Response<Answer>;
-    type Error = Infallible;
-    type Future = Answering<S>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.told.waits.head_came();
-        // The service is called here and not when the future is first polled, so that a cache hit is counted even
-        // if the client has disconnected meanwhile. hyper-util's adapter is not used: it stores the request until
-        // the service is ready, which these services always are ([`Answers`]), and moving the request costs a
-        // noticeable part of a hit.
-        let mut service = self.service.clone();
-        let is_ready = service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready();
-        debug_assert!(is_ready, "a service that has no room says so in its answer");
-        Answering { answer: service.call(request), told: Arc::clone(&self.told) }
-    }
-}
-
-impl<S: Answers> Future for Answering<S> {
-    type Output = Result<Response<Answer>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.answer).poll(context);
-        answer.map_ok(|mut response| {
-            // Checked when the response is ready, not when the request arrives: the request in progress at
-            // shutdown is the last of its connection.
-            if self.told.accepting.is_given() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response.map(|body| Answer { body, told: Arc::clone(&self.told) })
-        })
-    }
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.told.waits.answer_ended();
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
     }
 }

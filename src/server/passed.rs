@@ -18,12 +18,12 @@ use crate::config::{Listen, Server, UnixSocket};
 
 /// The passed sockets that no listener has taken yet.
 #[derive(Debug, Default)]
-pub struct Passed(Vec<Socket>);
+pub struct PassedSockets(Vec<Socket>);
 
 /// The passed sockets do not match the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotTaken(String);
+pub struct PassedSocketError(String);
 
 #[derive(Debug)]
 struct Socket {
@@ -45,16 +45,16 @@ enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
     /// A Unix socket without a file (unnamed or abstract), which no configuration can name.
-    Nowhere,
+    Unnamed,
 }
 
-impl Passed {
+impl PassedSockets {
     /// Takes over the passed sockets. Call it once, before a second thread is started, because it removes the
     /// variables from the environment.
     ///
     /// # Errors
-    /// [`NotTaken`] for a descriptor that is not a listening stream socket.
-    pub fn from_environment() -> Result<Self, NotTaken> {
+    /// [`PassedSocketError`] for a descriptor that is not a listening stream socket.
+    pub fn from_environment() -> Result<Self, PassedSocketError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut handed = ListenFd::from_env();
@@ -71,38 +71,37 @@ impl Passed {
     /// Compares the passed sockets with the configured listeners, before any of these is opened.
     ///
     /// # Errors
-    /// [`NotTaken`] with every socket that has no listener, has the address of an earlier socket, or has a file
+    /// [`PassedSocketError`] with every socket that has no listener, has the address of an earlier socket, or has a file
     /// mode that allows more than the configuration.
-    pub fn check(&self, server: &Server) -> Result<(), NotTaken> {
+    pub fn check(&self, server: &Server) -> Result<(), PassedSocketError> {
         let listeners: Vec<_> = server.addresses().collect();
         let is_for = |socket: &Socket, listen: &Listen| socket.place.is(listen);
         let mut faults = Vec::new();
         for (index, socket) in self.0.iter().enumerate() {
             let Some((key, _)) = listeners.iter().find(|(_, listen)| is_for(socket, listen)) else {
-                faults.push(self.nobody_takes(socket, &listeners));
+                faults.push(self.without_listener(socket, &listeners));
                 continue;
             };
             if self.0[..index].iter().any(|earlier| earlier.place == socket.place) {
                 faults.push(format!(
                     "{} is a second one at {}; take one of the two out of the socket unit",
-                    socket.name,
-                    socket.place.told()
+                    socket.name, socket.place
                 ));
             } else if let Place::Unix(path) = &socket.place {
-                faults.extend(too_open(socket, path, key, &server.unix_socket));
+                faults.extend(excess_mode(socket, path, key, &server.unix_socket));
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(NotTaken(faults.join("\n"))) }
+        if faults.is_empty() { Ok(()) } else { Err(PassedSocketError(faults.join("\n"))) }
     }
 
-    fn nobody_takes(&self, socket: &Socket, listeners: &[(String, &Listen)]) -> String {
-        let place = socket.place.told();
+    fn without_listener(&self, socket: &Socket, listeners: &[(String, &Listen)]) -> String {
+        let place = &socket.place;
         let free = listeners.iter().filter(|(_, listen)| !self.0.iter().any(|other| other.place.is(listen)));
         let free: Vec<_> = free.collect();
         let in_the_unit: Vec<_> =
             free.iter().map(|(key, listen)| format!("{} ({key})", listen_stream(listen))).collect();
         let in_the_file = match (&socket.place, free.first()) {
-            (Place::Nowhere, _) | (_, None) => String::new(),
+            (Place::Unnamed, _) | (_, None) => String::new(),
             (_, Some((key, _))) => format!("write `{key}: {place}`, or "),
         };
         if in_the_unit.is_empty() {
@@ -136,7 +135,7 @@ fn listen_stream(listen: &Listen) -> String {
 
 /// The socket unit sets the mode of the file (`SocketMode=`, default 0666). Everyone who can open the file can
 /// request the data of every tenant, so a mode that allows more than the configuration is an error.
-fn too_open(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Option<String> {
+fn excess_mode(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & !access.mode != 0).then(|| {
         format!(
@@ -148,8 +147,8 @@ fn too_open(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Opt
 }
 
 impl Socket {
-    fn take(handed: &mut ListenFd, index: usize, name: String) -> Result<Self, NotTaken> {
-        let refused = |why: &str, remedy: &str| NotTaken(format!("{name} {why}; {remedy}"));
+    fn take(handed: &mut ListenFd, index: usize, name: String) -> Result<Self, PassedSocketError> {
+        let refused = |why: &str, remedy: &str| PassedSocketError(format!("{name} {why}; {remedy}"));
         let not_a_stream = |_| {
             refused("is no TCP socket and no Unix stream socket", "write `ListenStream=` in the socket unit")
         };
@@ -160,7 +159,7 @@ impl Socket {
             let listener = handed.take_unix_listener(index).map_err(not_a_stream)?;
             let listener = listener.ok_or_else(|| not_a_stream(io::ErrorKind::NotFound.into()))?;
             let path = listener.local_addr().map_err(not_a_stream)?.as_pathname().map(Path::to_owned);
-            (path.map_or(Place::Nowhere, Place::Unix), PassedListener::Unix(listener))
+            (path.map_or(Place::Unnamed, Place::Unix), PassedListener::Unix(listener))
         };
         let is_listening = match &listener {
             PassedListener::Tcp(listener) => is_listening(listener),
@@ -189,15 +188,17 @@ impl Place {
                 passed == configured
                     || matches!((passed.canonicalize(), configured.canonicalize()), (Ok(one), Ok(other)) if one == other)
             }
-            (Self::Tcp(_) | Self::Unix(_) | Self::Nowhere, Listen::Tcp(_) | Listen::Unix(_)) => false,
+            (Self::Tcp(_) | Self::Unix(_) | Self::Unnamed, Listen::Tcp(_) | Listen::Unix(_)) => false,
         }
     }
+}
 
-    fn told(&self) -> String {
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp(address) => address.to_string(),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-            Self::Nowhere => "a Unix address without a file".to_owned(),
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Unnamed => formatter.write_str("a Unix address without a file"),
         }
     }
 }

@@ -31,7 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 #[derive(Clone, Debug, Default)]
 pub struct Workers {
     runtimes: Arc<[Handle]>,
-    turn: Arc<AtomicUsize>,
+    next: Arc<AtomicUsize>,
     /// Ends the threads when the last clone is dropped.
     _end: Option<Arc<DropGuard>>,
 }
@@ -45,45 +45,47 @@ impl Workers {
         let ended = CancellationToken::new();
         let mut runtimes = Vec::new();
         for number in 1..=count.get() {
-            let (tell, told) = channel();
+            let (sender, receiver) = channel();
             let ended = ended.clone();
-            std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(&tell, &ended))?;
-            runtimes.push(told.recv().map_err(io::Error::other)??);
+            std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || run(&sender, &ended))?;
+            runtimes.push(receiver.recv().map_err(io::Error::other)??);
         }
-        Ok(Self { runtimes: runtimes.into(), turn: Arc::default(), _end: Some(Arc::new(ended.drop_guard())) })
+        Ok(Self { runtimes: runtimes.into(), next: Arc::default(), _end: Some(Arc::new(ended.drop_guard())) })
     }
 
     /// Returns when every thread has run a task: never, while one of them is blocked. The result is whether all of
     /// the tasks ran.
-    pub async fn have_turns(&self) -> bool {
-        let turns: Vec<_> = self.runtimes.iter().map(|runtime| runtime.spawn(async {})).collect();
-        futures_util::future::join_all(turns).await.iter().all(Result::is_ok)
+    pub async fn all_respond(&self) -> bool {
+        let tasks: Vec<_> = self.runtimes.iter().map(|runtime| runtime.spawn(async {})).collect();
+        futures_util::future::join_all(tasks).await.iter().all(Result::is_ok)
     }
 
     /// The next runtime in round-robin order; `None` if there are no threads.
     pub(super) fn next(&self) -> Option<&Handle> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.runtimes.get(turn.checked_rem(self.runtimes.len())?)
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.runtimes.get(next.checked_rem(self.runtimes.len())?)
     }
 }
 
 /// A timer that is always due within this time. tokio wakes its own driver with a write to an event file when a
 /// timer is set that is due earlier than all others. Without this one, the time limit of each request that waits
 /// would be that timer.
-const NEAR: Duration = Duration::from_secs(1);
+const KEEP_TIMER_DUE: Duration = Duration::from_secs(1);
 
-fn run(tell: &Sender<io::Result<Handle>>, ended: &CancellationToken) {
+fn run(sender: &Sender<io::Result<Handle>>, ended: &CancellationToken) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = tell.send(Err(error));
+            let _ = sender.send(Err(error));
             return;
         }
     };
-    let _ = tell.send(Ok(runtime.handle().clone()));
+    let _ = sender.send(Ok(runtime.handle().clone()));
     runtime.block_on(ended.run_until_cancelled(async {
         loop {
-            tokio::time::sleep(NEAR).await;
+            tokio::time::sleep(KEEP_TIMER_DUE).await;
         }
     }));
     runtime.shutdown_background();
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn connections_are_dealt_out_in_turn_and_each_stays_on_its_thread() {
+    async fn connections_are_assigned_round_robin_and_stay_on_their_thread() {
         let workers = Workers::start(NonZeroUsize::new(2).expect("two")).expect("threads");
         let mut names = Vec::new();
         for _ in 0..4 {
@@ -103,40 +105,40 @@ mod tests {
                 tokio::task::yield_now().await;
                 std::thread::current().name().map(str::to_owned)
             });
-            names.push(name.await.expect("it ends"));
+            names.push(name.await.expect("the task ends"));
         }
         assert_eq!(names, ["worker-1", "worker-2", "worker-1", "worker-2"].map(|name| Some(name.to_owned())));
         assert!(Workers::default().next().is_none());
     }
 
     #[tokio::test]
-    async fn a_thread_that_hangs_has_no_turn_until_it_goes_on() {
+    async fn a_blocked_thread_does_not_respond_until_it_continues() {
         let workers = Workers::start(NonZeroUsize::new(2).expect("two")).expect("threads");
-        assert!(workers.have_turns().await);
-        let ((release, released), (tell, told)) = (channel::<()>(), tokio::sync::oneshot::channel());
+        assert!(workers.all_respond().await);
+        let ((release, released), (sender, receiver)) = (channel::<()>(), tokio::sync::oneshot::channel());
         workers.next().expect("a thread").spawn(async move {
-            let _ = tell.send(());
+            let _ = sender.send(());
             let _ = released.recv();
         });
-        told.await.expect("it hangs now");
-        let asked = workers.clone();
-        let asking = tokio::spawn(async move { asked.have_turns().await });
+        receiver.await.expect("the thread is blocked");
+        let cloned = workers.clone();
+        let responding = tokio::spawn(async move { cloned.all_respond().await });
         // The other thread is not blocked.
         for _ in 0..100 {
-            workers.runtimes[1].spawn(tokio::task::yield_now()).await.expect("it is served");
+            workers.runtimes[1].spawn(tokio::task::yield_now()).await.expect("the task runs");
         }
-        assert!(!asking.is_finished());
-        release.send(()).expect("it waits");
-        assert!(asking.await.expect("it ends"));
+        assert!(!responding.is_finished());
+        release.send(()).expect("the task waits");
+        assert!(responding.await.expect("the task ends"));
     }
 
     #[tokio::test]
-    async fn the_threads_end_with_the_last_who_has_connections_for_them() {
+    async fn the_threads_end_when_the_last_clone_is_dropped() {
         let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");
         let waiting = workers.next().expect("a thread").spawn(std::future::pending::<()>());
         drop(workers.clone());
         assert!(!waiting.is_finished());
         drop(workers);
-        assert!(waiting.await.expect_err("it was dropped").is_cancelled());
+        assert!(waiting.await.expect_err("the task was dropped").is_cancelled());
     }
 }

@@ -431,7 +431,7 @@ def buttons(browser, demo):
     browser.click("#ask-purge")
     browser.type("#purge-path", "express")
     browser.click("#purge-go")
-    comes_true("a purge that is refused says why", lambda: "begins no path" in browser.text("#purge-result"))
+    comes_true("a purge that is refused says why", lambda: "does not begin with" in browser.text("#purge-result"))
     equal("and purges nothing", before - mine, entries())
     browser.type("#purge-path", "")
     browser.click("#purge-soft")

@@ -45,6 +45,20 @@ fn filled(proxy: &Proxy, template: &str) -> String {
         .replace("{host}", host)
 }
 
+/// Whether the response is a refusal: `400 code` is one of the proxy's own, `400` one of hyper's, without a body.
+fn is_refused(response: &str, expected: &str) -> bool {
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+    match expected.split_once(' ') {
+        Some((status, code)) => {
+            head.starts_with(&format!("HTTP/1.1 {status} "))
+                && body.contains(&format!(r#""code":"{code}""#))
+                && head.to_ascii_lowercase().contains("x-request-id: ")
+                && head.to_ascii_lowercase().contains("cache-control: no-store")
+        }
+        None => head.starts_with(&format!("HTTP/1.1 {expected} ")) && body.is_empty(),
+    }
+}
+
 #[rstest]
 #[case::both_framings(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{next}",
@@ -52,35 +66,32 @@ fn filled(proxy: &Proxy, template: &str) -> String {
 )]
 #[case::both_framings_the_other_way(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n{next}",
-    "400 malformed_request|400 body_not_allowed"
+    "400 body_not_allowed"
 )]
 #[case::two_lengths(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nContent-Length: {length}\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::two_equal_lengths(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nContent-Length: {length}\r\n\r\n{next}",
-    "400 body_not_allowed|400 malformed_request"
+    "400 body_not_allowed"
 )]
 #[case::two_lengths_in_one_field(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0, {length}\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::a_length_with_a_sign(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: +{length}\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
-#[case::a_negative_length(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: -1\r\n\r\n{next}",
-    "400 malformed_request"
-)]
+#[case::a_negative_length("GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: -1\r\n\r\n{next}", "400")]
 #[case::a_length_beyond_all(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99999999999999999999999\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::a_length_in_hex(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0x{hex}\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::a_body(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{next}{next}",
@@ -92,72 +103,50 @@ fn filled(proxy: &Proxy, template: &str) -> String {
 )]
 #[case::an_unknown_coding(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: cow\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::chunked_not_last(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked, cow\r\n\r\n0\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::chunked_with_a_vertical_tab(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::chunked_in_http_1_0(
     "GET {asked} HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{next}",
-    "400 malformed_request|400 body_not_allowed"
+    "400"
 )]
 #[case::a_space_before_the_colon(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nContent-Length : {length}\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::a_space_before_the_colon_of_a_coding(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
 #[case::an_obsolete_folding(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\r\n  Content-Length: 5\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
-#[case::a_folding_with_a_tab(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\r\n\tc\r\n\r\n{next}",
-    "400 malformed_request"
-)]
-#[case::a_folded_first_field("GET {asked} HTTP/1.1\r\n Host: {host}\r\n\r\n{next}", "400 malformed_request")]
-#[case::a_nul_in_a_value(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\0c\r\n\r\n{next}",
-    "400 malformed_request"
-)]
-#[case::a_nul_in_a_name(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A\0: b\r\n\r\n{next}",
-    "400 malformed_request"
-)]
-#[case::a_nul_in_the_target(
-    "GET {asked}\0 HTTP/1.1\r\nHost: {host}\r\n\r\n{next}",
-    "400 malformed_request|400 invalid_target"
-)]
+#[case::a_folding_with_a_tab("GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\r\n\tc\r\n\r\n{next}", "400")]
+#[case::a_folded_first_field("GET {asked} HTTP/1.1\r\n Host: {host}\r\n\r\n{next}", "400")]
+#[case::a_nul_in_a_value("GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\0c\r\n\r\n{next}", "400")]
+#[case::a_nul_in_a_name("GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A\0: b\r\n\r\n{next}", "400")]
+#[case::a_nul_in_the_target("GET {asked}\0 HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400")]
 #[case::a_bare_cr_in_a_value(
     "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A: b\rContent-Length: 5\r\n\r\n{next}",
-    "400 malformed_request"
+    "400"
 )]
-#[case::a_field_without_a_colon(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A\r\n\r\n{next}",
-    "400 malformed_request"
-)]
-#[case::a_field_without_a_name(
-    "GET {asked} HTTP/1.1\r\nHost: {host}\r\n: b\r\n\r\n{next}",
-    "400 malformed_request"
-)]
-#[case::http_0_9("GET {asked}\r\n{next}", "400 malformed_request")]
-#[case::http_3("GET {asked} HTTP/3.0\r\nHost: {host}\r\n\r\n{next}", "400 malformed_request")]
-#[case::two_spaces("GET  {asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400 malformed_request")]
-#[case::a_tab_for_a_space("GET\t{asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400 malformed_request")]
-#[case::a_method_that_is_none("G(T {asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400 malformed_request")]
-#[case::the_preface_of_http_2(
-    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    "400 malformed_request"
-)]
-#[case::half_the_preface_of_http_2("PRI * HTTP/2.0\r\n\r\n", "400 malformed_request")]
-#[case::tls("\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03", "400 malformed_request")]
+#[case::a_field_without_a_colon("GET {asked} HTTP/1.1\r\nHost: {host}\r\nX-A\r\n\r\n{next}", "400")]
+#[case::a_field_without_a_name("GET {asked} HTTP/1.1\r\nHost: {host}\r\n: b\r\n\r\n{next}", "400")]
+#[case::http_0_9("GET {asked}\r\n{next}", "400")]
+#[case::http_3("GET {asked} HTTP/3.0\r\nHost: {host}\r\n\r\n{next}", "400")]
+#[case::two_spaces("GET  {asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400")]
+#[case::a_tab_for_a_space("GET\t{asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400")]
+#[case::a_method_that_is_none("G(T {asked} HTTP/1.1\r\nHost: {host}\r\n\r\n{next}", "400")]
+#[case::half_the_preface_of_http_2("PRI * HTTP/2.0\r\n\r\n", "400")]
+#[case::tls("\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03", "400")]
 #[case::an_upgrade_to_http_2(
     "GET /nowhere HTTP/1.1\r\nHost: {host}\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
     "404 unknown_endpoint"
@@ -179,16 +168,9 @@ async fn what_is_no_request_is_refused_and_nothing_behind_it_is_answered(
     let heard = say(&proxy, filled(&proxy, attack).as_bytes()).await;
     assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "one answer, and then the end: {heard}");
     assert!(!heard.contains("smuggled"), "{heard}");
-    let refusal = |expected: &str| {
-        let (status, code) = expected.split_once(' ').expect("status and code");
-        heard.starts_with(&format!("HTTP/1.1 {status} ")) && heard.contains(&format!(r#""code":"{code}""#))
-    };
-    assert!(expected.split('|').any(refusal), "wanted {expected}: {heard}");
-    let lower = heard.to_ascii_lowercase();
-    assert!(lower.contains("connection: close"), "{heard}");
-    assert!(lower.contains("x-request-id: ") && lower.contains("cache-control: no-store"), "{heard}");
-    let code = expected.split(['|', ' ']).nth(1).expect("a code");
-    if !expected.contains('|') {
+    assert!(is_refused(&heard, expected), "wanted {expected}: {heard}");
+    assert!(heard.to_ascii_lowercase().contains("connection: close"), "{heard}");
+    if let Some((_, code)) = expected.split_once(' ') {
         assert!(proxy.metric("requests_denied_total", &[("reason", code)]).await > 0.0, "{code} is counted");
     }
     unharmed(&peer, &proxy, usize::from(on_a_hit)).await;
@@ -208,26 +190,22 @@ async fn a_bare_lf_ends_a_line_and_hides_nothing() {
 }
 
 #[rstest]
-#[case::a_long_field(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}\r\n\r\n", "a".repeat(70_000)), "431 header_too_large")]
-#[case::a_long_name(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}: a\r\n\r\n", "a".repeat(70_000)), "431 header_too_large|400 malformed_request")]
-#[case::many_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}\r\n", "A: b\r\n".repeat(100)), "431 header_too_large")]
-#[case::a_flood_of_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}", "A: b\r\n".repeat(100_000)), "431 header_too_large")]
-#[case::a_head_without_an_end(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}", "a".repeat(1 << 20)), "431 header_too_large")]
-#[case::a_method_without_an_end("A".repeat(1 << 20), "431 header_too_large|400 malformed_request")]
-#[case::empty_lines_without_an_end("\r\n".repeat(1 << 19), "431 header_too_large|400 malformed_request")]
+#[case::a_long_field(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}\r\n\r\n", "a".repeat(70_000)), "431")]
+#[case::a_long_name(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}: a\r\n\r\n", "a".repeat(70_000)), "431")]
+#[case::many_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}\r\n", "A: b\r\n".repeat(100)), "431")]
+#[case::a_flood_of_fields(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\n{}", "A: b\r\n".repeat(100_000)), "431")]
+#[case::a_head_without_an_end(format!("GET {{asked}} HTTP/1.1\r\nHost: {{host}}\r\nX-A: {}", "a".repeat(1 << 20)), "431")]
+#[case::a_method_without_an_end("A".repeat(1 << 20), "431")]
+#[case::empty_lines_without_an_end("\r\n".repeat(1 << 19), "431")]
 #[case::a_long_target(format!("GET {{asked}}?{} HTTP/1.1\r\nHost: {{host}}\r\nConnection: close\r\n\r\n", "a".repeat(9_000)), "414 uri_too_long")]
-#[case::a_target_beyond_all(format!("GET {{asked}}?{} HTTP/1.1\r\nHost: {{host}}\r\n\r\n", "a".repeat(70_000)), "414 uri_too_long|431 header_too_large")]
+#[case::a_target_beyond_all(format!("GET {{asked}}?{} HTTP/1.1\r\nHost: {{host}}\r\n\r\n", "a".repeat(70_000)), "431")]
 #[tokio::test]
 async fn what_is_too_large_is_refused(#[case] attack: String, #[case] expected: &str) {
     let (peer, proxy) = target("").await;
     let heard = say(&proxy, filled(&proxy, &attack).as_bytes()).await;
     assert!(heard.matches("HTTP/1.1 ").count() <= 1, "{heard:.600}");
-    let refusal = |expected: &str| {
-        let (status, code) = expected.split_once(' ').expect("status and code");
-        heard.starts_with(&format!("HTTP/1.1 {status} ")) && heard.contains(&format!(r#""code":"{code}""#))
-    };
-    // Who goes on sending after the answer may find the connection reset before it was read.
-    assert!(heard.is_empty() || expected.split('|').any(refusal), "wanted {expected}: {heard:.600}");
+    // A client that goes on sending after the response may find the connection reset before it has read it.
+    assert!(heard.is_empty() || is_refused(&heard, expected), "wanted {expected}: {heard:.600}");
     assert!(!heard.is_empty() || attack.len() > 100_000, "no answer at all");
     unharmed(&peer, &proxy, 0).await;
 }

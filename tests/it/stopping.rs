@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use billing_insights_proxy::config::{Listen, UnixSocket};
 use billing_insights_proxy::io::body::Body;
-use billing_insights_proxy::metrics::Metrics;
-use billing_insights_proxy::server::{Bounds, ListeningSocket, Passed, Stopping, Workers};
+use billing_insights_proxy::server::{Bounds, ListeningSocket, PassedSockets, Workers};
 use billing_insights_proxy::simulator::{Fault, FaultKind, Target};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::raw::say_to;
 use crate::support::{Proxy, SAMPLE_TENANTS, Talkdesk, eventually};
@@ -135,14 +135,13 @@ async fn one_that_never_asks_for_anything_holds_the_end_up_for_a_moment_only() {
 #[tokio::test]
 async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does() {
     let listen = Listen::Tcp("127.0.0.1:0".parse().expect("an address"));
-    let (access, mut none_passed) = (UnixSocket::default(), Passed::default());
+    let (access, mut none_passed) = (UnixSocket::default(), PassedSockets::default());
     let listener =
         ListeningSocket::open(&listen, "server.listen", &access, &mut none_passed).await.expect("a port");
     let bounds = Bounds {
         connections: Arc::new(Semaphore::new(100)),
         workers: Workers::default(),
         header_timeout: Duration::from_secs(10),
-        metrics: Arc::new(Metrics::new()),
     };
     let address = listener.address();
     let mut waiting = Vec::new();
@@ -151,10 +150,10 @@ async fn who_waits_in_the_queue_of_a_socket_that_goes_is_answered_before_it_does
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
         waiting.push(stream);
     }
-    let stopping = Stopping::default();
-    stopping.accepting.give();
+    let draining = CancellationToken::new();
+    draining.cancel();
     let answer = |_| ready(Ok(Response::new(Body::Empty)));
-    listener.serve(bounds, stopping, |_| Some(tower::service_fn(answer))).await;
+    listener.serve(bounds, draining, |_| Some(tower::service_fn(answer))).await;
     for mut stream in waiting {
         let mut heard = String::new();
         stream.read_to_string(&mut heard).await.expect("an answer");
