@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Reply;
 use super::failing::{Decisions, OriginsByOwner, failing};
+use super::reply::AdminResponse;
 use crate::clock::Now;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::entitlement::{AccessRequest, Denial};
@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::timestamp::timestamp;
 
 /// All tenants: entitlements, counts, last request and failures.
-pub(super) fn tenants(proxy: &Proxy) -> Reply {
+pub(super) fn tenants(proxy: &Proxy) -> AdminResponse {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
     let origins = OriginsByOwner::of(&snapshot);
     let counted = RequestCounts::of(proxy);
@@ -37,7 +37,7 @@ pub(super) fn tenants(proxy: &Proxy) -> Reply {
             described
         })
         .collect();
-    Reply::json(StatusCode::OK, &json!({ "tenants": tenants }))
+    AdminResponse::json(StatusCode::OK, &json!({ "tenants": tenants }))
 }
 
 /// Request counts by tenant.
@@ -144,7 +144,7 @@ fn decide(
 }
 
 /// The state of every credential.
-pub(super) fn credentials(proxy: &Proxy) -> Reply {
+pub(super) fn credentials(proxy: &Proxy) -> AdminResponse {
     let (snapshot, now) = (proxy.snapshot(), proxy.clock.now());
     let time = |instant| timestamp(now.wall_at(instant));
     let requests = proxy.metrics.reading().by_both("token_requests_total", "tenant", "result");
@@ -176,7 +176,7 @@ pub(super) fn credentials(proxy: &Proxy) -> Reply {
             })
         })
         .collect();
-    Reply::json(StatusCode::OK, &json!({ "credentials": credentials }))
+    AdminResponse::json(StatusCode::OK, &json!({ "credentials": credentials }))
 }
 
 /// The owners of credentials that have no token because the token request failed.
@@ -190,7 +190,7 @@ pub(super) fn failing_credentials(proxy: &Proxy) -> Vec<String> {
 }
 
 /// The size of the cache, in total and by endpoint.
-pub(super) fn cache(proxy: &Proxy) -> Reply {
+pub(super) fn cache(proxy: &Proxy) -> AdminResponse {
     proxy.cache.tidy();
     let snapshot = proxy.snapshot();
     let (entries, bytes) = proxy.cache.fill();
@@ -204,7 +204,7 @@ pub(super) fn cache(proxy: &Proxy) -> Reply {
         .into_iter()
         .map(|(name, (entries, bytes))| (name, json!({ "entries": entries, "bytes": bytes })))
         .collect();
-    Reply::json(
+    AdminResponse::json(
         StatusCode::OK,
         &json!({
             "entries": entries,

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::{Admin, Reply};
+use super::reply::AdminResponse;
+use super::service::Admin;
 use crate::domain::tenant::TenantName;
-use crate::log::audit::{Asked, Event, What};
+use crate::log::audit::{Asked, AuditEvent, What};
 use crate::oauth::grant::printable;
 
 impl Admin {
     /// Records a purge and its result.
-    pub(super) fn audit_purge(&self, query: Option<&str>, reply: &Reply) {
+    pub(super) fn audit_purge(&self, query: Option<&str>, reply: &AdminResponse) {
         let (mut tenant, mut path) = (None, None);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
@@ -29,7 +30,7 @@ impl Admin {
     }
 
     /// Records a reload and its result.
-    pub(super) fn audit_reload(&self, reply: &Reply) {
+    pub(super) fn audit_reload(&self, reply: &AdminResponse) {
         self.write_audit(What::Reload { done: reply.status == StatusCode::OK });
     }
 
@@ -43,7 +44,7 @@ impl Admin {
             let asked =
                 Asked { listener: Arc::clone(&self.listener), connection: self.connection, request_id: None };
             let time = self.proxy.clock.now().wall;
-            self.proxy.audit.write(Event { time, what, asked: Some(asked) });
+            self.proxy.audit.write(AuditEvent { time, what, asked: Some(asked) });
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Reply, parameters};
+use super::parameters;
+use super::reply::AdminResponse;
 use crate::cache::bypasses::BypassedRequest;
 use crate::cache::purges::Selection;
 use crate::cache::{Entry, Slot, SlotLabel};
@@ -26,10 +27,12 @@ const MAX_LIMIT: usize = 1000;
 type Owners = HashMap<CredentialKey, String>;
 
 /// Lists the entries and the responses not stored that match the query.
-pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
+pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> AdminResponse {
     let (selection, limit) = match read(proxy, query.unwrap_or_default()) {
         Ok(read) => read,
-        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
+        Err(message) => {
+            return AdminResponse::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
+        }
     };
     let now = proxy.clock.now();
     let snapshot = proxy.snapshot();
@@ -51,7 +54,7 @@ pub(super) fn entries(proxy: &Proxy, query: Option<&str>) -> Reply {
     let mut not_kept: Vec<_> = proxy.cache.bypasses().filter(|one| selection.picks(&one.label)).collect();
     not_kept.sort_by_cached_key(|one| Reverse(one.lately().last));
     let refused: Vec<_> = not_kept.iter().take(limit).map(|one| not_stored(one, &owners)).collect();
-    Reply::json(
+    AdminResponse::json(
         StatusCode::OK,
         &json!({
             "total": all.len(),

@@ -9,10 +9,11 @@ use std::time::{Instant, SystemTime};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Reply, parameters};
+use super::parameters;
+use super::reply::AdminResponse;
 use crate::clock::Now;
 use crate::metrics::history::{
-    EVENTS, Event, EventKind, INTERVAL, Increments, LENGTH, POINTS, Point, TENANTS,
+    EVENTS, EventKind, HistoryEvent, INTERVAL, Increments, LENGTH, POINTS, Point, TENANTS,
 };
 use crate::metrics::{PREFIX, REQUEST_DURATION_BUCKETS};
 use crate::proxy::Proxy;
@@ -20,7 +21,7 @@ use crate::timestamp::timestamp;
 use crate::version::{REVISION, VERSION};
 
 /// The stored points and events.
-pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
+pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> AdminResponse {
     let mut from = 0;
     let read = parameters::each(query.unwrap_or_default(), &["after"], |_, value| {
         let after: u64 =
@@ -29,7 +30,7 @@ pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
         Ok(())
     });
     if let Err(message) = read {
-        return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
+        return AdminResponse::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
     }
     let now = proxy.clock.now();
     let view = proxy.metrics.history.view(now, &proxy.metrics.reading());
@@ -37,7 +38,7 @@ pub(super) fn history(proxy: &Proxy, query: Option<&str>) -> Reply {
         view.points.iter().filter(|point| point.number >= from).map(|one| point(one, now)).collect();
     let events: Vec<_> =
         view.events.iter().filter(|event| event.point >= from).map(|one| event(one, now)).collect();
-    Reply::compact(&json!({
+    AdminResponse::compact(&json!({
         "run": proxy.metrics.history.run().to_string(),
         "now": unix(now, now.monotonic),
         "interval_seconds": INTERVAL.as_secs(),
@@ -70,7 +71,7 @@ fn point(point: &Point, now: Now) -> Value {
     })
 }
 
-fn event(event: &Event, now: Now) -> Value {
+fn event(event: &HistoryEvent, now: Now) -> Value {
     let (kind, until, result) = match &event.kind {
         EventKind::Token { until } => ("token", Some(*until), None),
         EventKind::TokenFailed { result } => ("token_failed", None, Some(&**result)),
@@ -99,9 +100,9 @@ fn unix(now: Now, instant: Instant) -> u64 {
 }
 
 /// The version, and the totals of the counters since the start, from the same series that Prometheus scrapes.
-pub(super) fn status(proxy: &Proxy) -> Reply {
+pub(super) fn status(proxy: &Proxy) -> AdminResponse {
     let reading = proxy.metrics.reading();
-    Reply::json(
+    AdminResponse::json(
         StatusCode::OK,
         &json!({
             "version": VERSION,

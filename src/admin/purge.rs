@@ -3,22 +3,25 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Reply, parameters};
+use super::parameters;
+use super::reply::AdminResponse;
 use crate::cache::purges::Selection;
 use crate::proxy::Proxy;
 
 /// Removes the selected entries, or marks them as stale with `soft=true`, and returns their number.
-pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> Reply {
+pub(super) fn purge(proxy: &Proxy, query: Option<&str>) -> AdminResponse {
     let (selection, soft) = match read(proxy, query.unwrap_or_default()) {
         Ok(read) => read,
-        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message),
+        Err(message) => {
+            return AdminResponse::error(StatusCode::BAD_REQUEST, "parameter_not_allowed", &message);
+        }
     };
     let now = proxy.clock.now();
     let purged =
         if soft { proxy.cache.purge_softly(&selection, now) } else { proxy.cache.purge(&selection, now) };
     proxy.learned.forget_denials(|_| true);
     tracing::info!(purged, soft, "cache purged");
-    Reply::json(StatusCode::OK, &json!({ "purged": purged, "soft": soft }))
+    AdminResponse::json(StatusCode::OK, &json!({ "purged": purged, "soft": soft }))
 }
 
 fn read(proxy: &Proxy, query: &str) -> Result<(Selection, bool), String> {

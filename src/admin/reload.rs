@@ -3,21 +3,21 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::Reply;
+use super::reply::AdminResponse;
 use crate::reload::apply::{ConfigChanges, SecretOutcome};
 use crate::reload::{NotReloaded, Reloader};
 
-pub(super) async fn reload(reloader: &Reloader) -> Reply {
+pub(super) async fn reload(reloader: &Reloader) -> AdminResponse {
     match reloader.reload().await {
-        Ok(changes) => Reply::json(StatusCode::OK, &told(&changes)),
+        Ok(changes) => AdminResponse::json(StatusCode::OK, &told(&changes)),
         Err(NotReloaded::NoFile) => {
             let message =
                 "this proxy was not started from a configuration file that it can reload; restart it";
-            Reply::error(StatusCode::CONFLICT, "no_configuration_file", message)
+            AdminResponse::error(StatusCode::CONFLICT, "no_configuration_file", message)
         }
         Err(NotReloaded::Refused(faults)) => {
             let faults: Vec<_> = faults.to_string().lines().map(str::to_owned).collect();
-            Reply::json(
+            AdminResponse::json(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 &json!({
                     "reloaded": false,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::environment::Environment;
 use super::fault::{Fault, Faults};
 use super::key::{AnyKey, Kind as _, Section, keys};
 use super::kind::List;
@@ -14,10 +15,7 @@ use super::reader::{Ledger, YamlValue, values};
 use super::settings::Config;
 use super::tenant_entry::{INSTANCE, ORGANIZATION};
 use super::tenants::Surroundings;
-use super::{
-    Environment, cache, check, endpoints, limits, node, output, policy, server, tenant_entry, tenants,
-    upstream,
-};
+use super::{cache, check, endpoints, limits, node, output, policy, server, tenant_entry, tenants, upstream};
 
 keys! {
     KEYS;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::id::{ClientId, Scope};
-use super::tenant::TenantName;
+use super::tenant_name::TenantName;
 
 /// One OAuth client with its token URL; owned by exactly one Organization or Instance.
 #[derive(Debug, PartialEq, Eq)]

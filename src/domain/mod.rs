@@ -15,3 +15,4 @@ pub mod query;
 pub mod region;
 pub mod target;
 pub mod tenant;
+pub mod tenant_name;

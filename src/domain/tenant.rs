@@ -4,8 +4,6 @@
 //! is an account that a configured Organization lists, or it was learned from Talkdesk.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,15 +11,7 @@ use http::HeaderValue;
 
 use super::credential::Credential;
 use super::id::{AccountId, AccountName, OrganizationId};
-
-/// The name of a tenant, written `organizations/acme` or `instances/globex`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TenantName {
-    /// An Organization, by the proxy's name for it.
-    Organization(OrganizationId),
-    /// An Instance, by its Talkdesk account name.
-    Instance(AccountName),
-}
+pub use super::tenant_name::TenantName;
 
 /// An Organization or Instance whose data can be requested.
 #[derive(Debug, PartialEq, Eq)]
@@ -226,33 +216,6 @@ impl DirectOrganization {
             Self::Talkdesk => "Talkdesk",
             Self::TalkdeskInternal => "Talkdesk Internal",
         }
-    }
-}
-
-impl FromStr for TenantName {
-    type Err = super::id::InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some(("organizations", id)) => Ok(Self::Organization(id.parse()?)),
-            Some(("instances", name)) => Ok(Self::Instance(name.parse()?)),
-            _ => Err(super::id::InvalidId("must be `organizations/{id}` or `instances/{account name}`")),
-        }
-    }
-}
-
-impl fmt::Display for TenantName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Organization(id) => write!(formatter, "organizations/{id}"),
-            Self::Instance(name) => write!(formatter, "instances/{name}"),
-        }
-    }
-}
-
-impl fmt::Debug for TenantName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
     }
 }
 

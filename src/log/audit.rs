@@ -24,11 +24,11 @@ use crate::timestamp::timestamp;
 
 /// The handle to the audit log. The default writes nothing.
 #[derive(Clone, Default)]
-pub struct AuditLog(Option<LineWriter<Event>>);
+pub struct AuditLog(Option<LineWriter<AuditEvent>>);
 
 /// One entry of the audit log.
 #[derive(Debug)]
-pub struct Event {
+pub struct AuditEvent {
     /// The time of the event.
     pub time: SystemTime,
     /// The event itself.
@@ -160,7 +160,7 @@ impl AuditLog {
     }
 
     /// Queues an event for writing.
-    pub fn write(&self, event: Event) {
+    pub fn write(&self, event: AuditEvent) {
         if let Some(writer) = &self.0 {
             writer.write(event);
         }
@@ -199,7 +199,7 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
     OpenOptions::new().append(true).create(create).mode(0o600).open(path)
 }
 
-fn form(event: &Event, line: &mut Vec<u8>) {
+fn form(event: &AuditEvent, line: &mut Vec<u8>) {
     let mut shown = Line { timestamp: timestamp(event.time), ..Line::default() };
     match &event.what {
         What::Request { denied_by, tenant, endpoint, credential, status, source, failure } => {

@@ -1,6 +1,6 @@
 //! Gauges about credentials. They exist only while the credential is configured.
 
-use super::{CREDENTIAL_STATES, Metrics};
+use super::registry::{CREDENTIAL_STATES, Metrics};
 
 impl Metrics {
     /// Sets the state of a credential.

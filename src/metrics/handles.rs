@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 
-use super::Metrics;
+use super::registry::Metrics;
 
 /// The result of the cache lookup for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

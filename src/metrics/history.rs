@@ -69,7 +69,7 @@ pub(crate) struct Point {
 
 /// Something that happened to a credential or to the configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Event {
+pub(crate) struct HistoryEvent {
     /// The number of the point in which it was detected.
     pub(crate) point: u64,
     /// When it was detected: up to one [`INTERVAL`] after it happened.
@@ -113,7 +113,7 @@ pub(crate) struct View {
     /// yet.
     pub(crate) points: Vec<Point>,
     /// The stored events, oldest first, and those since the last reading.
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<HistoryEvent>,
     /// Number of events dropped because there were more than [`EVENTS`].
     pub(crate) events_dropped: u64,
 }
@@ -124,7 +124,7 @@ struct State {
     read: Option<Instant>,
     next: u64,
     points: VecDeque<Point>,
-    events: VecDeque<Event>,
+    events: VecDeque<HistoryEvent>,
     events_dropped: u64,
     names: HashSet<Arc<str>>,
 }
@@ -151,7 +151,7 @@ type Named = BTreeMap<Arc<str>, u64>;
 /// The differences between two readings.
 struct Difference {
     point: Point,
-    events: Vec<Event>,
+    events: Vec<HistoryEvent>,
 }
 
 impl Default for History {
@@ -246,9 +246,9 @@ impl State {
         Difference { point, events: self.events(totals, now) }
     }
 
-    fn events(&self, totals: &Totals, now: Now) -> Vec<Event> {
+    fn events(&self, totals: &Totals, now: Now) -> Vec<HistoryEvent> {
         let before = &self.before;
-        let event = |kind, owner: &Arc<str>, count| Event {
+        let event = |kind, owner: &Arc<str>, count| HistoryEvent {
             point: self.next,
             at: now.monotonic,
             kind,

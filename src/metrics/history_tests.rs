@@ -121,7 +121,8 @@ fn the_history_stays_within_its_memory_limit() {
         let increments = point.cache.capacity() + point.tenants.capacity() + point.errors.capacity();
         size_of::<Point>() + increments * size_of::<(Arc<str>, u64)>() + point.buckets.capacity() * 8
     };
-    let bytes = state.points.iter().map(point).sum::<usize>() + state.events.len() * size_of::<Event>();
+    let bytes =
+        state.points.iter().map(point).sum::<usize>() + state.events.len() * size_of::<HistoryEvent>();
     assert!(bytes < MAX_BYTES, "{bytes}");
     assert!(state.names.len() < 330, "a name is kept once: {}", state.names.len());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::{Bucket, Metric, MetricFamily};
 
-use super::PREFIX;
+use super::registration::PREFIX;
 
 /// Counts by label value.
 pub(crate) type Counts = BTreeMap<String, u64>;

@@ -4,7 +4,8 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use super::PREFIX;
+/// The prefix of all metric names.
+pub const PREFIX: &str = "billing_insights_proxy_";
 
 pub(super) const WELL_FORMED: &str = "the names and labels of this crate are well-formed";
 pub(super) const REGISTERED_ONCE: &str = "each name of this crate is registered once";

@@ -24,7 +24,7 @@ use crate::config::Rate;
 use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
 use crate::io::client::Outbound;
-use crate::log::audit::{AuditLog, Event, What};
+use crate::log::audit::{AuditEvent, AuditLog, What};
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 
@@ -274,7 +274,7 @@ impl Tokens {
             outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())));
         metrics.token_request(&self.owner, result_label(&outcome));
         let what = What::Token { credential: Arc::clone(&self.owner), result: result_label(&outcome) };
-        audit.write(Event { time: now.wall, what, asked: None });
+        audit.write(AuditEvent { time: now.wall, what, asked: None });
         outcome
     }
 

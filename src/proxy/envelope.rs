@@ -164,7 +164,7 @@ impl Wrapping {
                 connection: self.connection,
                 request_id: Some(log.request_id.clone()),
             };
-            self.proxy.audit.write(audit::Event { time: asked.at.wall, what, asked: Some(asked_by) });
+            self.proxy.audit.write(audit::AuditEvent { time: asked.at.wall, what, asked: Some(asked_by) });
         }
         if let Some(access_log) = &self.access_log {
             access_log.write(Record {

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::ConnectionService;
+use super::connection_service::ConnectionService;
 use crate::io::joined_writes::JoinedWrites;
 
 /// The maximum size of a request head, in bytes. The maximum number of fields is left at hyper's default of 100:

@@ -4,18 +4,16 @@
 //! are bounded. Connections above the limit wait in the kernel's accept queue.
 
 mod connection;
+mod connection_service;
 mod passed;
 mod socket_file;
 mod workers;
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -23,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Listen, UnixSocket};
 use crate::guard::Connection;
-use crate::io::body::Body;
 use passed::PassedListener;
 use socket_file::SocketFile;
 
 pub use connection::serve;
+pub use connection_service::ConnectionService;
 pub use passed::{PassedSocketError, PassedSockets};
 pub use workers::Workers;
 
@@ -66,27 +64,6 @@ pub struct Bounds {
     pub workers: Workers,
     /// The time a client may take to send a request head.
     pub header_timeout: Duration,
-}
-
-/// The service that answers the requests of one connection.
-///
-/// `poll_ready` must always be ready, and is not called: a service without capacity says so in its response.
-pub trait ConnectionService:
-    tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> ConnectionService for S where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
 }
 
 /// Delay before `accept` is tried again after an error, for example when the process has too many open files.
