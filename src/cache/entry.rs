@@ -53,6 +53,7 @@ pub struct Entry {
     pub received: Instant,
     /// Its age when it was received (RFC 9111, section 4.2.3).
     initial_age: Duration,
+    upstream_request_id: Option<Arc<str>>,
     /// The set of pages that it belongs to, if the rule's `ttl` decides its lifetime.
     set: Option<Arc<PageSet>>,
     /// The number of responses served from it, and from the entries that it replaced by validation.
@@ -96,13 +97,9 @@ pub struct EntryParts {
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Talkdesk's id of the request that was answered.
-#[must_use]
-pub fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
-    fields.get(UPSTREAM_REQUEST_ID).and_then(readable)
-}
-
-fn readable(name: &HeaderValue) -> Option<Arc<str>> {
-    Some(crate::oauth::grant::printable(name.to_str().ok()?).into())
+fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
+    let id = fields.get(UPSTREAM_REQUEST_ID)?.to_str().ok()?;
+    Some(crate::oauth::grant::printable(id).into())
 }
 
 /// The fields that carry links.
@@ -155,6 +152,7 @@ impl Entry {
             asked: received.monotonic.checked_sub(delay).unwrap_or(received.monotonic),
             received: received.monotonic,
             initial_age: initial_age(&fields, received.wall, delay),
+            upstream_request_id: upstream_request_id(&fields),
             set: None,
             hits: Hits::default(),
         }
@@ -169,8 +167,8 @@ impl Entry {
 
     /// Talkdesk's id of the request that was answered.
     #[must_use]
-    pub fn upstream_request_id(&self) -> Option<Arc<str>> {
-        self.fields.origin(&UPSTREAM_REQUEST_ID).and_then(readable)
+    pub fn upstream_request_id(&self) -> Option<&Arc<str>> {
+        self.upstream_request_id.as_ref()
     }
 
     /// Makes it a page of a set, with the set's lifetime.

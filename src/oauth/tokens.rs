@@ -31,7 +31,7 @@ use crate::single_flight::{Joined, SingleFlight};
 /// The state of a credential, for the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
-    /// One of [`crate::metrics::CREDENTIAL_STATES`].
+    /// One of the states in `crate::metrics`.
     pub state: &'static str,
     /// The expiry of the current token.
     pub usable_until: Option<Instant>,

@@ -115,6 +115,6 @@ impl RequestLog {
             | CacheResult::Bypass
             | CacheResult::NotAsked => TenantOutcome::Miss,
         };
-        self.upstream_request_id = answer.entry.upstream_request_id();
+        self.upstream_request_id = answer.entry.upstream_request_id().cloned();
     }
 }
