@@ -1,18 +1,19 @@
 //! A local caching reverse proxy for the Talkdesk Billing Insights API.
 //!
-//! This page describes the architecture. The modules below are listed from the lowest layer to the highest; **a
-//! module imports only modules listed before it**. `tests/architecture.rs` reads this list and checks the rule.
+//! The modules below are listed from the lowest layer to the highest; **a module imports only modules listed before
+//! it**. `tests/architecture.rs` reads this list and checks the rule. `docs/architecture.md` follows a request through
+//! the modules.
 //!
 //! # The path of a request
 //!
-//! ```text
-//! hyper ─ [ envelope: request id · observe · load shed ] ─ Proxy::answer ─ Origin ─ [ client: connect · TLS · pool ]
-//!                                                               │
-//!          guard → route → authorize → cache lookup → (miss) limit → token → send → check → store
-//! ```
+//! The core is one function, [`proxy::Proxy::answer`]: guard, route, authorize, look up. It ends with a hit or a
+//! [`problem::Rejection`], or [`proxy::Proxy::answer_later`] obtains a response:
 //!
-//! Concerns that do not depend on the tenant are tower services around the core, on the side of the client and on
-//! the side of upstream. The core is one function, [`proxy::Proxy::answer`]: a sequence of named steps that use `?`.
+//! - [`fetch::shared::SharedFetcher`] reuses what is stored, or fetches once for all who wait;
+//! - [`fetch::run`] is one fetch: send, read, validate, store;
+//! - [`upstream::origin::Origin`] sends a request with a token and within the rate limit.
+//!
+//! [`proxy::envelope`] wraps the core on the side of the client, [`io::client`] on the side of Talkdesk.
 //!
 //! # Invariants
 //!

@@ -122,6 +122,26 @@ fn the_ages_for_tool_authors_are_those_that_ship() {
 }
 
 #[test]
+fn the_documented_path_of_a_request_is_the_code() {
+    let document = read("docs/architecture.md");
+    let code = read("src/proxy/answer.rs");
+    let documented =
+        document.split("```rust\n").nth(1).expect("a block").split("\n```").next().expect("its end");
+    let mut code_lines = code.lines().map(str::trim);
+    for line in documented.lines().map(str::trim).filter(|line| *line != "// ...") {
+        assert!(
+            code_lines.any(|code_line| code_line == line),
+            "not in the code, or not in this order: {line}"
+        );
+    }
+    for path in
+        document.split('`').filter(|quoted| quoted.starts_with("src/") || quoted.starts_with("tests/"))
+    {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
+    }
+}
+
+#[test]
 fn the_readme_names_the_two_commands() {
     let readme = read("README.md");
     for command in ["```sh\ncargo run --release -- demo\n```", "```sh\ncargo test\n```"] {

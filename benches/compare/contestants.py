@@ -114,7 +114,7 @@ class Proxy(Contestant):
             "upstream:",
             f"  api_url: http://{self.origin}",
             f"  token_url: http://{self.origin}/oauth/token",
-            "  instance_query_parameters: [size, entry, delay, pause, links]",
+            "  instance_query_parameters: [size, entry, delay, links]",
             "  endpoints:",
             "    passing: { path: /passing/*, methods: [GET] }",
             "    plain: { path: /plain/*, methods: [GET] }",

@@ -40,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Requests at a fixed rate, whether or not they are answered in time
     Paced(Paced),
-    /// Requests one after the other over one connection: until the first byte of the body, and until the last
+    /// Requests one after the other over one connection
     Probe(Probe),
     /// As many requests as there are connections, at once
     Burst(Burst),
@@ -114,12 +114,6 @@ struct Fill {
     connections: usize,
 }
 
-/// When an answer began and ended.
-struct Answered {
-    first_byte: Instant,
-    last_byte: Instant,
-}
-
 struct Connection {
     stream: TcpStream,
     target: Target,
@@ -169,7 +163,7 @@ impl Paced {
             tokio::task::spawn_local(async move {
                 while let Some(due) = due.recv().await {
                     match connection.ask(&request).await {
-                        Ok(answered) => latencies.borrow_mut().push(answered.last_byte - due),
+                        Ok(last_byte) => latencies.borrow_mut().push(last_byte - due),
                         Err(error) => {
                             failure.borrow_mut().get_or_insert(error);
                             return;
@@ -214,17 +208,13 @@ impl Probe {
     async fn run(self) -> anyhow::Result<serde_json::Value> {
         let clock = Clock::System;
         let mut connection = Connection::open(&self.target).await?;
-        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let mut latencies = Vec::new();
         for number in (self.from..).take(self.count as usize) {
             let request = connection.request(&self.path.replace("{}", &number.to_string()));
             let began = clock.now().monotonic;
-            let answered = connection.ask(&request).await?;
-            first.push(answered.first_byte - began);
-            last.push(answered.last_byte - began);
+            latencies.push(connection.ask(&request).await? - began);
         }
-        Ok(
-            json!({ "requests": self.count, "first_byte": summary(&mut first), "latency": summary(&mut last) }),
-        )
+        Ok(json!({ "requests": self.count, "latency": summary(&mut latencies) }))
     }
 }
 
@@ -243,7 +233,7 @@ impl Burst {
         let asked: Vec<_> = asked.collect();
         let mut latencies = Vec::new();
         for answer in asked {
-            latencies.push(answer.await??.last_byte - began);
+            latencies.push(answer.await?? - began);
         }
         Ok(json!({ "requests": self.connections, "latency": summary(&mut latencies) }))
     }
@@ -287,8 +277,8 @@ impl Connection {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.target.address).into_bytes()
     }
 
-    /// Asks, and reads the answer to its end.
-    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answered> {
+    /// Sends the request, reads the response, and returns when its last byte arrived.
+    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Instant> {
         self.stream.write_all(request).await?;
         let mut read = 0;
         let (came, length) = loop {
@@ -303,22 +293,15 @@ impl Connection {
         };
         let mut body = Body::new(length);
         body.take(&self.buffer[came])?;
-        let mut first_byte = Clock::System.now().monotonic;
-        let at_once = body.is_whole();
         while !body.is_whole() {
-            let had_none = body.got == 0;
             let more = self.stream.read(&mut self.buffer).await?;
             ensure!(more > 0, "the connection ended after {} bytes", body.got);
             body.take(&self.buffer[..more])?;
-            if had_none {
-                first_byte = Clock::System.now().monotonic;
-            }
         }
         if let Some(wanted) = self.target.length {
             ensure!(body.got == wanted, "a body of {} bytes", body.got);
         }
-        let last_byte = if at_once { first_byte } else { Clock::System.now().monotonic };
-        Ok(Answered { first_byte, last_byte })
+        Ok(Clock::System.now().monotonic)
     }
 
     /// The length that the head before `end` says, none where the body comes in chunks, if the status is as it has to be.

@@ -5,8 +5,7 @@
 //! ```
 //!
 //! `GET /express/{endpoint}` answers JSON. Its query says how: `size` is the length of the body in bytes, `delay` how
-//! many milliseconds pass before the head, `pause` how many between the first 256 KiB of the body and the rest, `links`
-//! that `_links` leads to this origin, `filter` (`account_id eq '...'`) whose records they are: none of the account whose
+//! many milliseconds pass before the head, `links` that `_links` leads to this origin, `filter` (`account_id eq '...'`) whose records they are: none of the account whose
 //! id is all zeros. Everything else in the query only tells
 //! one URL from another. A prefix that names a tenant is left out, so that caches that know nothing of tenants can be
 //! asked for the same URLs. Answers may be kept for an hour; those below `/passing/` say `no-store`.
@@ -24,20 +23,16 @@ use std::time::Duration;
 use billing_insights_proxy::clock::Clock;
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::stream::{self, Stream, StreamExt as _};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
-/// More than a segment of the loopback interface: a server that corks its output holds less than one back.
-const FIRST_PART: usize = 256 * 1024;
 const ACCOUNT: &str = "5ea75fe7aa224700012eae40";
 
 #[derive(Parser)]
@@ -47,7 +42,7 @@ struct Arguments {
     listen: SocketAddr,
 }
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Body = Full<Bytes>;
 
 /// What the origin knows: how often it was asked, and the bodies that it has made.
 #[derive(Default)]
@@ -61,7 +56,6 @@ struct Origin {
 struct Wanted {
     size: usize,
     delay: u64,
-    pause: u64,
     links: bool,
     account: String,
 }
@@ -107,7 +101,7 @@ async fn answer(origin: Rc<Origin>, request: Request<Incoming>) -> Result<Respon
     }
     let length = body.len();
     let tag = format!("\"{}-{length}\"", wanted.account);
-    let mut response = Response::new(parts(body, wanted.pause));
+    let mut response = Response::new(Full::new(body));
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -129,7 +123,6 @@ fn wanted(query: &str) -> Wanted {
         match name.as_ref() {
             "size" => wanted.size = usize::try_from(number).unwrap_or(0),
             "delay" => wanted.delay = number,
-            "pause" => wanted.pause = number,
             "links" => wanted.links = true,
             "filter" => value.split('\'').nth(1).unwrap_or(ACCOUNT).clone_into(&mut wanted.account),
             _ => {}
@@ -190,25 +183,8 @@ fn page(size: usize, account: &str, links_to: Option<&str>) -> String {
     body
 }
 
-/// The body in one piece, or in two with a pause between them.
-fn parts(body: Bytes, pause: u64) -> Body {
-    if pause == 0 || body.len() <= FIRST_PART {
-        return Full::new(body).boxed_unsync();
-    }
-    StreamBody::new(paused(body, pause)).boxed_unsync()
-}
-
-fn paused(mut body: Bytes, pause: u64) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
-    let first = body.split_to(FIRST_PART);
-    let rest = async move {
-        Clock::System.sleep(Duration::from_millis(pause)).await;
-        body
-    };
-    stream::iter([first]).chain(stream::once(rest)).map(|part| Ok(Frame::data(part)))
-}
-
 fn plain(text: String) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

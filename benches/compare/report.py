@@ -92,10 +92,10 @@ def render(workload, summary):
             rows.append([name, number(figures.get("origin_requests")), number(figures.get("p50"), 1),
                          number(figures.get("all_within"), 1)])
     elif workload.unit == "probe":
-        heads = ["", "first byte ms", "last byte ms", "first byte added ms", "last byte added ms"]
+        heads = ["", "last byte ms", "last byte added ms"]
         for name, figures in summary.items():
             rows.append([name, *(number(None if figures.get(key) is None else figures[key] / 1e3, 3)
-                                 for key in ("first_byte", "last_byte", "first_byte_added", "last_byte_added"))])
+                                 for key in ("last_byte", "last_byte_added"))])
     elif workload.unit == "memory":
         heads = ["", "idle MiB", "per entry of 2 KiB, KiB", "per idle connection, KiB"]
         for name, figures in summary.items():
@@ -130,7 +130,6 @@ GOALS = [
     ("cold", "proxy", "origin_requests", 1),
     ("cold", "proxy", "all_within", 550),
     ("miss-1m", "proxy", "last_byte_added", 5_000),
-    ("first-byte", "proxy", "first_byte_added", 1_000),
 ]
 
 

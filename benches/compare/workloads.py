@@ -250,7 +250,7 @@ class Probe(Workload):
             next(bench.numbers)
         said = bench.load("probe", "--address", contestant.address, "--path", self.path + "&entry={}", "--from", first,
                           "--count", count, "--length", 1024 * 1024)
-        return {"first_byte": said["first_byte"]["p50"], "last_byte": said["latency"]["p50"]}
+        return {"last_byte": said["latency"]["p50"]}
 
 
 class Growth(Workload):
@@ -427,9 +427,6 @@ def all_workloads():
              ["proxy", "bare-pass", "nginx", "haproxy", "varnish"]),
         Probe("miss-1m", "A miss of 1 MiB, 1 connection", ["direct", "proxy", "bare-pass", "nginx", "haproxy", "varnish"],
               f"{INVOICES}?size=1048576", 40),
-        Probe("first-byte", "1 MiB of which the origin holds all but 256 KiB back for 50 ms, under a plain rule",
-              ["direct", "proxy", "bare-pass", "nginx", "haproxy", "varnish"],
-              f"{ONE}/plain/invoices?size=1048576&pause=50", 10),
         *growing,
         Memory("memory", "Memory (PSS)"),
         StartAndReload("start", "Start and reload with 1,000 tenants (hits at 5,000 a second meanwhile)"),

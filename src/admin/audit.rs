@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::reply::AdminResponse;
 use super::service::Admin;
 use crate::domain::tenant::TenantName;
-use crate::log::audit::{Asked, AuditEvent, What};
+use crate::log::audit::{AuditEvent, AuditKind, AuditSource};
 use crate::oauth::grant::printable;
 
 impl Admin {
@@ -26,25 +26,28 @@ impl Admin {
             .ok()
             .and_then(|body| body.get("purged").and_then(serde_json::Value::as_u64));
         let denied_by = (reply.status != StatusCode::OK).then_some("parameter_not_allowed");
-        self.write_audit(What::Purge { denied_by, tenant, path, entries });
+        self.write_audit(AuditKind::Purge { denied_by, tenant, path, entries });
     }
 
     /// Records a reload and its result.
     pub(super) fn audit_reload(&self, reply: &AdminResponse) {
-        self.write_audit(What::Reload { done: reply.status == StatusCode::OK });
+        self.write_audit(AuditKind::Reload { done: reply.status == StatusCode::OK });
     }
 
     /// Records a rejected request.
     pub(super) fn audit_rejected(&self, denied_by: &'static str) {
-        self.write_audit(What::Admin { denied_by });
+        self.write_audit(AuditKind::Admin { denied_by });
     }
 
-    fn write_audit(&self, what: What) {
+    fn write_audit(&self, kind: AuditKind) {
         if self.proxy.audit.is_on() {
-            let asked =
-                Asked { listener: Arc::clone(&self.listener), connection: self.connection, request_id: None };
+            let source = AuditSource {
+                listener: Arc::clone(&self.listener),
+                connection: self.connection,
+                request_id: None,
+            };
             let time = self.proxy.clock.now().wall;
-            self.proxy.audit.write(AuditEvent { time, what, asked: Some(asked) });
+            self.proxy.audit.write(AuditEvent { time, kind, source: Some(source) });
         }
     }
 }

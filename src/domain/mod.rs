@@ -3,6 +3,7 @@
 //! Data and pure functions only: no serialization, runtime, sockets or clock. Time and facts learned from
 //! Talkdesk are arguments, so every rule can be tested with a table.
 
+mod access_request;
 pub mod credential;
 mod denial;
 pub mod endpoint;
@@ -10,6 +11,7 @@ pub mod entitlement;
 pub mod filter;
 pub mod id;
 pub mod learned;
+mod narrow;
 mod policy;
 pub mod query;
 pub mod region;

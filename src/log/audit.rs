@@ -32,14 +32,14 @@ pub struct AuditEvent {
     /// The time of the event.
     pub time: SystemTime,
     /// The event itself.
-    pub what: What,
+    pub kind: AuditKind,
     /// The request that caused it; `None` if the proxy acted on its own.
-    pub asked: Option<Asked>,
+    pub source: Option<AuditSource>,
 }
 
 /// The source of a request.
 #[derive(Debug)]
-pub struct Asked {
+pub struct AuditSource {
     /// The address of the listener.
     pub listener: Arc<str>,
     /// The client's connection.
@@ -50,7 +50,7 @@ pub struct Asked {
 
 /// The kinds of events.
 #[derive(Debug)]
-pub enum What {
+pub enum AuditKind {
     /// A request for data was granted or denied.
     Request {
         /// The rule that denied the request; `None` if it was granted.
@@ -201,8 +201,8 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
 
 fn form(event: &AuditEvent, line: &mut Vec<u8>) {
     let mut shown = Line { timestamp: timestamp(event.time), ..Line::default() };
-    match &event.what {
-        What::Request { denied_by, tenant, endpoint, credential, status, source, failure } => {
+    match &event.kind {
+        AuditKind::Request { denied_by, tenant, endpoint, credential, status, source, failure } => {
             shown.event = "billing_insights_proxy.audit.request";
             shown.decision = Some(if denied_by.is_some() { "denied" } else { "granted" });
             shown.rule = Some(denied_by.unwrap_or("granted"));
@@ -213,12 +213,12 @@ fn form(event: &AuditEvent, line: &mut Vec<u8>) {
             shown.source = *source;
             shown.error = denied_by.or(*failure);
         }
-        What::Token { credential, result } => {
+        AuditKind::Token { credential, result } => {
             shown.event = "billing_insights_proxy.audit.token_request";
             shown.credential = Some(credential.to_string());
             shown.result = Some(result);
         }
-        What::Purge { denied_by, tenant, path, entries } => {
+        AuditKind::Purge { denied_by, tenant, path, entries } => {
             shown.event = "billing_insights_proxy.audit.purge";
             shown.decision = Some(if denied_by.is_some() { "denied" } else { "granted" });
             shown.rule = *denied_by;
@@ -226,20 +226,20 @@ fn form(event: &AuditEvent, line: &mut Vec<u8>) {
             shown.path_prefix = path.as_deref();
             shown.entries = *entries;
         }
-        What::Reload { done } => {
+        AuditKind::Reload { done } => {
             shown.event = "billing_insights_proxy.audit.reload";
             shown.result = Some(if *done { "ok" } else { "refused" });
         }
-        What::Admin { denied_by } => {
+        AuditKind::Admin { denied_by } => {
             shown.event = "billing_insights_proxy.audit.admin_request";
             shown.decision = Some("denied");
             shown.rule = Some(denied_by);
         }
     }
-    if let Some(asked) = &event.asked {
-        shown.listener = Some(&asked.listener);
-        shown.request_id = asked.request_id.as_ref();
-        match asked.connection {
+    if let Some(source) = &event.source {
+        shown.listener = Some(&source.listener);
+        shown.request_id = source.request_id.as_ref();
+        match source.connection {
             Connection::Tcp { peer, .. } => {
                 (shown.client, shown.client_port) = (Some(peer.ip()), Some(peer.port()));
             }

@@ -8,6 +8,7 @@
 //! Not implemented: refresh tokens (this grant has none), and storing tokens anywhere but in memory.
 
 pub mod assertion;
+mod attempts;
 pub mod grant;
 mod grant_settings;
 pub mod no_token;

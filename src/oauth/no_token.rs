@@ -24,3 +24,11 @@ pub enum TokenError {
     #[error("Talkdesk's API rejects tokens that its token endpoint has just issued")]
     TokenRejected,
 }
+
+impl TokenError {
+    /// Whether Talkdesk refuses the credential, as opposed to being unavailable.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        matches!(self, Self::TokenRejected | Self::Grant(GrantError::Rejected(_)))
+    }
+}

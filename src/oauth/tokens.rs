@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::attempts::Attempts;
 use super::grant::{Grant, GrantError, Granted};
 use super::grant_settings::GrantSettings;
 use super::no_token::{NoToken, TokenError};
 use super::token::Token;
 use super::token_search::TokenSearch;
 use super::token_use::TokenUse;
-use crate::backoff::{Backoff, OUTAGE, REJECTED, REJECTED_AFTER_SUCCESS};
 use crate::clock::{Clock, Now};
 use crate::config::Rate;
 use crate::domain::credential::Credential;
 use crate::domain::learned::Learned;
 use crate::io::client::Outbound;
-use crate::log::audit::{AuditEvent, AuditLog, What};
+use crate::log::audit::{AuditEvent, AuditKind, AuditLog};
 use crate::metrics::Metrics;
 use crate::single_flight::{Joined, SingleFlight};
 
@@ -54,7 +54,7 @@ pub struct Tokens {
     current: ArcSwapOption<Token>,
     /// Since when Talkdesk has refused the credential.
     refused_since: ArcSwapOption<Instant>,
-    progress: Mutex<Progress>,
+    attempts: Mutex<Attempts>,
     flight: SingleFlight<(), Result<Arc<Token>, NoToken>>,
 }
 
@@ -73,24 +73,6 @@ pub struct Services {
     pub audit: AuditLog,
 }
 
-#[derive(Default)]
-struct Progress {
-    fetching: bool,
-    issued: u64,
-    failures: u32,
-    backoff: Option<Backoff>,
-    failure: Option<(TokenError, Instant)>,
-    last_success: Option<Instant>,
-    rejected_in_a_row: u32,
-    last_fetch_for_rejection: Option<Instant>,
-}
-
-/// The minimum time between two token requests that are caused by a 401 of the API.
-const BETWEEN_REJECTIONS: Duration = Duration::from_secs(30);
-
-/// How long after a success a refusal of the client may be caused by a change of its scopes.
-const SCOPES_SETTLE: Duration = Duration::from_mins(10);
-
 impl Tokens {
     /// The token of a credential; not fetched yet.
     #[must_use]
@@ -106,15 +88,15 @@ impl Tokens {
         for result in ["ok", "rejected", "unavailable", "malformed", "limited", "scope_not_effective"] {
             services.metrics.touch_token_request(&owner, result);
         }
-        let terms = GrantSettings::new(grant, rate, request_timeout, &services.clock);
+        let settings = GrantSettings::new(grant, rate, request_timeout, &services.clock);
         Self {
             credential,
             owner,
-            settings: ArcSwap::from_pointee(terms),
+            settings: ArcSwap::from_pointee(settings),
             services,
             current: ArcSwapOption::empty(),
             refused_since: ArcSwapOption::empty(),
-            progress: Mutex::default(),
+            attempts: Mutex::default(),
             flight: SingleFlight::default(),
         }
     }
@@ -132,7 +114,7 @@ impl Tokens {
     pub async fn get(self: &Arc<Self>) -> Result<(Arc<Token>, TokenUse), NoToken> {
         loop {
             let now = self.services.clock.now();
-            if let Some(token) = self.in_hand(now) {
+            if let Some(token) = self.current(now) {
                 let due = now.monotonic >= token.refresh_at && self.may_attempt(now).is_ok();
                 let refreshed = due && self.refresh();
                 return Ok((token, if refreshed { TokenUse::Refreshed } else { TokenUse::Kept }));
@@ -142,7 +124,7 @@ impl Tokens {
                 Joined::Wait(waiting) => (waiting, TokenUse::Waited),
                 Joined::Lead(lead) => {
                     // Another request may have completed between the check and taking the lead.
-                    if let Some(token) = self.in_hand(self.services.clock.now()) {
+                    if let Some(token) = self.current(self.services.clock.now()) {
                         return Ok((token, TokenUse::Kept));
                     }
                     let this = Arc::clone(self);
@@ -161,37 +143,26 @@ impl Tokens {
     /// [`NoToken`] if another token may not be fetched yet.
     pub fn rejected(&self, token: &Token) -> Result<(), NoToken> {
         let now = self.services.clock.now();
-        let mut progress = self.progress();
-        let still_in_hand =
+        let mut attempts = self.attempts();
+        let still_current =
             self.current.load().as_ref().is_some_and(|current| current.number == token.number);
-        if !still_in_hand {
-            return progress.may_attempt(now);
+        if !still_current {
+            return attempts.may_attempt(now);
         }
         self.current.store(None);
-        progress.rejected_in_a_row += 1;
-        let since_last = progress.last_fetch_for_rejection.map(|last| now.since(last));
-        let wait = if progress.rejected_in_a_row >= 2 {
-            Some(REJECTED.wait(progress.rejected_in_a_row - 1, fastrand::f64()))
-        } else {
-            since_last.and_then(|since| BETWEEN_REJECTIONS.checked_sub(since)).filter(|wait| !wait.is_zero())
-        };
-        if let Some(wait) = wait {
-            progress.failure = Some((TokenError::TokenRejected, now.after(wait)));
+        let outcome = attempts.record_rejection(now);
+        if outcome.is_err() {
             self.note_refusal(now);
-            drop(progress);
-            self.show_state();
-            return Err(NoToken { error: TokenError::TokenRejected, retry_in: wait });
         }
-        progress.last_fetch_for_rejection = Some(now.monotonic);
-        drop(progress);
+        drop(attempts);
         self.show_state();
-        Ok(())
+        outcome
     }
 
     /// Notes that the API accepted the token.
     pub fn accepted(&self) {
         self.refused_since.store(None);
-        self.progress().rejected_in_a_row = 0;
+        self.attempts().rejected_in_a_row = 0;
     }
 
     /// Since when Talkdesk has refused the credential, at its token endpoint or its API; none if it does not.
@@ -204,13 +175,13 @@ impl Tokens {
     #[must_use]
     pub fn status(&self) -> CredentialStatus {
         let now = self.services.clock.now();
-        let token = self.in_hand(now);
-        let progress = self.progress();
-        let failure = progress.failure.as_ref();
+        let token = self.current(now);
+        let attempts = self.attempts();
+        let failure = attempts.failure.as_ref();
         let state = match (&token, failure) {
-            (Some(_), _) if progress.fetching => "refreshing",
+            (Some(_), _) if attempts.fetching => "refreshing",
             (Some(_), _) => "valid",
-            (None, _) if progress.fetching => "fetching",
+            (None, _) if attempts.fetching => "fetching",
             (None, Some((error, _))) if error.is_rejection() => "rejected",
             (None, Some(_)) => "backing_off",
             (None, None) => "absent",
@@ -223,20 +194,20 @@ impl Tokens {
                 .map(|(error, _)| error.clone())
                 .or_else(|| self.settings.load().grant.usable().err().map(Into::into)),
             next_attempt: failure.map(|(_, until)| *until).filter(|until| *until > now.monotonic),
-            tokens: progress.issued,
+            tokens: attempts.issued,
         }
     }
 
-    fn in_hand(&self, now: Now) -> Option<Arc<Token>> {
+    fn current(&self, now: Now) -> Option<Arc<Token>> {
         self.current.load_full().filter(|token| now.monotonic < token.usable_until)
     }
 
     fn may_attempt(&self, now: Now) -> Result<(), NoToken> {
-        self.progress().may_attempt(now)
+        self.attempts().may_attempt(now)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a background refresh. Returns false if a fetch is already running.
@@ -249,73 +220,72 @@ impl Tokens {
 
     /// Requests a token and records the outcome.
     pub(super) async fn fetch(&self) -> Result<Arc<Token>, NoToken> {
-        self.progress().fetching = true;
+        self.attempts().fetching = true;
         self.show_state();
-        let asked = self.services.clock.now();
-        let outcome = self.ask(asked).await;
+        let started = self.services.clock.now();
+        let outcome = self.request(started).await;
         let outcome = match outcome {
-            Ok(granted) => Ok(self.keep(granted, asked)),
+            Ok(granted) => Ok(self.store(granted, started)),
             Err(error) => Err(self.note_failure(error)),
         };
-        self.progress().fetching = false;
+        self.attempts().fetching = false;
         self.show_state();
         outcome
     }
 
-    async fn ask(&self, now: Now) -> Result<Granted, GrantError> {
+    async fn request(&self, now: Now) -> Result<Granted, GrantError> {
         let Services { outbound, clock, metrics, audit, .. } = &self.services;
-        let terms = self.settings.load_full();
-        terms.grant.usable()?;
-        self.limited(&terms, now)?;
-        let exchange = terms.grant.exchange(outbound.clone(), now.wall);
-        let outcome = clock.timeout(terms.request_timeout, exchange).await;
+        let settings = self.settings.load_full();
+        settings.grant.usable()?;
+        self.limited(&settings, now)?;
+        let exchange = settings.grant.exchange(outbound.clone(), now.wall);
+        let outcome = clock.timeout(settings.request_timeout, exchange).await;
         metrics.token_request_duration.observe(clock.now().since(now.monotonic).as_secs_f64());
         let outcome =
             outcome.unwrap_or_else(|_| Err(GrantError::Unavailable("it did not answer in time".into())));
         metrics.token_request(&self.owner, result_label(&outcome));
-        let what = What::Token { credential: Arc::clone(&self.owner), result: result_label(&outcome) };
-        audit.write(AuditEvent { time: now.wall, what, asked: None });
+        let kind = AuditKind::Token { credential: Arc::clone(&self.owner), result: result_label(&outcome) };
+        audit.write(AuditEvent { time: now.wall, kind, source: None });
         outcome
     }
 
-    fn limited(&self, terms: &GrantSettings, now: Now) -> Result<(), GrantError> {
-        let decision = terms.limiter.check().map_err(|not_until| GrantError::Limited {
+    fn limited(&self, settings: &GrantSettings, now: Now) -> Result<(), GrantError> {
+        let decision = settings.limiter.check().map_err(|not_until| GrantError::Limited {
             retry_after: Some(not_until.wait_time_from(now.monotonic)),
         });
         self.services.metrics.limit("token", if decision.is_ok() { "allowed" } else { "refused" });
         decision
     }
 
-    fn keep(&self, granted: Granted, asked: Now) -> Arc<Token> {
+    fn store(&self, granted: Granted, requested: Now) -> Arc<Token> {
         let Services { clock, metrics, learned, .. } = &self.services;
         let margin = Duration::from_secs(1).max(granted.lifetime / 50);
         let usable = granted.lifetime.saturating_sub(margin);
-        let usable_until = asked.after(usable);
+        let usable_until = requested.after(usable);
         // 75 % to 85 % of the usable lifetime: 80 % with jitter.
-        let refresh_at = asked.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
-        let mut progress = self.progress();
+        let refresh_at = requested.after(usable.mul_f64(0.75 + 0.1 * fastrand::f64()));
+        let mut attempts = self.attempts();
         // A new token that the API has not accepted yet does not end a refusal by the API.
-        if progress.rejected_in_a_row == 0 {
+        if attempts.rejected_in_a_row == 0 {
             self.refused_since.store(None);
         }
-        progress.issued += 1;
-        progress.failures = 0;
-        progress.failure = None;
-        progress.last_success = Some(clock.now().monotonic);
+        attempts.record_success(clock.now());
         let token = Arc::new(Token {
             search: TokenSearch::new(granted.authorization.as_bytes()),
             authorization: granted.authorization,
-            number: progress.issued,
+            number: attempts.issued,
             usable_until,
             refresh_at,
             scopes: granted.scopes.clone(),
         });
         self.current.store(Some(Arc::clone(&token)));
-        drop(progress);
+        drop(attempts);
         learned.learn_scopes(&self.credential.key, &granted.scopes, usable_until);
         learned.forget_denials(|denied| denied.credential == self.credential.key);
-        let expiry =
-            asked.wall_at(usable_until).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let expiry = requested
+            .wall_at(usable_until)
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         metrics.token_expiry_timestamp.with_label_values(&[&*self.owner]).set(expiry.as_secs_f64());
         tracing::debug!(tenant = %self.owner, number = token.number, "token fetched");
         token
@@ -323,47 +293,15 @@ impl Tokens {
 
     fn note_failure(&self, error: GrantError) -> NoToken {
         let now = self.services.clock.now();
-        let mut progress = self.progress();
-        let recently_good = progress.last_success.is_some_and(|success| now.since(success) < SCOPES_SETTLE);
-        let backoff = match &error {
-            GrantError::Rejected(_) if recently_good => REJECTED_AFTER_SUCCESS,
-            GrantError::Rejected(_) => REJECTED,
-            GrantError::SecretUnavailable(_)
-            | GrantError::Unavailable(_)
-            | GrantError::Malformed(_)
-            | GrantError::ScopeNotEffective(_)
-            | GrantError::Limited { .. } => OUTAGE,
-        };
-        // A different kind of failure restarts the back-off.
-        if progress.backoff != Some(backoff) {
-            progress.failures = 0;
-            progress.backoff = Some(backoff);
-        }
-        progress.failures = progress.failures.saturating_add(1);
-        let told = if let GrantError::Limited { retry_after } = &error { *retry_after } else { None };
-        let told = told.filter(|told| !told.is_zero());
-        let wait = told.map_or_else(
-            || backoff.wait(progress.failures, fastrand::f64()),
-            |pause| pause.min(REJECTED.longest),
-        );
-        let error = TokenError::Grant(error);
-        if error.is_rejection() {
+        let mut attempts = self.attempts();
+        let no_token = attempts.record_failure(error, now);
+        if no_token.error.is_rejection() {
             self.note_refusal(now);
         }
-        tracing::warn!(tenant = %self.owner, %error, retry_in_seconds = wait.as_secs_f64(), "no token");
-        progress.failure = Some((error.clone(), now.after(wait)));
-        NoToken { error, retry_in: wait }
-    }
-
-    /// Forgets every failure.
-    fn reset_failures(&self) {
-        let mut progress = self.progress();
-        progress.failures = 0;
-        progress.backoff = None;
-        progress.failure = None;
-        progress.rejected_in_a_row = 0;
-        progress.last_fetch_for_rejection = None;
-        self.refused_since.store(None);
+        drop(attempts);
+        let retry_in = no_token.retry_in.as_secs_f64();
+        tracing::warn!(tenant = %self.owner, error = %no_token.error, retry_in_seconds = retry_in, "no token");
+        no_token
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -405,32 +343,14 @@ impl Tokens {
                 }
                 Joined::Lead(lead) => lead,
             };
-            self.reset_failures();
+            self.attempts().reset_failures();
+            self.refused_since.store(None);
             let this = Arc::clone(self);
             let proving = lead.start(|_| async move { Some(this.fetch().await) });
             if let Ok(outcome) = proving.outcome().await {
                 return outcome.map(drop);
             }
         }
-    }
-}
-
-impl Progress {
-    fn may_attempt(&self, now: Now) -> Result<(), NoToken> {
-        match &self.failure {
-            Some((error, until)) if now.monotonic < *until => {
-                Err(NoToken { error: error.clone(), retry_in: now.until(*until) })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl TokenError {
-    /// Whether Talkdesk refuses the credential, as opposed to being unavailable.
-    #[must_use]
-    pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::TokenRejected | Self::Grant(GrantError::Rejected(_)))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Wraps every request: request id, load shedding, metrics, access log and audit log. It is a tower service and knows
-//! nothing of what is inside.
+//! Wraps every request: request id, load shedding, metrics, access log and audit log. It is a tower service and does not
+//! depend on what it wraps.
 //!
 //! It is one layer and not four, because separate layers would clone the request id and read the clock several times on the
 //! path of a hit.
@@ -24,7 +24,7 @@ use crate::guard::Connection;
 use crate::headers::{CACHE_STATUS, OWN_VIA, SAME_FOR_ALL, X_REQUEST_ID, X_TENANT};
 use crate::io::body::Body;
 use crate::log::access_log::{AccessLog, Record};
-use crate::log::audit;
+use crate::log::audit::{AuditEvent, AuditSource};
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::oauth::grant::printable;
 use crate::oauth::token_use::TokenUse;
@@ -35,19 +35,18 @@ use crate::version::NAME;
 
 /// The service of one connection.
 #[derive(Clone)]
-pub struct Envelope(Arc<Wrapping>);
+pub struct Envelope(Arc<ConnectionContext>);
 
-/// What the requests of a connection have in common. It is counted as one, because a service is cloned for each of
-/// them.
-struct Wrapping {
+/// What the requests of a connection have in common. Reference-counted, because a service is cloned for each request.
+struct ConnectionContext {
     proxy: Arc<Proxy>,
     connection: Connection,
     listener: Arc<Listener>,
     access_log: Option<AccessLog>,
 }
 
-/// What is kept of a request's head to be written down.
-struct Asked {
+/// What the log needs of a request head that was consumed.
+struct RequestFacts {
     at: Now,
     method: Method,
     path: String,
@@ -63,15 +62,15 @@ impl Envelope {
         listener: Arc<Listener>,
         access_log: Option<AccessLog>,
     ) -> Self {
-        Self(Arc::new(Wrapping { proxy, connection, listener, access_log }))
+        Self(Arc::new(ConnectionContext { proxy, connection, listener, access_log }))
     }
 }
 
-impl Wrapping {
-    fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Answering {
+impl ConnectionContext {
+    fn handle(self: &Arc<Self>, request: Request<Incoming>) -> EnvelopeFuture {
         let snapshot = self.proxy.snapshot();
         let in_flight = InFlight::enter(&self.proxy);
-        let asked = Asked {
+        let facts = RequestFacts {
             at: self.proxy.clock.now(),
             method: request.method().clone(),
             path: self.access_log.as_ref().map(|_| request.uri().path().to_owned()).unwrap_or_default(),
@@ -79,47 +78,47 @@ impl Wrapping {
         };
         let mut log = RequestLog::new(request.headers());
         log.overloaded = in_flight.count > snapshot.config.server.max_requests_in_flight;
-        let pending = match self.proxy.answer(&mut log, &snapshot, request, &self.context(&asked)) {
+        let pending = match self.proxy.answer(&mut log, &snapshot, request, &self.context(&facts)) {
             Ok(Reply::Pending(pending)) => pending,
             Ok(Reply::Ready(response)) => {
-                return Answering::AtOnce(Some(self.finish(Ok(response), &asked, log, &snapshot)));
+                return EnvelopeFuture::Ready(Some(self.finish(Ok(response), &facts, log, &snapshot)));
             }
             Err(rejection) => {
-                return Answering::AtOnce(Some(self.finish(Err(rejection), &asked, log, &snapshot)));
+                return EnvelopeFuture::Ready(Some(self.finish(Err(rejection), &facts, log, &snapshot)));
             }
         };
         let this = Arc::clone(self);
-        Answering::Later(Box::pin(async move {
-            let context = this.context(&asked);
+        EnvelopeFuture::Pending(Box::pin(async move {
+            let context = this.context(&facts);
             let outcome = this.proxy.answer_later(&mut log, &snapshot, *pending, &context).await;
-            let response = this.finish(outcome, &asked, log, &snapshot);
+            let response = this.finish(outcome, &facts, log, &snapshot);
             drop(in_flight);
             response
         }))
     }
 
-    fn context(&self, asked: &Asked) -> RequestContext<'_> {
-        RequestContext { listener: &self.listener, connection: self.connection, at: asked.at }
+    fn context(&self, facts: &RequestFacts) -> RequestContext<'_> {
+        RequestContext { listener: &self.listener, connection: self.connection, at: facts.at }
     }
 
-    /// The answer, with what every answer carries, counted and written down.
+    /// Completes the response, and records it in the metrics and the logs.
     fn finish(
         &self,
         outcome: Result<Response<Body>, Rejection>,
-        asked: &Asked,
+        facts: &RequestFacts,
         mut log: RequestLog,
         snapshot: &Snapshot,
     ) -> Response<Body> {
         let mut response = match outcome {
             Ok(response) => response,
-            Err(rejection) => self.refuse(&rejection, &mut log, &asked.method, snapshot),
+            Err(rejection) => self.refuse(&rejection, &mut log, &facts.method, snapshot),
         };
         add_own_fields(response.headers_mut(), &log);
         if log.unread_body {
             // What follows on the connection could be the body, taken for a request (CVE-2025-4366).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.observe(asked, &log, &response, snapshot);
+        self.observe(facts, &log, &response, snapshot);
         response
     }
 
@@ -144,12 +143,18 @@ impl Wrapping {
         problem_response(rejection, &problem, tenant, method, &log.request_id)
     }
 
-    fn observe(&self, asked: &Asked, log: &RequestLog, response: &Response<Body>, snapshot: &Snapshot) {
-        let duration = self.proxy.clock.since(asked.at);
+    fn observe(
+        &self,
+        facts: &RequestFacts,
+        log: &RequestLog,
+        response: &Response<Body>,
+        snapshot: &Snapshot,
+    ) {
+        let duration = self.proxy.clock.since(facts.at);
         let status = response.status();
         let counted = snapshot.endpoint_metrics(log.endpoint);
         counted.answered(status, log.result, duration.as_secs_f64());
-        let ended = |tenant: &TenantMetrics| tenant.ended(log.outcome, asked.at.wall, counted, status);
+        let ended = |tenant: &TenantMetrics| tenant.ended(log.outcome, facts.at.wall, counted, status);
         match (&log.tenant_metrics, &log.tenant) {
             (Some(tenant), _) => ended(tenant),
             (None, Some(tenant)) => ended(&snapshot.counted(&tenant.name)),
@@ -157,23 +162,23 @@ impl Wrapping {
         }
         let endpoint = log.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));
         if self.proxy.audit.is_on()
-            && let Some(what) = log.audited(endpoint.clone(), status)
+            && let Some(kind) = log.audited(endpoint.clone(), status)
         {
-            let asked_by = audit::Asked {
+            let source = AuditSource {
                 listener: Arc::clone(&self.listener.address),
                 connection: self.connection,
                 request_id: Some(log.request_id.clone()),
             };
-            self.proxy.audit.write(audit::AuditEvent { time: asked.at.wall, what, asked: Some(asked_by) });
+            self.proxy.audit.write(AuditEvent { time: facts.at.wall, kind, source: Some(source) });
         }
         if let Some(access_log) = &self.access_log {
             access_log.write(Record {
-                time: asked.at.wall,
+                time: facts.at.wall,
                 request_id: log.request_id.clone(),
                 listener: Arc::clone(&self.listener.address),
                 connection: self.connection,
-                method: asked.method.clone(),
-                path: asked.path.clone(),
+                method: facts.method.clone(),
+                path: facts.path.clone(),
                 tenant: log.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
                 endpoint,
                 status,
@@ -184,7 +189,7 @@ impl Wrapping {
                 upstream: log.exchange.upstream.min(duration),
                 waited: log.exchange.waited,
                 token: log.exchange.token.map(TokenUse::as_str),
-                traceparent: asked.traceparent.clone(),
+                traceparent: facts.traceparent.clone(),
                 upstream_request_id: log.upstream_request_id.clone(),
             });
         }
@@ -194,7 +199,7 @@ impl Wrapping {
 impl Service<Request<Incoming>> for Envelope {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = EnvelopeFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -205,23 +210,23 @@ impl Service<Request<Incoming>> for Envelope {
     }
 }
 
-/// An answer, at once or later: what memory answers need not be kept anywhere until it is waited for.
-pub enum Answering {
-    /// It is there; none once it was taken.
-    AtOnce(Option<Response<Body>>),
-    /// It has to be waited for.
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+/// A response that is complete, or that has to be waited for. A hit is complete and allocates no future.
+pub enum EnvelopeFuture {
+    /// `None` once it was taken.
+    Ready(Option<Response<Body>>),
+    /// Not complete.
+    Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
-impl Future for Answering {
+impl Future for EnvelopeFuture {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::AtOnce(response) => {
+            Self::Ready(response) => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
-            Self::Later(answering) => answering.as_mut().poll(context).map(Ok),
+            Self::Pending(future) => future.as_mut().poll(context).map(Ok),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::credential::Credential;
 use crate::domain::entitlement::Permit;
 use crate::domain::tenant::Tenant;
 use crate::fetch::fetch_result::Answer;
-use crate::log::audit::What;
+use crate::log::audit::AuditKind;
 use crate::log::request_id::RequestId;
 use crate::metrics::{CacheResult, TenantMetrics, TenantOutcome};
 use crate::rfc9111::cache_status::CacheStatus;
@@ -71,12 +71,12 @@ impl RequestLog {
 
     /// What the audit log says of it, with the status of its answer; nothing of what is not about data.
     #[must_use]
-    pub fn audited(&self, endpoint: Option<Arc<str>>, status: StatusCode) -> Option<What> {
+    pub fn audited(&self, endpoint: Option<Arc<str>>, status: StatusCode) -> Option<AuditKind> {
         let denied_by = self.reason.filter(|_| self.outcome == TenantOutcome::Denied);
         if denied_by.is_none() && self.credential.is_none() {
             return None;
         }
-        Some(What::Request {
+        Some(AuditKind::Request {
             denied_by,
             tenant: self.tenant.as_ref().map(|tenant| Arc::clone(&tenant.label)),
             endpoint,

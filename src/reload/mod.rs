@@ -20,7 +20,7 @@ use self::apply::{ConfigChanges, SecretOutcome};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Faults, SecretPlace, load};
 use crate::explain::entitled;
-use crate::log::audit::{AuditEvent, What};
+use crate::log::audit::{AuditEvent, AuditKind};
 use crate::proxy::Proxy;
 use crate::service_manager;
 
@@ -121,7 +121,7 @@ impl Reloader {
         let audit = &self.proxy.audit;
         if audit.is_on() {
             let time = self.proxy.clock.now().wall;
-            audit.write(AuditEvent { time, what: What::Reload { done }, asked: None });
+            audit.write(AuditEvent { time, kind: AuditKind::Reload { done }, source: None });
         }
     }
 

@@ -21,6 +21,7 @@ RUN = ("sh", "console", "python", "javascript")
 # Not commands: configuration, pictures, and what is checked elsewhere.
 SHOWN = {
     "": "configuration of other programs, and a part of one of ours",
+    "rust": "tests/shipped.rs compares it with the code",
     "yaml": "tests/shipped.rs reads the configurations",
     "json": "tests/shipped.rs reads the line of the log",
     "text": "a picture, or what the block before says",
