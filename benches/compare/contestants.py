@@ -145,6 +145,13 @@ class Proxy(Contestant):
             os.truncate(self.folder / "access.log", 0)
 
 
+class ProxyBefore(Proxy):
+    """Another build of this project."""
+
+    def command(self):
+        return [self.programs["proxy-before"], *super().command()[1:]]
+
+
 class Bare(Contestant):
     """Hyper alone, with fixed answers."""
 
@@ -304,6 +311,7 @@ class Direct(Contestant):
 MAKERS = {
     "proxy": Proxy,
     "proxy-log": lambda *arguments: Proxy(*arguments, access_log=True),
+    "proxy-before": ProxyBefore,
     "bare": Bare,
     "bare-pass": BarePassing,
     "nginx": Nginx,

@@ -51,7 +51,7 @@ def summarize(workload, results):
         for key in {key for measured in rounds if measured is not None for key in measured}:
             figures[key] = median(rounds, key)
             if workload.unit == "steady":
-                for other in (workload.reference, "nginx", "haproxy", getattr(workload, "baseline", None)):
+                for other in (workload.reference, "nginx", "haproxy", "proxy-before", getattr(workload, "baseline", None)):
                     if other is not None and key in COLUMNS:
                         figures[f"{key}_to_{other}"] = ratio(results, name, other, key)
             if "direct" in results:
@@ -66,6 +66,8 @@ def render(workload, summary):
         others = [workload.reference, "nginx"] if workload.reference else []
         if hasattr(workload, "baseline"):
             others = [workload.baseline]
+        if "proxy-before" in summary:
+            others = [*others, "proxy-before"]
         heads = ["", "requests/s", "p50 µs", "p99 µs", "CPU µs", *(f"CPU : {other}" for other in others),
                  *(f"p99 : {other}" for other in others), *(f"req/s : {other}" for other in others), "busy"]
         paced = any(figures.get("starved") is not None for figures in summary.values())

@@ -16,8 +16,8 @@ PASSING = f"{ONE}/passing/invoices?size=2048"
 CONNECTIONS = 64
 SIZES = {"2k": 2048, "32k": 32 * 1024, "1m": 1024 * 1024}
 
-SERVERS = ["proxy", "proxy-log", "bare", "nginx", "nginx-log", "nginx-open", "haproxy", "varnish"]
-PROXIES = ["proxy", "proxy-log", "bare-pass", "nginx", "haproxy", "varnish"]
+SERVERS = ["proxy", "proxy-log", "proxy-before", "bare", "nginx", "nginx-log", "nginx-open", "haproxy", "varnish"]
+PROXIES = ["proxy", "proxy-log", "proxy-before", "bare-pass", "nginx", "haproxy", "varnish"]
 
 MIX_ENTRIES = 10_000
 MIX_MISSES = 0.05

@@ -14,7 +14,7 @@ use crate::domain::learned::Learned;
 use crate::io::client::outbound;
 use crate::log::audit::AuditLog;
 use crate::metrics::Metrics;
-use crate::preflight::{Caching, Finding, Report, Verdict, prove};
+use crate::preflight::{Caching, Finding, Report, Verdict, check_credential};
 use crate::proxy::Proxy;
 use crate::snapshot::Shared;
 
@@ -32,7 +32,7 @@ pub(super) fn run(config: Config, format: ReportFormat) -> Result<(), Failed> {
 async fn check(config: Config, format: ReportFormat) -> Result<(), Failed> {
     let clock = Clock::System;
     let shared = Shared {
-        outbound: outbound(&config, &clock).context("Talkdesk can't be asked")?,
+        outbound: outbound(&config, &clock).context("the client for Talkdesk can't be made")?,
         clock,
         metrics: Arc::new(Metrics::new()),
         learned: Arc::new(Learned::default()),
@@ -41,15 +41,15 @@ async fn check(config: Config, format: ReportFormat) -> Result<(), Failed> {
     let credentials: Vec<_> = config.credentials.iter().map(|one| Arc::clone(&one.credential)).collect();
     let many = credentials.len();
     let proxy = Proxy::new(config, &shared);
-    let proving = credentials.iter().enumerate().map(|(index, credential)| {
+    let checks = credentials.iter().enumerate().map(|(index, credential)| {
         let proxy = &proxy;
         async move {
             let owner = &credential.owner;
             let progress = move |what: &str| eprintln!("[{}/{many}] {owner}: {what}", index + 1);
-            prove(proxy, credential, &progress).await
+            check_credential(proxy, credential, &progress).await
         }
     });
-    let reports: Vec<_> = futures_util::stream::iter(proving).buffered(AT_ONCE).collect().await;
+    let reports: Vec<_> = futures_util::stream::iter(checks).buffered(AT_ONCE).collect().await;
     let text = match format {
         ReportFormat::Table => table(&reports),
         ReportFormat::Json => format!("{:#}\n", as_json(&reports)),
@@ -67,18 +67,18 @@ const fn word(verdict: Verdict) -> &'static str {
         Verdict::Works => "works",
         Verdict::Fails => "FAILS",
         Verdict::Unproven => "unproven",
-        Verdict::NotAsked => "not asked",
+        Verdict::Skipped => "not asked",
     }
 }
 
 fn table(reports: &[Report]) -> String {
     let mut text = String::new();
-    let widest = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.what.len()).max();
+    let widest = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.check.len()).max();
     let widest = widest.unwrap_or_default();
     for Report { owner, client_id, token_url, findings } in reports {
         let _ = writeln!(text, "{owner}  (client {client_id}, tokens from {token_url})");
-        for Finding { what, verdict, said, remedy, caching } in findings {
-            let _ = writeln!(text, "  {:<9}  {what:<widest$}  {said}", word(*verdict));
+        for Finding { check, verdict, outcome, remedy, caching } in findings {
+            let _ = writeln!(text, "  {:<9}  {check:<widest$}  {outcome}", word(*verdict));
             if let Some(caching) = caching {
                 let _ = writeln!(text, "  {:<9}  {:<widest$}  {}", "", "", in_words(caching));
             }
@@ -89,7 +89,7 @@ fn table(reports: &[Report]) -> String {
         text.push('\n');
     }
     let [works, fails, unproven, not_asked] =
-        [Verdict::Works, Verdict::Fails, Verdict::Unproven, Verdict::NotAsked]
+        [Verdict::Works, Verdict::Fails, Verdict::Unproven, Verdict::Skipped]
             .map(|verdict| count(reports, verdict));
     let _ = writeln!(text, "works: {works}, fails: {fails}, unproven: {unproven}, not asked: {not_asked}");
     text
@@ -99,7 +99,7 @@ fn in_words(caching: &Caching) -> String {
     let fields = caching.fields.iter().map(|(name, value)| format!("{name}: {value}"));
     let fields = fields.collect::<Vec<_>>().join("; ");
     let said = if fields.is_empty() { "nothing is said about caching".to_owned() } else { fields };
-    match (caching.kept, caching.ours) {
+    match (caching.stored_for, caching.by_rule) {
         (Ok(fresh), true) => format!("{said} => kept by our rule, fresh for {fresh} s"),
         (Ok(fresh), false) => format!("{said} => kept as the origin says, fresh for {fresh} s"),
         (Err(reason), true) => format!("{said} => not kept, by our rule ({reason})"),
@@ -113,16 +113,16 @@ fn as_json(reports: &[Report]) -> Value {
             let fields = caching.fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
             json!({
                 "origin_fields": fields.collect::<Vec<_>>(),
-                "kept": caching.kept.is_ok(),
-                "fresh_seconds": caching.kept.ok(),
-                "not_kept_because": caching.kept.err(),
-                "by_our_rule": caching.ours,
+                "kept": caching.stored_for.is_ok(),
+                "fresh_seconds": caching.stored_for.ok(),
+                "not_kept_because": caching.stored_for.err(),
+                "by_our_rule": caching.by_rule,
             })
         });
         json!({
-            "what": finding.what,
+            "what": finding.check,
             "result": word(finding.verdict).to_ascii_lowercase().replace(' ', "_"),
-            "said": finding.said,
+            "said": finding.outcome,
             "remedy": finding.remedy,
             "caching": caching,
         })

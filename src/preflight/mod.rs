@@ -1,16 +1,16 @@
-//! Does the configuration work against the real Talkdesk? Each credential is asked for a token, each endpoint for one
-//! page of one record, and for each Organization that serves Instances it is proven that the account filter narrows.
+//! `check --online`: does the configuration work with the real Talkdesk? For each credential it gets a token and requests
+//! one record from each endpoint. For each Organization that serves Instances it proves that the account filter narrows.
 //!
-//! Everything goes the way that clients' requests go (entitlement, token, limit, checks, judge of the cache), so what
-//! works here works there. It is bounded: of each credential one token and one request for each endpoint; for each whose
-//! records have accounts one more, and up to three (`NARROWED_TO`), for each filter that is tried; a request that the
-//! limit refuses waits, and all has to be over in [`TIME_LIMIT`].
+//! The requests take the path of clients' requests (entitlement, token, rate limit, validation, cache policy), so what works
+//! here works there. Their number is bounded: for each credential one token and one request for each endpoint, and for each
+//! endpoint whose records have accounts one more and up to `MAX_ACCOUNTS` for each filter that is tried. A request that the
+//! rate limit refuses is repeated. Everything ends within [`TIME_LIMIT`].
 //!
-//! No record is told of, but for the names of its members.
+//! The report contains no record, only the names of a record's members.
 
-mod questions;
+mod filter_trial;
+mod preflight_client;
 mod report;
-mod trial;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,16 +29,20 @@ use crate::proxy::Proxy;
 
 use crate::oauth::grant::printable;
 
-pub use self::questions::TIME_LIMIT;
-use self::questions::{Questions, account, is_paged, records};
+use self::filter_trial::{FilterTrial, alternatives};
+pub use self::preflight_client::TIME_LIMIT;
+use self::preflight_client::{PreflightClient, account, is_paged, records};
 pub use self::report::{Caching, Finding, Report, Verdict};
-use self::trial::{Trial, alternatives};
 
-/// How many accounts are asked for until one has records.
-const NARROWED_TO: usize = 3;
+/// The number of accounts whose records are requested until one has some.
+const MAX_ACCOUNTS: usize = 3;
 
-/// Asks everything of one credential. `progress` is told what is asked next.
-pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn Fn(&str) + Sync)) -> Report {
+/// Checks one credential. `progress` is called with the name of each check before it runs.
+pub async fn check_credential(
+    proxy: &Proxy,
+    credential: &Arc<Credential>,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Report {
     let mut report = Report {
         owner: credential.owner.clone(),
         client_id: printable(credential.client_id.as_str()),
@@ -49,9 +53,9 @@ pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn 
     let Some(tenant) = snapshot.tenant(&credential.owner, &proxy.learned) else { return report };
     let deadline = proxy.clock.now().after(TIME_LIMIT);
     let links = links::ApiOrigin::new(Arc::clone(&credential.api_origin));
-    let checks = Checks { questions: Questions { proxy, snapshot, tenant, links, deadline, progress } };
-    if let Some(denial) = checks.denied_altogether() {
-        report.findings.push(checks.questions.refused("token", &Rejection::Denied(denial)));
+    let checks = Checks { client: PreflightClient { proxy, snapshot, tenant, links, deadline, progress } };
+    if let Some(denial) = checks.denied_everywhere() {
+        report.findings.push(checks.client.rejected("token", &Rejection::Denied(denial)));
         return report;
     }
     let token = checks.token(credential).await;
@@ -65,69 +69,74 @@ pub async fn prove(proxy: &Proxy, credential: &Arc<Credential>, progress: &(dyn 
 
 /// The checks of one credential.
 struct Checks<'a> {
-    questions: Questions<'a>,
+    client: PreflightClient<'a>,
 }
 
 impl Checks<'_> {
-    /// Why nothing can be asked for by this tenant, whatever it is.
-    fn denied_altogether(&self) -> Option<Denial> {
-        let refused = |endpoint: &Arc<Endpoint>| match self.questions.request(endpoint, "") {
+    /// The denial, if every endpoint is denied.
+    fn denied_everywhere(&self) -> Option<Denial> {
+        let refused = |endpoint: &Arc<Endpoint>| match self.client.request(endpoint, "") {
             Err(Rejection::Denied(denial)) if !matches!(denial, Denial::ScopeMissing { .. }) => Some(denial),
             _ => None,
         };
-        let denials: Option<Vec<_>> = self.questions.snapshot.endpoints.iter().map(refused).collect();
+        let denials: Option<Vec<_>> = self.client.snapshot.endpoints.iter().map(refused).collect();
         denials?.pop()
     }
 
     async fn token(&self, credential: &Arc<Credential>) -> Finding {
-        const WHAT: &str = "token";
-        (self.questions.progress)(WHAT);
-        let Some(origin) = self.questions.snapshot.origin(&credential.key) else {
-            return Finding::failed(WHAT, "there is no way to the API", "report this");
+        const CHECK: &str = "token";
+        (self.client.progress)(CHECK);
+        let Some(origin) = self.client.snapshot.origin(&credential.key) else {
+            return Finding::failed(
+                CHECK,
+                "the snapshot has no origin for this credential",
+                "report this as a bug of the proxy",
+            );
         };
-        let token = self.questions.proxy.clock.timeout_at(self.questions.deadline, origin.tokens.get()).await;
+        let token = self.client.proxy.clock.timeout_at(self.client.deadline, origin.tokens.get()).await;
         match token {
-            Ok(Ok(_)) => self.granted(credential),
-            Ok(Err(no_token)) => self.questions.refused(WHAT, &Rejection::NoToken(no_token)),
-            Err(_) => self.questions.out_of_time(WHAT),
+            Ok(Ok(_)) => self.token_finding(credential),
+            Ok(Err(no_token)) => self.client.rejected(CHECK, &Rejection::NoToken(no_token)),
+            Err(_) => self.client.out_of_time(CHECK),
         }
     }
 
-    /// A token is there: what may be done with it?
-    fn granted(&self, credential: &Credential) -> Finding {
-        const WHAT: &str = "token";
+    /// The finding for a token, with its scopes.
+    fn token_finding(&self, credential: &Credential) -> Finding {
+        const CHECK: &str = "token";
         let learned =
-            self.questions.proxy.learned.scopes(&credential.key, self.questions.proxy.clock.now().monotonic);
+            self.client.proxy.learned.scopes(&credential.key, self.client.proxy.clock.now().monotonic);
         let Some(learned) = learned else {
-            return Finding::new(WHAT, Verdict::Works, "granted; it does not say with which scopes");
+            return Finding::new(CHECK, Verdict::Works, "granted; it does not say with which scopes");
         };
         let missing: Vec<_> =
             DOCUMENTED.iter().map(|one| one.scope).filter(|scope| !learned.scopes.contains(*scope)).collect();
         let has = DOCUMENTED.len() - missing.len();
-        let said = format!("granted, with {has} of the {} scopes of the API", DOCUMENTED.len());
+        let outcome = format!("granted, with {has} of the {} scopes of the API", DOCUMENTED.len());
         if missing.is_empty() {
-            return Finding::new(WHAT, Verdict::Works, said);
+            return Finding::new(CHECK, Verdict::Works, outcome);
         }
-        // That an endpoint can't be asked for is that endpoint's failure.
-        Finding::new(WHAT, Verdict::Works, format!("{said}; without {}", missing.join(", ")))
+        // A missing scope is reported as a failure of its endpoint.
+        Finding::new(CHECK, Verdict::Works, format!("{outcome}; without {}", missing.join(", ")))
     }
 
     async fn endpoints(&self, findings: &mut Vec<Finding>) {
         let mut accounts = self.configured_accounts();
         let mut narrowing = Vec::new();
-        for endpoint in &self.questions.snapshot.endpoints {
+        for endpoint in &self.client.snapshot.endpoints {
             let name = &*endpoint.name;
             if matches!(endpoint.path, PathPattern::Prefix(_)) {
-                let why = "no path to ask for: it has all below one; ask for one of yours by hand";
-                findings.push(Finding::new(name, Verdict::NotAsked, why));
+                let why =
+                    "its path ends in `/*`, so there is no path to request; request one of yours by hand";
+                findings.push(Finding::new(name, Verdict::Skipped, why));
                 continue;
             }
-            // Two accounts make a proof, where the configuration does not name them.
+            // The proof needs two accounts, if the configuration does not name them.
             let many = if endpoint.content == Content::Accounts && accounts.len() < 2 { 2 } else { 1 };
             let query = if is_paged(endpoint) { format!("page=1&per_page={many}") } else { String::new() };
-            (self.questions.progress)(name);
-            let (finding, body) = match self.questions.fetch(endpoint, &query).await {
-                Ok(landed) => self.questions.judged(endpoint, &landed),
+            (self.client.progress)(name);
+            let (finding, body) = match self.client.fetch(endpoint, &query).await {
+                Ok(result) => self.client.finding_of(endpoint, &result),
                 Err(finding) => (finding, Bytes::new()),
             };
             let works = finding.verdict == Verdict::Works;
@@ -146,16 +155,16 @@ impl Checks<'_> {
         }
         if !narrowing.is_empty() && self.serves_instances() {
             for (endpoint, records) in narrowing {
-                findings.push(self.narrows(endpoint, &records, &accounts).await);
+                findings.push(self.check_narrowing(endpoint, &records, &accounts).await);
             }
         }
     }
 
-    /// Whether any Instance is asked for with this credential beside the tenant itself.
+    /// Whether an Instance uses this credential.
     fn serves_instances(&self) -> bool {
-        let TenantKind::Organization(organization) = &self.questions.tenant.kind else { return false };
+        let TenantKind::Organization(organization) = &self.client.tenant.kind else { return false };
         organization.discover_accounts
-            || self.questions.snapshot.config.tenants.iter().any(|tenant| match &tenant.kind {
+            || self.client.snapshot.config.tenants.iter().any(|tenant| match &tenant.kind {
                 TenantKind::Instance(_) => {
                     tenant.organization().is_some_and(|owner| owner.id == organization.id)
                 }
@@ -163,9 +172,9 @@ impl Checks<'_> {
             })
     }
 
-    /// Whether the tenant may name an account: not one beside a closed list.
+    /// Whether the tenant may filter by the account: not if the list of accounts is complete and does not have it.
     fn may_name(&self, account: AccountId) -> bool {
-        match &self.questions.tenant.kind {
+        match &self.client.tenant.kind {
             TenantKind::Organization(organization) => {
                 organization.discover_accounts
                     || organization.accounts.is_empty()
@@ -176,30 +185,30 @@ impl Checks<'_> {
     }
 
     fn configured_accounts(&self) -> BTreeSet<AccountId> {
-        match &self.questions.tenant.kind {
+        match &self.client.tenant.kind {
             TenantKind::Organization(organization) => organization.accounts.iter().copied().collect(),
             TenantKind::Instance(_) => BTreeSet::new(),
         }
     }
 
-    /// Whether the account filter narrows to an account, and the records say whose they are. Where it does not, the other
-    /// filters that could are tried.
-    async fn narrows(
+    /// Checks that the account filter narrows, and that the records have the account field. If the filter does not narrow,
+    /// others are tried.
+    async fn check_narrowing(
         &self,
         endpoint: &Arc<Endpoint>,
         all: &[Value],
         accounts: &BTreeSet<AccountId>,
     ) -> Finding {
         let Content::Records(narrowing) = &endpoint.content else {
-            return Finding::new(&endpoint.name, Verdict::NotAsked, "its records have no accounts");
+            return Finding::new(&endpoint.name, Verdict::Skipped, "its records have no accounts");
         };
-        let what = format!("accounts of {}", endpoint.name);
+        let check = format!("accounts of {}", endpoint.name);
         let seen = all.first().map(|first| account(first, &narrowing.field));
         if let (Some(None), Some(first)) = (seen, all.first()) {
             let members = first.as_object().into_iter().flat_map(|members| members.keys());
             let members: Vec<_> = members.map(|name| printable(name)).collect();
             return Finding::failed(
-                &what,
+                &check,
                 format!(
                     "a record has no account's id in `{}`; its members are {}",
                     narrowing.field,
@@ -209,26 +218,31 @@ impl Checks<'_> {
                  account_field)",
             );
         }
-        // If the filter meant nothing, another account's page would show what was just seen.
+        // The account that was just seen comes last: if Talkdesk ignores the filter, the page of another one shows its records.
         let all_known = accounts.iter().copied().chain(seen.flatten());
         let mut known: Vec<AccountId> = all_known.filter(|account| self.may_name(*account)).collect();
         known.sort_by_key(|account| (Some(*account) == seen.flatten(), *account));
         known.dedup();
-        known.truncate(NARROWED_TO);
-        (self.questions.progress)(&what);
-        let trial =
-            Trial { questions: &self.questions, endpoint, what: &what, known, has_records: !all.is_empty() };
+        known.truncate(MAX_ACCOUNTS);
+        (self.client.progress)(&check);
+        let trial = FilterTrial {
+            client: &self.client,
+            endpoint,
+            check: &check,
+            known,
+            has_records: !all.is_empty(),
+        };
         let configured = match trial.filter(narrowing).await {
             Ok(proven) => return proven,
             Err(reason) => reason,
         };
         for filter in alternatives(narrowing) {
             let shown = filter.as_str().to_owned();
-            (self.questions.progress)(&format!("{what} by `{shown}`"));
+            (self.client.progress)(&format!("{check} by `{shown}`"));
             let trial = trial.filter(&Narrowing { filter, field: Arc::clone(&narrowing.field) }).await;
             if trial.is_ok_and(|finding| finding.verdict == Verdict::Works) {
                 return Finding::failed(
-                    &what,
+                    &check,
                     format!("{configured}; `{shown}` narrows"),
                     format!(
                         "write `account_filter: \"{shown}\"` under `upstream` (of an added endpoint: under itself)"
@@ -237,7 +251,7 @@ impl Checks<'_> {
             }
         }
         Finding::failed(
-            &what,
+            &check,
             format!(
                 "{configured}: no Instance on this Organization's client can be served (account_scope_unproven)"
             ),

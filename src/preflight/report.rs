@@ -1,67 +1,67 @@
-//! What asking Talkdesk found out: one finding after the other, each with a remedy where something does not work.
+//! The findings of the checks, each with a remedy if something does not work.
 
 use std::sync::Arc;
 
 use crate::domain::tenant::TenantName;
 
-/// What was found out with one credential.
+/// The findings for one credential.
 #[derive(Debug)]
 pub struct Report {
-    /// Whose it is.
+    /// The tenant that owns the credential.
     pub owner: TenantName,
-    /// The client.
+    /// The OAuth client id.
     pub client_id: String,
-    /// Where its tokens come from.
+    /// The token endpoint.
     pub token_url: Arc<str>,
-    /// One after the other, as it was asked.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that works or does not.
+/// The result of one check.
 #[derive(Debug)]
 pub struct Finding {
     /// `token`, an endpoint's name, or `accounts of` one.
-    pub what: String,
+    pub check: String,
     /// Whether it works.
     pub verdict: Verdict,
     /// What happened.
-    pub said: String,
-    /// What to do where it does not work.
+    pub outcome: String,
+    /// What to do if it does not work.
     pub remedy: Option<String>,
-    /// What the origin says about caching, and what comes of it.
+    /// How the response is cached.
     pub caching: Option<Caching>,
 }
 
 /// Whether something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does.
+    /// It works.
     Works,
-    /// It does not.
+    /// It does not work.
     Fails,
-    /// Nothing was there to tell by.
+    /// There was nothing to check it with.
     Unproven,
-    /// It is not for this tenant, or can't be asked for as it is.
-    NotAsked,
+    /// It does not apply to this tenant, or can't be checked.
+    Skipped,
 }
 
-/// What an answer says about caching, and what the endpoint's rule makes of it.
+/// How the origin and the endpoint's rule determine caching.
 #[derive(Debug)]
 pub struct Caching {
-    /// The origin's fields.
+    /// The origin's fields about caching.
     pub fields: Vec<(String, String)>,
-    /// How many seconds it stays fresh where it is kept; else why it is not.
-    pub kept: Result<u64, &'static str>,
-    /// Whether our rule had a part in that.
-    pub ours: bool,
+    /// For how many seconds the stored response is fresh, or why it is not stored.
+    pub stored_for: Result<u64, &'static str>,
+    /// Whether the endpoint's rule decided, and not the origin.
+    pub by_rule: bool,
 }
 
 impl Finding {
-    pub(super) fn new(what: &str, verdict: Verdict, said: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), verdict, said: said.into(), remedy: None, caching: None }
+    pub(super) fn new(check: &str, verdict: Verdict, outcome: impl Into<String>) -> Self {
+        Self { check: check.to_owned(), verdict, outcome: outcome.into(), remedy: None, caching: None }
     }
 
-    pub(super) fn failed(what: &str, said: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..Self::new(what, Verdict::Fails, said) }
+    pub(super) fn failed(check: &str, outcome: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..Self::new(check, Verdict::Fails, outcome) }
     }
 }

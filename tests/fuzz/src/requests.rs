@@ -34,7 +34,7 @@ upstream:
   token_url: https://{account}.id.io/oauth/token
   instance_query_parameters: [after]
   endpoints:
-    reports: { path: /reports/*, methods: [GET, HEAD, POST], forward_request_fields: all }
+    reports: { path: /reports/*, forward_request_fields: all }
 organizations:
   - id: acme
     credential: { account: acme, client_id: a, client_secret: { env: SECRET } }

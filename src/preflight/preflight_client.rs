@@ -1,4 +1,4 @@
-//! Questions to Talkdesk with one credential: they take the path of clients' requests, and wait if the rate limit says so.
+//! Sends the requests of the checks of one credential, on the path of clients' requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,50 +26,50 @@ use crate::problem::Rejection;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
-/// How long all questions of one credential may take.
+/// The time limit for all checks of one credential.
 pub const TIME_LIMIT: Duration = Duration::from_mins(5);
 
-/// What an origin says about caching by.
+/// The response fields that are about caching.
 const CACHING_FIELDS: [HeaderName; 7] = [CACHE_CONTROL, EXPIRES, PRAGMA, AGE, ETAG, LAST_MODIFIED, VARY];
 
-/// What is asked with one credential.
-pub(super) struct Questions<'a> {
+/// The client of one credential's checks.
+pub(super) struct PreflightClient<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) tenant: Arc<Tenant>,
-    /// The API, to be recognised in links.
+    /// The origin of the API in links.
     pub(super) links: links::ApiOrigin,
     pub(super) deadline: Instant,
     pub(super) progress: &'a (dyn Fn(&str) + Sync),
 }
 
-impl Questions<'_> {
+impl PreflightClient<'_> {
     /// The finding for a rejection.
-    pub(super) fn refused(&self, what: &str, rejection: &Rejection) -> Finding {
+    pub(super) fn rejected(&self, check: &str, rejection: &Rejection) -> Finding {
         let problem = rejection.problem(Some(&self.tenant.label), StatusCode::FORBIDDEN);
         let said = format!("{}: {}", problem.code.as_str(), problem.message);
-        // What the configuration denies is no failure of Talkdesk's.
+        // A denial by the configuration is no failure.
         if let Rejection::Denied(denial) = rejection
             && !matches!(denial, Denial::ScopeMissing { .. })
         {
-            return Finding { remedy: Some(problem.remedy), ..Finding::new(what, Verdict::NotAsked, said) };
+            return Finding { remedy: Some(problem.remedy), ..Finding::new(check, Verdict::Skipped, said) };
         }
-        Finding::failed(what, said, problem.remedy)
+        Finding::failed(check, said, problem.remedy)
     }
 
-    pub(super) fn out_of_time(&self, what: &str) -> Finding {
+    pub(super) fn out_of_time(&self, check: &str) -> Finding {
         let minutes = TIME_LIMIT.as_secs() / 60;
         let label = &self.tenant.label;
         Finding::failed(
-            what,
-            format!("there was no time left: the questions of {label} have {minutes} minutes"),
+            check,
+            format!("out of time: all checks of {label} have {minutes} minutes"),
             "raise limits.upstream, or try again when Talkdesk is faster",
         )
     }
 
-    /// Fetches a page, and waits if the rate limit says so.
+    /// Fetches a page.
     pub(super) async fn fetch(&self, endpoint: &Arc<Endpoint>, query: &str) -> Result<FetchResult, Finding> {
-        let outcome = self.patiently(&endpoint.name, async || {
+        let outcome = self.retry_when_limited(&endpoint.name, async || {
             // Authorised for each attempt: something may have been learned meanwhile.
             let request = self.request(endpoint, query)?;
             match fetch(self.proxy.fetcher(), &request, None, Waiter::Background, None).await {
@@ -80,39 +80,40 @@ impl Questions<'_> {
         outcome.await
     }
 
-    /// Asks for the records of an account that does not exist.
+    /// Requests the records of an account that does not exist.
     pub(super) async fn probe(
         &self,
         endpoint: &Arc<Endpoint>,
         narrowing: &Narrowing,
     ) -> Result<ProbeResult, Finding> {
-        let outcome = self.patiently(&endpoint.name, async || {
+        let outcome = self.retry_when_limited(&endpoint.name, async || {
             let request = self.request(endpoint, "")?;
             probe(self.proxy.fetcher(), &request, narrowing, self.deadline).await
         });
         outcome.await
     }
 
-    pub(super) async fn patiently<T>(
+    /// Repeats an attempt that the rate limit refuses, until the deadline.
+    async fn retry_when_limited<T>(
         &self,
-        what: &str,
+        check: &str,
         attempt: impl AsyncFn() -> Result<T, Rejection>,
     ) -> Result<T, Finding> {
         let clock = &self.proxy.clock;
         loop {
             let Ok(outcome) = clock.timeout_at(self.deadline, attempt()).await else {
-                return Err(self.out_of_time(what));
+                return Err(self.out_of_time(check));
             };
             match outcome {
                 Ok(value) => return Ok(value),
                 Err(Rejection::RateLimited { retry_in, .. }) => {
                     let at = clock.now().after(retry_in.max(Duration::from_millis(100)));
                     if at >= self.deadline {
-                        return Err(self.out_of_time(what));
+                        return Err(self.out_of_time(check));
                     }
                     clock.sleep_until(at).await;
                 }
-                Err(rejection) => return Err(self.refused(what, &rejection)),
+                Err(rejection) => return Err(self.rejected(check, &rejection)),
             }
         }
     }
@@ -122,10 +123,10 @@ impl Questions<'_> {
         page::read(body, &self.links, Some(scope)).map(|_| records(body).len())
     }
 
-    /// What an answer says, and its body.
-    pub(super) fn judged(&self, endpoint: &Endpoint, landed: &FetchResult) -> (Finding, Bytes) {
+    /// The finding for a response, and its body.
+    pub(super) fn finding_of(&self, endpoint: &Endpoint, result: &FetchResult) -> (Finding, Bytes) {
         let name = &*endpoint.name;
-        let entry = &landed.entry;
+        let entry = &result.entry;
         let status = entry.status.as_u16();
         if entry.status != StatusCode::OK {
             let request = entry.upstream_request_id().map(|id| format!(" (its request id is {id})"));
@@ -144,11 +145,11 @@ impl Questions<'_> {
         } else {
             format!("{status}, {many} record{}", if many == 1 { "" } else { "s" })
         };
-        let caching = Some(self.caching(entry, landed));
+        let caching = Some(self.caching(entry, result));
         (Finding { caching, ..Finding::new(name, Verdict::Works, said) }, entry.body.clone())
     }
 
-    fn caching(&self, entry: &Entry, landed: &FetchResult) -> Caching {
+    fn caching(&self, entry: &Entry, result: &FetchResult) -> Caching {
         let origin_fields = entry.fields.of_origin();
         let fields = CACHING_FIELDS.iter().flat_map(|name| {
             let values = origin_fields.get_all(name).iter();
@@ -157,8 +158,8 @@ impl Questions<'_> {
         let fresh = u64::try_from(entry.remaining(self.proxy.clock.now())).unwrap_or(0);
         Caching {
             fields: fields.collect(),
-            kept: landed.stored.map(|()| fresh).map_err(Bypass::as_str),
-            ours: match landed.stored {
+            stored_for: result.stored.map(|()| fresh).map_err(Bypass::as_str),
+            by_rule: match result.stored {
                 Ok(()) => entry.decision.overrides_origin,
                 Err(Bypass::Rfc(_)) => false,
                 Err(_) => true,

@@ -1,9 +1,9 @@
-//! Tests whether a filter narrows an endpoint to one account. For an account that does not exist the answer must have no
+//! Tests whether a filter narrows an endpoint to one account. For an account that does not exist the response must have no
 //! records; for one that exists, only its own.
 
 use std::sync::Arc;
 
-use super::questions::{Questions, is_paged};
+use super::preflight_client::{PreflightClient, is_paged};
 use super::report::{Finding, Verdict};
 use crate::domain::endpoint::{Endpoint, Narrowing};
 use crate::domain::entitlement::{AccountScope, FILTER};
@@ -13,33 +13,33 @@ use crate::domain::query::{self, Parameter};
 use crate::fetch::probe::ProbeResult;
 use crate::page::{AccountViolation, Unfit};
 
-/// One endpoint's filters, tried one after the other.
-pub(super) struct Trial<'a> {
-    pub(super) questions: &'a Questions<'a>,
+/// Tries filters on one endpoint.
+pub(super) struct FilterTrial<'a> {
+    pub(super) client: &'a PreflightClient<'a>,
     pub(super) endpoint: &'a Arc<Endpoint>,
-    pub(super) what: &'a str,
+    pub(super) check: &'a str,
     /// Accounts that exist.
     pub(super) known: Vec<AccountId>,
-    /// Whether a page without a filter has any.
+    /// Whether the endpoint has records without a filter.
     pub(super) has_records: bool,
 }
 
-impl Trial<'_> {
+impl FilterTrial<'_> {
     /// Whether a filter narrows. The error says why it does not; the finding may be a failure that has nothing to do with the
     /// filter.
     pub(super) async fn filter(&self, narrowing: &Narrowing) -> Result<Finding, String> {
-        let Self { questions, endpoint, what, .. } = self;
+        let Self { client, endpoint, check, .. } = self;
         let filter = narrowing.filter.as_str();
-        let refused = match questions.probe(endpoint, narrowing).await {
+        let refused = match client.probe(endpoint, narrowing).await {
             Ok(ProbeResult::Narrows) => false,
             Ok(ProbeResult::Refused(_)) => true,
             Ok(ProbeResult::Failed(status)) => {
-                return Err(format!("`{filter}` does not narrow: it answered {}", status.as_u16()));
+                return Err(format!("`{filter}` does not narrow: Talkdesk responded {}", status.as_u16()));
             }
             Ok(ProbeResult::DoesNotNarrow(reason)) => {
                 return Err(format!("`{filter}` does not narrow: {reason}"));
             }
-            Err(finding) => return Ok(Finding { what: (*what).to_owned(), ..finding }),
+            Err(finding) => return Ok(Finding { check: (*check).to_owned(), ..finding }),
         };
         let mut own = 0;
         for account in &self.known {
@@ -51,8 +51,8 @@ impl Trial<'_> {
                 break;
             }
         }
-        let proven = |said| Ok(Finding::new(what, Verdict::Works, said));
-        let unproven = |said| Ok(Finding::new(what, Verdict::Unproven, said));
+        let proven = |outcome| Ok(Finding::new(check, Verdict::Works, outcome));
+        let unproven = |outcome| Ok(Finding::new(check, Verdict::Unproven, outcome));
         if !self.has_records {
             unproven(format!(
                 "`{filter}` has no records for an account that does not exist, but the endpoint has none at all"
@@ -78,38 +78,38 @@ impl Trial<'_> {
         narrowing: &Narrowing,
         account: AccountId,
     ) -> Result<Result<usize, Finding>, String> {
-        let Self { questions, endpoint, what, .. } = self;
-        let named = |finding| Finding { what: (*what).to_owned(), ..finding };
+        let Self { client, endpoint, check, .. } = self;
+        let renamed = |finding| Finding { check: (*check).to_owned(), ..finding };
         let filter = narrowing.filter.for_account(account).to_string();
         let size = if is_paged(endpoint) && endpoint.is_documented() { Some("10") } else { None };
         let parameters =
             [Some(Parameter::new(FILTER, filter)), size.map(|size| Parameter::new("per_page", size))];
         let query = query::written(parameters.into_iter().flatten().collect());
-        let landed = match questions.fetch(endpoint, &query).await {
-            Ok(landed) => landed,
-            Err(finding) => return Ok(Err(named(finding))),
+        let result = match client.fetch(endpoint, &query).await {
+            Ok(result) => result,
+            Err(finding) => return Ok(Err(renamed(finding))),
         };
-        let (finding, body) = questions.judged(endpoint, &landed);
+        let (finding, body) = client.finding_of(endpoint, &result);
         if finding.verdict != Verdict::Works {
-            return Ok(Err(named(finding)));
+            return Ok(Err(renamed(finding)));
         }
         // The account check for Instances on their Organization's client.
         let scope = AccountScope { field: Arc::clone(&narrowing.field), account };
         let shown = narrowing.filter.as_str();
-        match questions.count_records_of(&body, &scope) {
+        match client.count_records_of(&body, &scope) {
             Ok(records) => Ok(Ok(records)),
-            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => {
-                Err(format!("`{shown}` does not narrow: the answer for one account had a record of another"))
-            }
+            Err(Unfit::AccountViolation(AccountViolation::Foreign)) => Err(format!(
+                "`{shown}` does not narrow: the response for one account has a record of another"
+            )),
             Err(Unfit::AccountViolation(AccountViolation::Unmarked)) => Ok(Err(Finding::failed(
-                what,
+                check,
                 format!("`{shown}`: not every record has `{}`", narrowing.field),
                 "compare upstream.account_field with Talkdesk's reference",
             ))),
             Err(unfit) => Ok(Err(Finding::failed(
-                what,
+                check,
                 format!("{unfit}: no Instance on this Organization's client can be served"),
-                "ask Talkdesk what the answer looks like, and report it here",
+                "compare the response with Talkdesk's reference, and report the difference to the authors of this proxy",
             ))),
         }
     }
