@@ -17,21 +17,21 @@ use crate::domain::id::{AccountId, AccountName, OrganizationId};
 use crate::domain::learned::AccountList;
 use crate::domain::tenant::{Organization, TenantKind, TenantName};
 use crate::fetch::fetch_request::FetchRequest;
-use crate::fetch::shared::SharedFetcher;
+use crate::fetch::fetcher::Fetcher;
 use crate::page::{self, links};
 use crate::snapshot::Snapshot;
 
 /// Reads the accounts of Organizations, and keeps them up to date.
 pub struct AccountDiscovery {
-    fetches: Arc<SharedFetcher>,
+    fetches: Arc<Fetcher>,
     attempted: Mutex<HashMap<OrganizationId, Instant>>,
     reading: Mutex<HashSet<OrganizationId>>,
     reloaded: tokio::sync::Notify,
 }
 
-/// Why a list was not read.
+/// Why the accounts of an Organization could not be read.
 #[derive(Debug, thiserror::Error)]
-enum Unread {
+enum AccountsError {
     #[error("the Organization may not ask for its accounts ({0})")]
     Denied(String),
     #[error("page {0} could not be fetched ({1})")]
@@ -73,7 +73,7 @@ const RETRY: Duration = Duration::from_mins(1);
 impl AccountDiscovery {
     /// Reads lists with these fetches.
     #[must_use]
-    pub fn new(fetches: Arc<SharedFetcher>) -> Arc<Self> {
+    pub fn new(fetches: Arc<Fetcher>) -> Arc<Self> {
         Arc::new(Self {
             fetches,
             attempted: Mutex::default(),
@@ -87,7 +87,7 @@ impl AccountDiscovery {
     pub async fn keep_current(self: Arc<Self>) {
         let mut due: HashMap<OrganizationId, Instant> = HashMap::new();
         loop {
-            let (snapshot, now) = (self.fetches.fetcher.snapshot(), self.fetches.fetcher.clock.now());
+            let (snapshot, now) = (self.fetches.context.snapshot(), self.fetches.context.clock.now());
             let interval = snapshot.config.policy.accounts_max_age.mul_f64(0.8).max(Duration::from_secs(1));
             let wanted = discovering(&snapshot);
             due.retain(|id, _| wanted.iter().any(|one| one.id == *id));
@@ -98,14 +98,14 @@ impl AccountDiscovery {
                 .map(|one| Arc::clone(&self).read(Arc::clone(&snapshot), Arc::clone(one)));
             let outcomes = futures_util::future::join_all(reads).await;
             for (organization, read) in organizations.iter().zip(outcomes) {
-                let outdated = !Arc::ptr_eq(&snapshot, &self.fetches.fetcher.snapshot());
+                let outdated = !Arc::ptr_eq(&snapshot, &self.fetches.context.snapshot());
                 let next = if read { interval } else { interval.min(RETRY) };
                 let next = if outdated { Duration::ZERO } else { next };
-                due.insert(organization.id.clone(), self.fetches.fetcher.clock.now().after(next));
+                due.insert(organization.id.clone(), self.fetches.context.clock.now().after(next));
             }
             let next = due.values().min().copied().unwrap_or_else(|| now.after(RETRY));
             tokio::select! {
-                () = self.fetches.fetcher.clock.sleep_until(next) => {}
+                () = self.fetches.context.clock.sleep_until(next) => {}
                 () = self.reloaded.notified() => {}
             }
         }
@@ -118,7 +118,7 @@ impl AccountDiscovery {
 
     /// Reads the accounts of an Organization in the background, unless that is under way.
     pub fn discover(self: &Arc<Self>, snapshot: &Arc<Snapshot>, organization: &Arc<Organization>) {
-        let now = self.fetches.fetcher.clock.now();
+        let now = self.fetches.context.clock.now();
         let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = attempted.get(&organization.id).is_some_and(|at| now.since(*at) < BETWEEN_ATTEMPTS);
         if lately {
@@ -139,23 +139,23 @@ impl AccountDiscovery {
         reading().remove(&organization.id);
         match outcome {
             // The cache answers stale where Talkdesk can't: that is no news, and soon asked for again.
-            Ok(list) if self.fetches.fetcher.clock.now().since(list.read_at) >= RETRY => {
+            Ok(list) if self.fetches.context.clock.now().since(list.read_at) >= RETRY => {
                 tracing::warn!(organization = %organization.id, reason = "only the old list could be had", "accounts not read");
                 false
             }
             Ok(list) => {
-                let _changing = self.fetches.fetcher.changing.lock().unwrap_or_else(PoisonError::into_inner);
-                if !Arc::ptr_eq(&self.fetches.fetcher.snapshot(), &snapshot) {
+                let _changing = self.fetches.context.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                if !Arc::ptr_eq(&self.fetches.context.snapshot(), &snapshot) {
                     // The Organization may be another one by now, or none.
                     return false;
                 }
                 tracing::info!(organization = %organization.id, accounts = list.accounts.len(), "accounts read");
                 self.note_skipped(&organization, &list);
-                self.fetches.fetcher.learned.learn_accounts(&organization, list);
+                self.fetches.context.learned.learn_accounts(&organization, list);
                 true
             }
-            Err(unread) => {
-                tracing::warn!(organization = %organization.id, reason = %unread, "accounts not read");
+            Err(page_error) => {
+                tracing::warn!(organization = %organization.id, reason = %page_error, "accounts not read");
                 false
             }
         }
@@ -166,10 +166,10 @@ impl AccountDiscovery {
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
-    ) -> Result<AccountList, Unread> {
+    ) -> Result<AccountList, AccountsError> {
         let first = format!("per_page={PER_PAGE}");
         match self.read_pages(snapshot, organization, &first).await {
-            Err(Unread::PageSize) => self.read_pages(snapshot, organization, "").await,
+            Err(AccountsError::PageSize) => self.read_pages(snapshot, organization, "").await,
             outcome => outcome,
         }
     }
@@ -180,19 +180,19 @@ impl AccountDiscovery {
         snapshot: &Arc<Snapshot>,
         organization: &Arc<Organization>,
         first: &str,
-    ) -> Result<AccountList, Unread> {
-        let read_at = self.fetches.fetcher.clock.now().monotonic;
+    ) -> Result<AccountList, AccountsError> {
+        let read_at = self.fetches.context.clock.now().monotonic;
         let mut list = AccountList { accounts: HashMap::new(), without_id: 0, without_name: 0, read_at };
         let (mut listed, mut total) = (0, None);
         let (mut query, mut asked) = (first.to_owned(), HashSet::new());
         for number in 1..=MOST_PAGES {
             if !asked.insert(query.clone()) {
-                return Err(Unread::Loop(number));
+                return Err(AccountsError::Loop(number));
             }
             let page = self.read_page(snapshot, organization, number, &query).await?;
             list.read_at = list.read_at.min(page.answered_at);
             if total.zip(page.total).is_some_and(|(before, now)| before != now) {
-                return Err(Unread::Changed);
+                return Err(AccountsError::Changed);
             }
             total = total.or(page.total);
             listed += page.accounts.len() as u64;
@@ -204,12 +204,12 @@ impl AccountDiscovery {
                 return if total.is_none_or(|total| total == listed) {
                     Ok(list)
                 } else {
-                    Err(Unread::Changed)
+                    Err(AccountsError::Changed)
                 };
             };
             query = next;
         }
-        Err(Unread::Endless)
+        Err(AccountsError::Endless)
     }
 
     async fn read_page(
@@ -218,39 +218,40 @@ impl AccountDiscovery {
         organization: &Arc<Organization>,
         number: u64,
         query: &str,
-    ) -> Result<Page, Unread> {
-        let unread = |reason: String| Unread::Page(number, reason);
-        let request = self.accounts_request(snapshot, organization, query).map_err(Unread::Denied)?;
+    ) -> Result<Page, AccountsError> {
+        let page_error = |reason: String| AccountsError::Page(number, reason);
+        let request = self.accounts_request(snapshot, organization, query).map_err(AccountsError::Denied)?;
         let origin = Arc::clone(&request.origin);
         let endpoint = Arc::clone(request.permit.endpoint());
-        let now = self.fetches.fetcher.clock.now();
+        let now = self.fetches.context.clock.now();
         let found = self.fetches.lookup_own(&request, now);
         let answer = self.fetches.obtain(found, Arc::new(request), now).await.map_err(|rejection| {
             let problem =
                 rejection.problem(Some(&format!("organizations/{}", organization.id)), StatusCode::FORBIDDEN);
-            unread(problem.message)
+            page_error(problem.message)
         })?;
         let entry = answer.entry;
         match entry.status {
             StatusCode::OK if entry.page.is_page => {
                 let body: Value = serde_json::from_slice(page::without_byte_order_mark(&entry.body))
-                    .map_err(|_| Unread::NotAList(number))?;
+                    .map_err(|_| AccountsError::NotAList(number))?;
                 let accounts = match &body["_embedded"]["accounts"] {
                     Value::Array(accounts) => accounts.clone(),
                     Value::Null => Vec::new(),
                     Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-                        return Err(Unread::NotAList(number));
+                        return Err(AccountsError::NotAList(number));
                     }
                 };
                 let href = [&body["_links"]["next"]["href"], &body["next"]["href"]];
                 let next = href.into_iter().find_map(Value::as_str);
                 let next = next.map(|href| query_of_link(href, &origin.links, &endpoint.path));
-                let next = next.map(|query| query.ok_or(Unread::LeadsElsewhere(number))).transpose()?;
+                let next =
+                    next.map(|query| query.ok_or(AccountsError::LeadsElsewhere(number))).transpose()?;
                 Ok(Page { accounts, total: body["total"].as_u64(), next, answered_at: entry.received })
             }
-            StatusCode::OK => Err(Unread::NotAList(number)),
-            StatusCode::BAD_REQUEST if number == 1 && !query.is_empty() => Err(Unread::PageSize),
-            status => Err(unread(format!("Talkdesk answered {}", status.as_u16()))),
+            StatusCode::OK => Err(AccountsError::NotAList(number)),
+            StatusCode::BAD_REQUEST if number == 1 && !query.is_empty() => Err(AccountsError::PageSize),
+            status => Err(page_error(format!("Talkdesk answered {}", status.as_u16()))),
         }
     }
 
@@ -262,12 +263,12 @@ impl AccountDiscovery {
     ) -> Result<FetchRequest, String> {
         let name = TenantName::Organization(organization.id.clone());
         let tenant =
-            snapshot.tenant(&name, &self.fetches.fetcher.learned).ok_or("it is not configured any more")?;
+            snapshot.tenant(&name, &self.fetches.context.learned).ok_or("it is not configured any more")?;
         let endpoint = accounts_endpoint(snapshot).ok_or("there is no such endpoint")?;
         let PathPattern::Exact(path) = &endpoint.path else { return Err("there is no such endpoint".into()) };
         let access = AccessRequest { endpoint, path, query: Some(query) };
         let permit = snapshot
-            .authorize(&tenant, &access, &self.fetches.fetcher.learned, self.fetches.fetcher.clock.now())
+            .authorize(&tenant, &access, &self.fetches.context.learned, self.fetches.context.clock.now())
             .map_err(|denial| crate::problem::denial_code(&denial).as_str())?;
         let origin = snapshot.origin(&permit.credential().key).ok_or("it has no credential")?;
         // What is stored may be as old as the list that is to be replaced.
@@ -280,12 +281,12 @@ impl AccountDiscovery {
         let owner = format!("organizations/{}", organization.id);
         #[expect(clippy::cast_precision_loss, reason = "an Organization has fewer accounts than 2^52")]
         self.fetches
-            .fetcher
+            .context
             .metrics
             .accounts_skipped
             .with_label_values(&[owner.as_str()])
             .set(skipped as f64);
-        let before = self.fetches.fetcher.learned.accounts(&organization.id);
+        let before = self.fetches.context.learned.accounts(&organization.id);
         if skipped > 0 && before.is_none_or(|before| before.without_id + before.without_name != skipped) {
             tracing::warn!(
                 organization = %organization.id,
@@ -299,7 +300,7 @@ impl AccountDiscovery {
 
 /// Every member of an account is optional. One without a name can be named by its id; one without an id can't be
 /// identified.
-fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
+fn add_account(list: &mut AccountList, account: &Value) -> Result<(), AccountsError> {
     let Some(id) = account["id"].as_str().and_then(|id| id.parse::<AccountId>().ok()) else {
         list.without_id += 1;
         return Ok(());
@@ -307,7 +308,7 @@ fn add_account(list: &mut AccountList, account: &Value) -> Result<(), Unread> {
     let name = account["name"].as_str().and_then(|name| name.parse::<AccountName>().ok());
     list.without_name += usize::from(name.is_none());
     // A duplicate means that the list changed between pages.
-    if list.accounts.insert(id, name).is_some() { Err(Unread::Changed) } else { Ok(()) }
+    if list.accounts.insert(id, name).is_some() { Err(AccountsError::Changed) } else { Ok(()) }
 }
 
 /// The query of a link that leads to the same endpoint.

@@ -1,8 +1,7 @@
-//! A decision of the entitlement, explained: every rule in its order, its verdict, and the fact that it rests on. For
-//! people: the operator who wonders, and the auditor who asks who may see what.
+//! Explains an entitlement decision to operators and auditors: every rule in order, its verdict, and the fact that it is
+//! based on.
 //!
-//! It decides nothing itself: the verdict is [`authorize`]'s, and nothing is sent. What Talkdesk would say is not known
-//! here.
+//! The verdict is that of [`authorize`]. No request is sent, so the decision of Talkdesk is not known.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use crate::domain::target;
 use crate::domain::tenant::{Seller, Tenant, TenantKind};
 use crate::problem::{Code, ProblemText, Rejection, denial_code};
 
-/// The rules of the entitlement, in the order in which they are asked.
+/// The rules of the entitlement, in the order of evaluation.
 pub const RULES: [Code; 10] = [
     Code::TenantDisabled,
     Code::ResellerSold,
@@ -33,7 +32,7 @@ pub const RULES: [Code; 10] = [
     Code::DeniedByTalkdesk,
 ];
 
-/// A request, explained.
+/// The explanation of a decision.
 pub struct Explanation<'a> {
     config: &'a Config,
     tenant: &'a Arc<Tenant>,
@@ -42,7 +41,7 @@ pub struct Explanation<'a> {
     outcome: Result<Permit, Denial>,
 }
 
-/// How many tenants of the configuration may ask for something.
+/// The number of configured tenants that may request at least one endpoint.
 #[must_use]
 pub fn entitled(config: &Config, now: Instant) -> usize {
     let learned = Learned::default();
@@ -55,7 +54,7 @@ pub fn entitled(config: &Config, now: Instant) -> usize {
     config.tenants.iter().filter(may_ask).count()
 }
 
-/// A path that leads to an endpoint.
+/// An example of a path that matches the endpoint.
 #[must_use]
 pub fn some_path(endpoint: &Endpoint) -> String {
     match &endpoint.path {
@@ -67,7 +66,7 @@ pub fn some_path(endpoint: &Endpoint) -> String {
 /// Explains a `GET` of a path (with its query, without the tenant's prefix) for a tenant.
 ///
 /// # Errors
-/// [`Rejection`] for a path that leads to no endpoint.
+/// [`Rejection`] for a path that matches no endpoint.
 pub fn explain<'a>(
     config: &'a Config,
     learned: &Learned,
@@ -105,19 +104,19 @@ pub fn explain<'a>(
 }
 
 impl Explanation<'_> {
-    /// The code of the rule that denies; none where it is granted.
+    /// The code of the rule that denies the request; none if it is granted.
     #[must_use]
     pub fn denied_by(&self) -> Option<&'static str> {
         self.outcome.as_ref().err().map(|denial| denial_code(denial).as_str())
     }
 
-    /// Which endpoint it is about.
+    /// The endpoint's name.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint.name
     }
 
-    /// The credential that it is granted with.
+    /// The credential that a granted request uses.
     #[must_use]
     pub fn credential(&self) -> Option<&Arc<Credential>> {
         self.outcome.as_ref().ok().map(Permit::credential)
@@ -128,7 +127,7 @@ impl Explanation<'_> {
         Some(Rejection::Denied(denial).problem(Some(&self.tenant.label), self.config.server.denial_status))
     }
 
-    /// Each rule with its verdict (`passed`, `denied`, `not_reached`) and the fact that it rests on.
+    /// Each rule with its verdict (`passed`, `denied`, `not_reached`) and the fact that it is based on.
     pub fn rules(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
         let denied_by = self.outcome.as_ref().err().map(denial_code);
         let at = denied_by.and_then(|code| RULES.iter().position(|rule| *rule == code));
@@ -142,7 +141,7 @@ impl Explanation<'_> {
         })
     }
 
-    /// All of it, for programs.
+    /// The explanation as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let rules: Vec<_> = self
@@ -184,7 +183,7 @@ impl Explanation<'_> {
     }
 }
 
-/// The status and words of a path that leads nowhere, for whoever wanted it explained.
+/// The status, code and message for a path that matches no endpoint.
 #[must_use]
 pub fn not_explained(rejection: &Rejection) -> (StatusCode, &'static str, String) {
     let problem = rejection.problem(None, StatusCode::FORBIDDEN);
@@ -264,7 +263,7 @@ fn scope(tenant: &Tenant, endpoint: &Endpoint, learned: &Learned, now: Instant) 
     format!("it takes `{}`; {source}", scope.as_str())
 }
 
-/// Whether it is served with a credential that could see more than itself.
+/// Whether the tenant uses a credential with access to more than its own account.
 fn is_narrowed(tenant: &Tenant) -> bool {
     matches!(&tenant.kind, TenantKind::Instance(instance) if matches!(instance.seller, Seller::Configured(_)))
 }

@@ -27,29 +27,29 @@ pub const SAME_FOR_ALL: [(HeaderName, HeaderValue); 2] = [
 ];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// `Via` of an answer of the proxy's own.
+/// `Via` of a response that the proxy generates.
 pub const OWN_VIA: &str = "1.1 billing-insights-proxy";
-/// What went wrong between here and upstream (RFC 9209).
+/// `Proxy-Status`: the error between the proxy and upstream (RFC 9209).
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-/// What is left of the limit.
+/// `RateLimit`: the remaining quota.
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// What the limit is.
+/// `RateLimit-Policy`: the quota policy.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What every endpoint lets through.
+/// The request fields that every endpoint forwards.
 const ALWAYS_FORWARDED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, TRACEPARENT, TRACESTATE];
 
-/// Whether a field names the connection, and not the message (RFC 9110, section 7.6.1).
+/// Whether a field describes the connection and not the message (RFC 9110, section 7.6.1).
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
         .contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
-/// The client's fields that go upstream: those of the allow-list, without what `Connection` names.
+/// The client's fields that are forwarded: those of the allow-list, without those that `Connection` names.
 #[must_use]
 pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields) -> HeaderMap {
     let of_connection = named_by_connection(request);
@@ -60,8 +60,8 @@ pub fn forwarded(request: &HeaderMap, allowed: &ForwardedFields) -> HeaderMap {
     copy(request, |name| (ALWAYS_FORWARDED.contains(name) || may_pass(name)) && !of_connection.contains(name))
 }
 
-/// The fields of an answer, without those of the connection, those that no client may have, and those that are the
-/// proxy's own to say.
+/// The fields of a response, without hop-by-hop fields, fields that no client may get, and fields that only the proxy
+/// sets.
 #[must_use]
 pub fn sanitised(response: &HeaderMap) -> HeaderMap {
     let of_connection = named_by_connection(response);
@@ -75,11 +75,11 @@ pub fn sanitised(response: &HeaderMap) -> HeaderMap {
     })
 }
 
-/// How many fields the proxy adds to what it passes on.
+/// The number of fields that the proxy adds to a forwarded message.
 const ADDED: usize = 4;
 
 fn copy(fields: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    // With room for what the proxy adds.
+    // With capacity for the fields that the proxy adds.
     let mut copied = HeaderMap::with_capacity(fields.keys_len() + ADDED);
     for (name, value) in fields {
         if passes(name) {
@@ -114,14 +114,14 @@ pub fn proxy_status(error: &str, code: &str) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static(NAME))
 }
 
-/// How a credential stands towards its limit.
+/// The state of a credential's rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateState {
-    /// Requests that may come at once.
+    /// The maximum number of requests at once.
     pub burst: NonZeroU32,
-    /// The time in which a used up burst fills again.
+    /// How long a used-up burst takes to replenish.
     pub window: Duration,
-    /// What is left of the burst.
+    /// The remaining burst capacity.
     pub remaining: u32,
 }
 
@@ -138,7 +138,7 @@ impl RateState {
     }
 }
 
-/// Whole seconds for `Retry-After`, never less than one.
+/// Whole seconds for `Retry-After`, at least one.
 #[must_use]
 pub fn retry_after(wait: Duration) -> HeaderValue {
     let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

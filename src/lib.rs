@@ -9,7 +9,7 @@
 //! The core is one function, [`proxy::Proxy::answer`]: guard, route, authorize, look up. It ends with a hit or a
 //! [`problem::Rejection`], or [`proxy::Proxy::answer_later`] obtains a response:
 //!
-//! - [`fetch::shared::SharedFetcher`] reuses what is stored, or fetches once for all who wait;
+//! - [`fetch::fetcher::Fetcher`] reuses what is stored, or fetches once for all who wait;
 //! - [`fetch::run`] is one fetch: send, read, validate, store;
 //! - [`upstream::origin::Origin`] sends a request with a token and within the rate limit.
 //!

@@ -106,7 +106,7 @@ impl Snapshot {
                 breaker: CircuitBreaker::default(),
                 budget: RetryBudget::default(),
                 proofs: NarrowingProofs::default(),
-                forgotten_for: ArcSwapOption::empty(),
+                entries_removed_for: ArcSwapOption::empty(),
                 links: links::ApiOrigin::new(Arc::clone(&credential.api_origin)),
                 host: host_in_plain(&credential.api_origin),
             };
@@ -214,13 +214,13 @@ impl Snapshot {
             && known.is_some_and(|known| self.policy(known) == started_with.policy(endpoint))
     }
 
-    /// The way to the API with a credential.
+    /// The origin to use with a credential.
     #[must_use]
     pub fn origin(&self, credential: &CredentialKey) -> Option<&Arc<Origin>> {
         self.origins.get(credential)
     }
 
-    /// All of them.
+    /// The origins of all credentials.
     pub fn origins(&self) -> impl Iterator<Item = &Arc<Origin>> {
         self.config.credentials.iter().filter_map(|configured| self.origins.get(&configured.credential.key))
     }
@@ -237,10 +237,9 @@ impl Snapshot {
         self.tenant_metrics.get(name).unwrap_or(&self.other_tenants)
     }
 
-    /// The same of a tenant that is known, with a place for what it asks last, to be kept by whoever leads there: of one
-    /// that was learned it takes a lock.
+    /// The series of a tenant that exists, with its last request. For a learned tenant this takes a lock.
     #[must_use]
-    pub fn counted(&self, name: &TenantName) -> Arc<TenantMetrics> {
+    pub fn own_tenant_metrics(&self, name: &TenantName) -> Arc<TenantMetrics> {
         if let Some(configured) = self.tenant_metrics.get(name) {
             return Arc::clone(configured);
         }

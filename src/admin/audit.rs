@@ -34,7 +34,6 @@ impl Admin {
         self.write_audit(AuditKind::Reload { done: reply.status == StatusCode::OK });
     }
 
-    /// Records a rejected request.
     pub(super) fn audit_rejected(&self, denied_by: &'static str) {
         self.write_audit(AuditKind::Admin { denied_by });
     }

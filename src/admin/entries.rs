@@ -20,7 +20,6 @@ use crate::timestamp::timestamp;
 
 /// The default for `limit`: the maximum number of entries, and of responses not stored, that are listed.
 const DEFAULT_LIMIT: usize = 100;
-/// The maximum of `limit`.
 const MAX_LIMIT: usize = 1000;
 
 /// The owners of credentials, by the credential key in an entry.

@@ -1,4 +1,4 @@
-//! Finds the tenants that fail, and the reason: the first question in an incident.
+//! Finds the tenants that fail, and the reason, for use in an incident.
 //!
 //! A tenant fails if it may request nothing; if its credential has no token or could not get a new one; if
 //! Talkdesk is unreachable or requested a pause; if Talkdesk does not restrict responses to its account; or if one

@@ -1,4 +1,4 @@
-//! The status page: one self-contained document, the same for everyone. It is empty until its script has queried
+//! The status page: one self-contained document, the same for all clients. It is empty until its script has queried
 //! `/api`, so names from the configuration or from clients are never part of the markup.
 //!
 //! Style and script are inline, and the Content-Security-Policy allows only these two, by their hashes. The page

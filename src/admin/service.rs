@@ -1,4 +1,4 @@
-//! The service of the admin plane: which path is answered by what, and who may ask.
+//! The service of the admin plane: routing and access control.
 
 use std::convert::Infallible;
 use std::future::Future;

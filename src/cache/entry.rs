@@ -1,4 +1,4 @@
-//! A cached response, with all data prepared that does not depend on the client.
+//! A cached response. All data that does not depend on the client is prepared in advance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +96,6 @@ pub struct EntryParts {
 /// The field with Talkdesk's id of a request, for support tickets.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Talkdesk's id of the request that was answered.
 fn upstream_request_id(fields: &HeaderMap) -> Option<Arc<str>> {
     let id = fields.get(UPSTREAM_REQUEST_ID)?.to_str().ok()?;
     Some(crate::oauth::grant::printable(id).into())
@@ -165,7 +164,7 @@ impl Entry {
         self.fields.client(&ETAG)
     }
 
-    /// Talkdesk's id of the request that was answered.
+    /// Talkdesk's id of the upstream request.
     #[must_use]
     pub fn upstream_request_id(&self) -> Option<&Arc<str>> {
         self.upstream_request_id.as_ref()

@@ -1,6 +1,6 @@
 //! The header fields of a stored response: those that the origin sent, and those for clients.
 //!
-//! The values are slices of one buffer of their own: a value from hyper would keep the buffer of the whole response head
+//! The values are slices of a separate buffer: a value from hyper would keep the buffer of the whole response head
 //! alive.
 
 use bytes::{BufMut as _, BytesMut};
@@ -20,7 +20,7 @@ pub struct StoredFields {
 const SET_PER_RESPONSE: [HeaderName; 4] = [X_REQUEST_ID, CACHE_STATUS, X_TENANT, AGE];
 
 impl StoredFields {
-    /// The origin's fields, and for clients those of them that `passes` selects by name, and `added`. If `stored` is false,
+    /// Takes the origin's fields. Clients get those that `passes` selects by name, and `added`. If `stored` is false,
     /// values may share the received buffer.
     #[must_use]
     pub fn new(
@@ -73,7 +73,7 @@ impl StoredFields {
     /// The memory use in bytes, without the struct itself. `allocation` is the overhead of one allocation.
     #[must_use]
     pub fn weight(&self, allocation: usize) -> usize {
-        /// What the table keeps for each field beside name and value.
+        /// The table's overhead per field, beside name and value.
         const PER_FIELD: usize = 40;
         let table = |fields: &HeaderMap| {
             fields.capacity() * (size_of::<HeaderName>() + size_of::<HeaderValue>() + PER_FIELD)

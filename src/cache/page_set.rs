@@ -246,7 +246,7 @@ impl PageSet {
 }
 
 impl PageSets {
-    /// Finds the set of a fetched page, or begins one.
+    /// Finds the set of a fetched page, or creates it.
     #[must_use]
     pub fn admit(&self, arrival: &Arrival<'_>) -> Admission {
         let lifetime = self.shortened(arrival.set, arrival.lifetime);

@@ -1,8 +1,8 @@
 //! The caching policy of one endpoint: whether a response may be stored, and for how long.
 //!
 //! RFC 9111 decides, and the endpoint's rule can override it: the caching fields that Talkdesk sends are not documented and
-//! may prohibit caching completely. An endpoint without a rule is left to the origin. Everything that depends on the rule is
-//! a method of [`CachePolicy`]; no other code distinguishes endpoints with and without one.
+//! may prohibit caching completely. Without a rule, the origin decides. Everything that depends on the rule is a method of
+//! [`CachePolicy`]; no other code distinguishes endpoints with and without one.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -96,20 +96,20 @@ impl CachePolicy {
         Self(rule)
     }
 
-    /// Whether the origin alone decides, as RFC 9111 says.
+    /// Whether the origin alone decides, as RFC 9111 specifies.
     #[must_use]
     pub fn is_left_to_origin(&self) -> bool {
         self.0.ttl.is_none() && self.0.overrides.directives().is_empty()
     }
 
-    /// The age below which a client's `no-cache` does not reach an entry: otherwise the requests of one client for fresh
+    /// The age below which a client's `no-cache` does not apply to an entry: otherwise one client that requests fresh
     /// responses would use up the rate limit that all clients share.
     #[must_use]
     pub fn min_refresh(&self) -> Duration {
         self.0.min_refresh
     }
 
-    /// The rule for periods that are over.
+    /// The rule for periods that have ended.
     #[must_use]
     pub fn closed_period(&self) -> Option<&ClosedPeriod> {
         self.0.closed_period.as_ref()
@@ -122,14 +122,14 @@ impl CachePolicy {
     }
 
     /// Whether clients that waited for one fetch may share a response that is not stored. Under RFC 9111, section 4, it is
-    /// for one request only; a rule of ours says otherwise, to protect the rate limit.
+    /// for one request only; a configured rule permits sharing, to protect the rate limit.
     #[must_use]
     pub fn shares_unstored(&self) -> bool {
         !self.is_left_to_origin()
     }
 
-    /// Decides whether a response may be stored, and for how long. What the request says about storing counts only where the
-    /// origin decides: a client must not keep a response from all others.
+    /// Decides whether a response may be stored, and for how long. What the request says about storing applies only if the
+    /// origin decides: one client must not prevent storage for all others.
     ///
     /// # Errors
     /// [`Bypass`] if it may not be stored.

@@ -59,7 +59,6 @@ impl Selection {
 }
 
 impl Purges {
-    /// The number of purges so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }

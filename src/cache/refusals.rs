@@ -1,6 +1,6 @@
 //! URLs whose stored responses were removed because Talkdesk refused access (403, 404, 410 or a second 401).
 //!
-//! A fetch that was sent before the refusal may still bring an earlier state: its response is not stored, and requests that
+//! A fetch that was sent before the refusal may still return an earlier state: its response is not stored, and requests that
 //! arrive after the refusal do not wait for it. As for purges, a counter decides the order and not the time.
 
 use std::collections::{HashMap, VecDeque};
@@ -36,12 +36,10 @@ type Url = (CredentialKey, Arc<str>);
 const REMEMBERED: usize = 1024;
 
 impl Refusals {
-    /// The number of refusals so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Records a refusal.
     pub(super) fn record(&self, credential: &CredentialKey, path_and_query: &str) {
         let url = (credential.clone(), Arc::from(path_and_query));
         let mut state = self.state();

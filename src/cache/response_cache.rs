@@ -190,7 +190,7 @@ impl ResponseCache {
         self.predecessor(key, entry).is_some_and(|known| known.asked > entry.asked)
     }
 
-    /// Finds or begins the set of a page.
+    /// Finds or creates the set of a page.
     fn admit(&self, key: &PrimaryKey, label: &SlotLabel, entry: &Entry, record_ids: &[u64]) -> Admission {
         let known = self.predecessor(key, entry);
         self.sets.admit(&Arrival {
@@ -314,7 +314,7 @@ impl ResponseCache {
         self.slots.iter().map(|(_, slot)| slot)
     }
 
-    /// Removes what has expired and updates the metrics. Must be called every second: `moka` does neither by
+    /// Removes expired entries and updates the metrics. Must be called every second: `moka` does neither by
     /// itself without traffic.
     pub fn tidy(&self) {
         self.slots.run_pending_tasks();

@@ -165,8 +165,8 @@ pub(super) struct HealthArguments {
 pub(super) enum Failed {
     /// The configuration is refused; the errors have been printed.
     Refused,
-    /// Something failed; the error has been printed.
-    Told,
+    /// Something failed; it has been reported.
+    Reported,
     /// Another error, which has yet to be printed.
     Because(anyhow::Error),
 }

@@ -36,7 +36,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Refused) => ExitCode::from(2),
-        Err(Failed::Told) => ExitCode::FAILURE,
+        Err(Failed::Reported) => ExitCode::FAILURE,
         Err(Failed::Because(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

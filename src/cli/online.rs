@@ -55,7 +55,7 @@ async fn check(config: Config, format: ReportFormat) -> Result<(), Failed> {
         ReportFormat::Json => format!("{:#}\n", as_json(&reports)),
     };
     print!("{text}");
-    if count(&reports, Verdict::Fails) > 0 { Err(Failed::Told) } else { Ok(()) }
+    if count(&reports, Verdict::Fails) > 0 { Err(Failed::Reported) } else { Ok(()) }
 }
 
 fn count(reports: &[Report], verdict: Verdict) -> usize {

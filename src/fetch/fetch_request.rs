@@ -41,7 +41,7 @@ pub struct FetchRequest {
     pub timer: UpstreamTimer,
 }
 
-/// Identifies requests that may share one fetch: equal URL and equal forwarded fields.
+/// Identifies requests that may share one fetch: equal URL and equal forwarded fields, except trace context.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct FlightKey {
     key: PrimaryKey,
@@ -60,7 +60,7 @@ pub fn upstream_target(permit: &Permit) -> Option<Uri> {
 }
 
 impl FetchRequest {
-    /// A request of the proxy itself, which does not use stored responses.
+    /// A request of the proxy itself, with `no-cache`; an entry that is younger than `min_refresh` is used nevertheless.
     #[must_use]
     pub fn own(permit: Permit, origin: &Arc<Origin>, snapshot: &Arc<Snapshot>) -> Self {
         Self {

@@ -7,8 +7,8 @@ use http::Response;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use super::fetch_context::FetchContext;
 use super::fetch_request::FetchRequest;
-use super::fetcher::Fetcher;
 use super::response_body::ResponseBody;
 use super::response_head::ResponseHead;
 use crate::cache::Generation;
@@ -33,7 +33,7 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the reason, and remembers a refusal that has Talkdesk's error format.
 pub(super) async fn read(
-    fetcher: &Fetcher,
+    context: &FetchContext,
     request: &FetchRequest,
     generation: Generation,
     head: &ResponseHead,
@@ -41,8 +41,8 @@ pub(super) async fn read(
 ) -> Rejection {
     let scanner = TokenScanner::of(&response);
     let upstream_request_id = head.fields.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(printable);
-    let reading = ResponseBody::read(response, MAX_ERROR_BYTES, &fetcher.read_budget);
-    let body = fetcher.clock.timeout(REASON_TIMEOUT, reading).await.ok().and_then(Result::ok);
+    let reading = ResponseBody::read(response, MAX_ERROR_BYTES, &context.read_budget);
+    let body = context.clock.timeout(REASON_TIMEOUT, reading).await.ok().and_then(Result::ok);
     let error: Option<TalkdeskError> = body.and_then(|body| serde_json::from_slice(body.bytes()).ok());
     let reason = error.map(|TalkdeskError { code, message }| {
         let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
@@ -58,14 +58,14 @@ pub(super) async fn read(
     let policy = &request.snapshot.config.policy;
     // A purge or reload since the request ends all denials, this one too.
     let ended =
-        fetcher.cache.purges() != generation.purges || !Arc::ptr_eq(&fetcher.snapshot(), &request.snapshot);
+        context.cache.purges() != generation.purges || !Arc::ptr_eq(&context.snapshot(), &request.snapshot);
     if !policy.remember_denials.is_zero() && !ended {
         let denial = LearnedDenial {
             reason: reason.as_str().into(),
             upstream_request_id: upstream_request_id.as_deref().map(Into::into),
             until: head.received.after(policy.remember_denials),
         };
-        fetcher.learned.learn_denial(&request.permit.as_denied_request(), denial, head.received.monotonic);
+        context.learned.learn_denial(&request.permit.as_denied_request(), denial, head.received.monotonic);
     }
     Rejection::ForbiddenUpstream {
         reason: reason.into(),

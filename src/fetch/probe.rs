@@ -16,8 +16,8 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 
+use super::fetch_context::FetchContext;
 use super::fetch_request::{FetchRequest, upstream_target};
-use super::fetcher::Fetcher;
 use super::response_body::ResponseBody;
 use crate::domain::endpoint::{Content, Narrowing};
 use crate::domain::query;
@@ -46,11 +46,11 @@ pub(crate) enum ProbeResult {
 /// The proof that a request relies on, and what its answer must still confirm.
 struct Proof {
     slot: Arc<ProofSlot>,
-    pending: Option<Pending>,
+    pending: Option<AwaitedConfirmation>,
 }
 
 #[derive(Clone, Copy)]
-enum Pending {
+enum AwaitedConfirmation {
     /// The probe got 403: the request must succeed with the token of this number.
     Refused(u64),
     /// The probe got this error: a success is withheld.
@@ -70,25 +70,25 @@ pub(super) enum ProbeCheck {
 /// # Errors
 /// A [`Rejection`] where Talkdesk could not be asked.
 pub(crate) async fn probe(
-    fetcher: &Fetcher,
+    context: &FetchContext,
     request: &FetchRequest,
     narrowing: &Narrowing,
     deadline: Instant,
 ) -> Result<ProbeResult, Rejection> {
-    ScopeProof::new(fetcher, request, Waiter::Background).probe(narrowing, deadline).await
+    ScopeProof::new(context, request, Waiter::Background).probe(narrowing, deadline).await
 }
 
 /// The proof that a fetch relies on.
 pub(super) struct ScopeProof<'a> {
-    fetcher: &'a Fetcher,
+    context: &'a FetchContext,
     request: &'a FetchRequest,
     waiter: Waiter,
     proof: Mutex<Option<Proof>>,
 }
 
 impl<'a> ScopeProof<'a> {
-    pub(super) fn new(fetcher: &'a Fetcher, request: &'a FetchRequest, waiter: Waiter) -> Self {
-        Self { fetcher, request, waiter, proof: Mutex::default() }
+    pub(super) fn new(context: &'a FetchContext, request: &'a FetchRequest, waiter: Waiter) -> Self {
+        Self { context, request, waiter, proof: Mutex::default() }
     }
 
     fn proof(&self) -> MutexGuard<'_, Option<Proof>> {
@@ -116,18 +116,18 @@ impl<'a> ScopeProof<'a> {
         slot: &ProofSlot,
         narrowing: &Narrowing,
         deadline: Instant,
-    ) -> Result<Option<Pending>, Rejection> {
+    ) -> Result<Option<AwaitedConfirmation>, Rejection> {
         if let Some(known) = self.known(slot) {
             return known;
         }
-        let waiting = self.fetcher.clock.timeout_at(deadline, slot.probing.lock());
+        let waiting = self.context.clock.timeout_at(deadline, slot.probing.lock());
         let _probing = waiting.await.map_err(|_| Rejection::UpstreamTimeout)?;
         // Another request may have probed meanwhile.
         if let Some(known) = self.known(slot) {
             return known;
         }
         let result = self.probe(narrowing, deadline).await?;
-        let now = self.fetcher.clock.now();
+        let now = self.context.clock.now();
         match result {
             ProbeResult::Narrows => {
                 let _ = slot.set(ProofState::Proven { until: now.after(PROVEN_FOR) });
@@ -137,11 +137,11 @@ impl<'a> ScopeProof<'a> {
             ProbeResult::Refused(token) => {
                 let until = now.after(self.request.snapshot.config.upstream.request_timeout);
                 let _ = slot.set(ProofState::Refused { token, until });
-                Ok(Some(Pending::Refused(token)))
+                Ok(Some(AwaitedConfirmation::Refused(token)))
             }
-            ProbeResult::Failed(status) => Ok(Some(Pending::Failed(status))),
+            ProbeResult::Failed(status) => Ok(Some(AwaitedConfirmation::Failed(status))),
             ProbeResult::DoesNotNarrow(reason) => {
-                self.disproven(slot, &reason);
+                self.record_disproof(slot, &reason);
                 Err(self.unproven(slot, &reason, ASK_AGAIN_AFTER))
             }
         }
@@ -159,18 +159,18 @@ impl<'a> ScopeProof<'a> {
         let (slot, pending, status) = (Arc::clone(slot), *pending, own.response.status());
         let is_error = status.is_client_error() || status.is_server_error();
         match pending {
-            Pending::Refused(token) if is_error || own.token_number != token => {
+            AwaitedConfirmation::Refused(token) if is_error || own.token_number != token => {
                 // Whether the 403 was about the account stays unknown; the next request probes again.
                 slot.resolve_refusal(token, ProofState::Unknown);
                 *proof = None;
                 Ok(if is_error { ProbeCheck::Passed } else { ProbeCheck::TokenChanged })
             }
-            Pending::Refused(_) => Ok(ProbeCheck::Passed),
-            Pending::Failed(_) if is_error => {
+            AwaitedConfirmation::Refused(_) => Ok(ProbeCheck::Passed),
+            AwaitedConfirmation::Failed(_) if is_error => {
                 *proof = None;
                 Ok(ProbeCheck::Passed)
             }
-            Pending::Failed(for_nobody) => {
+            AwaitedConfirmation::Failed(for_nobody) => {
                 let reason = format!(
                     "it answered {} for an account that does not exist, but {} for the Instance's own",
                     for_nobody.as_u16(),
@@ -191,8 +191,8 @@ impl<'a> ScopeProof<'a> {
             return Ok(());
         }
         let Some(Proof { slot, pending }) = self.proof().take() else { return Err(Rejection::Internal) };
-        let now = self.fetcher.clock.now();
-        if let Some(Pending::Refused(token)) = pending {
+        let now = self.context.clock.now();
+        if let Some(AwaitedConfirmation::Refused(token)) = pending {
             slot.resolve_refusal(token, ProofState::Proven { until: now.after(PROVEN_FOR) });
             self.update_unproven_metric();
         }
@@ -212,12 +212,12 @@ impl<'a> ScopeProof<'a> {
     }
 
     /// The state as it is known; `None` if a probe is needed.
-    fn known(&self, slot: &ProofSlot) -> Option<Result<Option<Pending>, Rejection>> {
-        let now = self.fetcher.clock.now();
+    fn known(&self, slot: &ProofSlot) -> Option<Result<Option<AwaitedConfirmation>, Rejection>> {
+        let now = self.context.clock.now();
         match slot.state() {
             ProofState::Proven { until } if now.monotonic < until => Some(Ok(None)),
             ProofState::Refused { token, until } if now.monotonic < until => {
-                Some(Ok(Some(Pending::Refused(token))))
+                Some(Ok(Some(AwaitedConfirmation::Refused(token))))
             }
             ProofState::Unproven { reason, retry_at } if now.monotonic < retry_at => {
                 Some(Err(self.unproven(slot, &reason, now.until(retry_at))))
@@ -229,14 +229,14 @@ impl<'a> ScopeProof<'a> {
         }
     }
 
-    fn disproven(&self, slot: &ProofSlot, reason: &str) {
-        let retry_at = self.fetcher.clock.now().after(ASK_AGAIN_AFTER);
+    fn record_disproof(&self, slot: &ProofSlot, reason: &str) {
+        let retry_at = self.context.clock.now().after(ASK_AGAIN_AFTER);
         let before = slot.set(ProofState::Unproven { reason: reason.into(), retry_at });
         let permit = &self.request.permit;
-        // Entries stored for Instances may describe other accounts. With a filter that was never proven there are none, and
-        // clients choose their filters.
+        // Entries stored for Instances may describe other accounts. A client's filter that was
+        // never proven has none; forgetting would let a client empty the cache with a filter of its choice.
         if !slot.has_client_filter || matches!(before, ProofState::Proven { .. }) {
-            self.fetcher.cache.forget_instances(&permit.credential().key, &permit.endpoint().name);
+            self.context.cache.forget_instances(&permit.credential().key, &permit.endpoint().name);
         }
         self.update_unproven_metric();
         let (owner, endpoint) = (&permit.credential().owner, &permit.endpoint().name);
@@ -252,7 +252,7 @@ impl<'a> ScopeProof<'a> {
         let endpoint = &self.request.permit.endpoint().name;
         let unproven = self.request.origin.proofs.unproven().iter().any(|one| one.endpoint == *endpoint);
         let owner = self.request.permit.credential().owner.to_string();
-        self.fetcher.metrics.account_scope_unproven(&owner, endpoint, unproven);
+        self.context.metrics.account_scope_unproven(&owner, endpoint, unproven);
     }
 
     fn unproven(&self, slot: &ProofSlot, reason: &str, retry_in: Duration) -> Rejection {
@@ -284,8 +284,8 @@ impl<'a> ScopeProof<'a> {
         match status {
             StatusCode::OK => {
                 let limit = snapshot.config.cache.max_entry_bytes;
-                let reading = ResponseBody::read(sent.response, limit, &self.fetcher.read_budget);
-                let body = self.fetcher.clock.timeout_at(deadline, reading).await;
+                let reading = ResponseBody::read(sent.response, limit, &self.context.read_budget);
+                let body = self.context.clock.timeout_at(deadline, reading).await;
                 let body = body.unwrap_or(Err(Rejection::UpstreamTimeout))?;
                 let body = body.bytes();
                 let json = page::without_byte_order_mark(body);
@@ -330,7 +330,7 @@ impl<'a> ScopeProof<'a> {
                 let name = parameter.name();
                 if own_values.iter().all(|value| !value.contains(&*name)) {
                     let (credential, endpoint) = (&permit.credential().key, &permit.endpoint().name);
-                    self.fetcher.learned.learn_link_parameter(
+                    self.context.learned.learn_link_parameter(
                         credential,
                         scope.account,
                         endpoint,

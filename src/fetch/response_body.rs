@@ -104,7 +104,7 @@ impl ResponseBody {
 
     /// The bytes, for the clients that wait: the reservation lasts until the last of them has been served.
     #[must_use]
-    pub(super) fn into_passing(self) -> Bytes {
+    pub(super) fn into_unstored(self) -> Bytes {
         struct Reserved(Bytes, #[expect(dead_code, reason = "held until it is dropped")] Reservation);
         impl AsRef<[u8]> for Reserved {
             fn as_ref(&self) -> &[u8] {

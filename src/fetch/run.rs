@@ -10,9 +10,9 @@ use http::header::{ETAG, HeaderMap};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::fetch_context::FetchContext;
 use super::fetch_request::FetchRequest;
 use super::fetch_result::{FetchInterest, FetchResult};
-use super::fetcher::Fetcher;
 use super::forbidden;
 use super::probe::{ProbeCheck, ScopeProof};
 use super::response_body::ResponseBody;
@@ -30,7 +30,7 @@ use crate::upstream::origin::{UpstreamRequest, UpstreamResponse};
 ///
 /// `None` if nobody waited any more before anything was sent.
 pub async fn fetch(
-    fetcher: &Fetcher,
+    context: &FetchContext,
     request: &FetchRequest,
     entry: Option<Arc<Entry>>,
     waiter: Waiter,
@@ -47,12 +47,12 @@ pub async fn fetch(
             pending::<()>().await;
         }
     };
-    let fetch = Fetch::new(fetcher, request, waiter);
+    let fetch = Fetch::new(context, request, waiter);
     let outcome = tokio::select! {
         outcome = fetch.run(entry) => outcome,
         () = abandoned => return None,
     };
-    // A token that was rejected for this request differs from one that was rejected for another.
+    // If this request was sent and got the second 401, no stale entry may replace it; if another request got it, one may.
     let outcome = outcome.map_err(|rejection| {
         if let Rejection::NoToken(no_token) = &rejection
             && no_token.error == TokenError::TokenRejected
@@ -70,7 +70,7 @@ pub async fn fetch(
 
 /// A running fetch.
 struct Fetch<'a> {
-    fetcher: &'a Fetcher,
+    context: &'a FetchContext,
     request: &'a FetchRequest,
     waiter: Waiter,
     scope: ScopeProof<'a>,
@@ -90,18 +90,18 @@ impl Offered {
 }
 
 impl<'a> Fetch<'a> {
-    fn new(fetcher: &'a Fetcher, request: &'a FetchRequest, waiter: Waiter) -> Self {
+    fn new(context: &'a FetchContext, request: &'a FetchRequest, waiter: Waiter) -> Self {
         Self {
-            fetcher,
+            context,
             request,
-            scope: ScopeProof::new(fetcher, request, waiter.clone()),
-            store: EntryStore::new(fetcher, request),
+            scope: ScopeProof::new(context, request, waiter.clone()),
+            store: EntryStore::new(context, request),
             waiter,
         }
     }
 
     async fn run(&self, entry: Option<Arc<Entry>>) -> Result<FetchResult, Rejection> {
-        let started = self.fetcher.clock.now();
+        let started = self.context.clock.now();
         let deadline = started.after(self.request.snapshot.config.upstream.request_timeout);
         self.scope.prove_narrowing(deadline).await?;
         let offered = self.offered(entry);
@@ -109,7 +109,7 @@ impl<'a> Fetch<'a> {
         make_conditional(&mut fields, offered.iter().map(|offered| &offered.fields));
         let mut answer = self.send_proven(&fields, deadline).await?;
         if answer.response.status() == StatusCode::NOT_MODIFIED && !offered.is_empty() {
-            let head = ResponseHead::new(&answer, self.fetcher.clock.now());
+            let head = ResponseHead::new(&answer, self.context.clock.now());
             if let Some(offered) = confirmed(&head.fields, &offered, |offered| &offered.fields) {
                 drop(answer);
                 self.scope.complete(StatusCode::NOT_MODIFIED)?;
@@ -120,20 +120,20 @@ impl<'a> Fetch<'a> {
             drop(answer);
             answer = self.send_proven(&self.request.fields, deadline).await?;
         }
-        let head = ResponseHead::new(&answer, self.fetcher.clock.now());
+        let head = ResponseHead::new(&answer, self.context.clock.now());
         if let Some(reason) = unexpected_status(head.status) {
             return Err(Rejection::UpstreamProtocolError(reason.into()));
         }
         let UpstreamResponse { response, pass, sent_at, .. } = answer;
-        let received = self.fetcher.clock.timeout_at(deadline, self.receive(head, response)).await;
+        let received = self.context.clock.timeout_at(deadline, self.receive(head, response)).await;
         drop(pass);
         received.unwrap_or_else(|_| {
             // A response that stops halfway delays everybody like one that never comes.
-            let now = self.fetcher.clock.now();
+            let now = self.context.clock.now();
             if now.since(sent_at.monotonic) >= self.request.snapshot.config.upstream.request_timeout / 2 {
                 self.request.origin.breaker.record_failure(&Rejection::UpstreamTimeout, now);
             }
-            self.fetcher.metrics.upstream_error("timeout");
+            self.context.metrics.upstream_error("timeout");
             Err(Rejection::UpstreamTimeout)
         })
     }
@@ -184,7 +184,7 @@ impl<'a> Fetch<'a> {
         if let Some(entry) = entry.as_ref().filter(|entry| !has_tag(entry)) {
             return vec![Offered::new(Arc::clone(entry))];
         }
-        let others = self.fetcher.cache.variants(&self.request.key).into_iter().filter(has_tag);
+        let others = self.context.cache.variants(&self.request.key).into_iter().filter(has_tag);
         let mut offered: Vec<Offered> = entry.into_iter().map(Offered::new).collect();
         for other in others {
             if !offered.iter().any(|known| Arc::ptr_eq(&known.entry, &other)) {
@@ -202,7 +202,7 @@ impl<'a> Fetch<'a> {
         if head.status == StatusCode::FORBIDDEN {
             self.store.refuse();
             return Err(forbidden::read(
-                self.fetcher,
+                self.context,
                 self.request,
                 self.store.generation(),
                 &head,
@@ -212,14 +212,14 @@ impl<'a> Fetch<'a> {
         }
         let refused = is_refusal(head.status);
         if refused {
-            self.fetcher.cache.remove(&self.request.key);
+            self.context.cache.remove(&self.request.key);
         }
         let limit = self.request.snapshot.config.upstream.max_response_bytes;
-        let body = match ResponseBody::read(response, limit, &self.fetcher.read_budget).await {
+        let body = match ResponseBody::read(response, limit, &self.context.read_budget).await {
             Ok(body) => body,
             // A refusal counts although its body is cut off.
             Err(rejection) if refused && rejection != Rejection::TokenInAnswer => {
-                ResponseBody::empty(&self.fetcher.read_budget)
+                ResponseBody::empty(&self.context.read_budget)
             }
             Err(rejection) => return Err(rejection),
         };
@@ -234,7 +234,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn count(&self, rejection: &Rejection) {
-        let metrics = &self.fetcher.metrics;
+        let metrics = &self.context.metrics;
         if let Rejection::UpstreamProtocolError(_) = rejection {
             metrics.upstream_error("protocol");
         } else if let Rejection::UpstreamResponseTooLarge { .. } = rejection {
@@ -244,8 +244,8 @@ impl<'a> Fetch<'a> {
             metrics.account_mismatch.inc();
             let (credential, endpoint) =
                 (self.request.permit.credential(), &self.request.permit.endpoint().name);
-            if self.request.origin.proofs.invalidate(endpoint, self.fetcher.clock.now().monotonic) {
-                self.fetcher.cache.forget_instances(&credential.key, endpoint);
+            if self.request.origin.proofs.invalidate(endpoint, self.context.clock.now().monotonic) {
+                self.context.cache.forget_instances(&credential.key, endpoint);
             }
             let tenant = &self.request.permit.tenant().label;
             tracing::error!(%tenant, detail, "an answer was withheld: it can't be shown to be the tenant's alone");

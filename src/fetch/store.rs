@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 
+use super::fetch_context::FetchContext;
 use super::fetch_request::FetchRequest;
 use super::fetch_result::FetchResult;
-use super::fetcher::Fetcher;
 use super::response_body::ResponseBody;
 use super::response_head::{ResponseHead, drop_from_vary, is_refusal};
 use crate::cache::closed_period::with_closed_period;
@@ -24,15 +24,15 @@ use crate::upstream::exchange::Exchange;
 
 /// Stores the response of one fetch.
 pub(super) struct EntryStore<'a> {
-    fetcher: &'a Fetcher,
+    context: &'a FetchContext,
     request: &'a FetchRequest,
     /// The purges and refusals before the fetch.
     generation: Generation,
 }
 
 impl<'a> EntryStore<'a> {
-    pub(super) fn new(fetcher: &'a Fetcher, request: &'a FetchRequest) -> Self {
-        Self { fetcher, request, generation: fetcher.cache.generation() }
+    pub(super) fn new(context: &'a FetchContext, request: &'a FetchRequest) -> Self {
+        Self { context, request, generation: context.cache.generation() }
     }
 
     pub(super) fn generation(&self) -> Generation {
@@ -70,7 +70,7 @@ impl<'a> EntryStore<'a> {
             drop_digests(&mut head.fields);
         }
         head.fields = without_coding(head.fields);
-        let body = if decision.is_ok() { body.into_stored() } else { body.into_passing() };
+        let body = if decision.is_ok() { body.into_stored() } else { body.into_unstored() };
         self.store_entry(head, variant, body, page_content, decision, None)
     }
 
@@ -128,14 +128,14 @@ impl<'a> EntryStore<'a> {
     /// and after, so that the entry can't be missed by the reload that removes entries.
     fn put(&self, entry: Entry) -> (Arc<Entry>, Result<(), Bypass>) {
         let FetchRequest { key, permit, .. } = self.request;
-        if !self.fetcher.snapshot().is_current_for(&self.request.snapshot, &self.request.permit) {
+        if !self.context.snapshot().is_current_for(&self.request.snapshot, &self.request.permit) {
             return (Arc::new(entry), Err(Bypass::Purged));
         }
-        let (entry, stored) = self.fetcher.cache.store(key, &label(permit, key), entry, self.generation);
+        let (entry, stored) = self.context.cache.store(key, &label(permit, key), entry, self.generation);
         if stored.is_ok()
-            && !self.fetcher.snapshot().is_current_for(&self.request.snapshot, &self.request.permit)
+            && !self.context.snapshot().is_current_for(&self.request.snapshot, &self.request.permit)
         {
-            self.fetcher.cache.remove_entry(key, &entry);
+            self.context.cache.remove_entry(key, &entry);
             return (entry, Err(Bypass::Purged));
         }
         (entry, stored)
@@ -144,7 +144,7 @@ impl<'a> EntryStore<'a> {
     /// Talkdesk denies access to what is stored: removes it, and what earlier fetches may still bring.
     pub(super) fn refuse(&self) {
         let permit = &self.request.permit;
-        self.fetcher.cache.refuse(&self.request.key, &permit.credential().key, permit.path_and_query());
+        self.context.cache.refuse(&self.request.key, &permit.credential().key, permit.path_and_query());
     }
 
     /// Updates an entry that upstream confirmed with the fields of the 304 (RFC 9111, section 4.3.4).
@@ -154,7 +154,7 @@ impl<'a> EntryStore<'a> {
         let decision = policy.decide(self.request.said, entry.status, &fields, head.received);
         // The origin does not permit storing any more: that applies to the stored response as well.
         if let Err(Bypass::Rfc(NotStored::NoStore | NotStored::Private | NotStored::VaryAny)) = decision {
-            self.fetcher.cache.remove_entry(&self.request.key, entry);
+            self.context.cache.remove_entry(&self.request.key, entry);
         }
         let decision = decision.map(|decision| {
             let path_and_query = self.request.permit.path_and_query();
@@ -175,13 +175,13 @@ impl<'a> EntryStore<'a> {
 
     fn record_bypass(&self, bypass: Bypass) {
         let FetchRequest { key, permit, .. } = self.request;
-        self.fetcher.cache.record_bypass(key, || label(permit, key), bypass, self.fetcher.clock.now().wall);
+        self.context.cache.record_bypass(key, || label(permit, key), bypass, self.context.clock.now().wall);
     }
 
     fn complete(&self, exchange: Exchange, status: StatusCode, sent_at: Now) -> Exchange {
         let FetchRequest { origin, snapshot, permit, .. } = self.request;
         origin.breaker.record_complete();
-        let upstream = self.fetcher.clock.now().since(sent_at.monotonic);
+        let upstream = self.context.clock.now().since(sent_at.monotonic);
         let metrics = snapshot.endpoint_metrics(Some(permit.endpoint().position));
         metrics.upstream_duration.observe(upstream.as_secs_f64());
         Exchange { upstream, status: Some(status), ..exchange }

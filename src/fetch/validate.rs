@@ -28,7 +28,7 @@ pub(super) fn validate(
         Err(Unfit::NotJson(not_json)) => {
             Err(Rejection::UpstreamProtocolError(format!("its body is not JSON ({not_json})")))
         }
-        // An error has members of its own; it must not have records of another account either.
+        // The body of an error may have members outside of records, but no records of another account.
         Err(Unfit::AccountViolation(AccountViolation::Elsewhere)) if !head.status.is_success() => {
             Ok(page::read(body, links, None).unwrap_or_default())
         }

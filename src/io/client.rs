@@ -1,11 +1,11 @@
 //! The upstream HTTP client: pooled connections over TLS. This is the only file that opens outbound sockets.
 //!
-//! It uses HTTP/1.1 or HTTP/2 as negotiated by ALPN, and connects through `upstream.proxy` or `HTTPS_PROXY` where
+//! It uses HTTP/1.1 or HTTP/2 as negotiated by ALPN, and connects through `upstream.proxy` or `HTTPS_PROXY` if
 //! one is set. Certificates are always verified against the system's roots and `upstream.ca_file`; verification
 //! can't be turned off. Redirects are not followed, because a token must not be sent to a host that the server
 //! chooses.
 //!
-//! Deliberately absent: retries and a time limit for the whole request (see `proxy::origin`).
+//! Deliberately absent: retries and a time limit for the whole request (see `upstream::origin`).
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -79,7 +79,7 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 impl FailureKind {
-    /// The label in metrics, and the word in messages.
+    /// The name in metrics and messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

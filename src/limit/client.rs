@@ -23,8 +23,7 @@ pub enum ClientKey {
     Field(Box<[u8]>),
     /// The user id of the peer process on a Unix socket.
     User(u32),
-    /// The client's address. Of an IPv6 address only the first 64 bits: one host has all the addresses below
-    /// them.
+    /// The client's address. For IPv6 only the first 64 bits, because one host has all addresses of that prefix.
     Address(IpAddr),
     /// A client that can't be identified. Also the shared key once there are too many clients.
     Unknown,
@@ -38,7 +37,7 @@ pub struct ClientLimiter {
     checks: AtomicU64,
 }
 
-/// The most clients that have their own quota.
+/// The maximum number of clients with their own quota.
 const MOST_CLIENTS: usize = 10_000;
 
 /// The number of checks between two removals of clients with a full quota.

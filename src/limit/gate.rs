@@ -5,7 +5,7 @@
 //! thousand requests does not delay another client's single request. Background refreshes go last. A waiter
 //! that is dropped leaves the queue.
 //!
-//! `governor` does the counting. A task hands out the passes in turn; it runs only while somebody waits.
+//! `governor` does the counting. A task hands out the passes in turn; it runs only while requests are queued.
 //! `governor`'s own waiting is not used: its order is not defined, and it does not distinguish clients.
 
 use std::collections::{HashMap, VecDeque};
@@ -43,7 +43,7 @@ struct Rules {
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>;
 
-/// Who waits in the queue.
+/// The source of a queued request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Waiter {
     /// A request of a client.
@@ -111,8 +111,7 @@ impl Gate {
         })
     }
 
-    /// Applies a new limit, also to requests that wait already. If the rate is unchanged, its count
-    /// continues.
+    /// Applies a new limit, also to queued requests. If the rate is unchanged, its count continues.
     pub fn go_by(&self, limit: &UpstreamLimit) {
         let known = self.rules.load();
         if known.limit == *limit {
@@ -125,7 +124,7 @@ impl Gate {
         self.relaxed.notify_one();
     }
 
-    /// Waits for the right to send one request.
+    /// Waits for permission to send one request.
     ///
     /// # Errors
     /// [`Refused`]
@@ -173,7 +172,7 @@ impl Gate {
     pub fn pause(&self, told: Option<Duration>) -> Instant {
         let now = self.clock.now();
         let mut state = self.state();
-        // Concurrent refusals count as one: only a refusal outside of a pause increases the back-off.
+        // Concurrent 429 responses count as one: only one outside of a pause increases the back-off.
         if told.is_none() && state.paused(now).is_none() {
             state.pauses_in_a_row = state.pauses_in_a_row.saturating_add(1);
         }
@@ -207,7 +206,7 @@ impl Gate {
     pub fn waiting(&self) -> usize {
         let state = self.state();
         let all = state.lanes.values().flatten().chain(&state.background);
-        // Closed senders belong to waiters that left; they are removed at the next turn.
+        // Closed senders belong to waiters that left the queue; they are removed at the next turn.
         all.filter(|sender| !sender.is_closed()).count()
     }
 
@@ -226,7 +225,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands passes to the waiters in turn, until nobody waits.
+    /// Hands passes to the waiters in turn, until the queue is empty.
     async fn let_through(self: Arc<Self>) {
         loop {
             match self.next_step() {

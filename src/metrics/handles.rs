@@ -21,7 +21,7 @@ pub enum CacheResult {
     Collapsed,
     /// Answered from an entry that upstream confirmed (revalidation).
     Revalidated,
-    /// Fetched from upstream without using the cache.
+    /// Fetched from upstream and not stored.
     Bypass,
     /// The cache was not consulted.
     NotAsked,

@@ -21,13 +21,13 @@ impl Reading {
     /// The sum of all series of a counter or gauge.
     #[must_use]
     pub(crate) fn sum(&self, name: &str) -> u64 {
-        self.series(name).map(counted).sum()
+        self.series(name).map(value_of).sum()
     }
 
     /// The sum of the series whose label value begins with `begin`.
     #[must_use]
     pub(crate) fn sum_where(&self, name: &str, label: &str, begin: &str) -> u64 {
-        self.series(name).filter(|series| label_of(series, label).starts_with(begin)).map(counted).sum()
+        self.series(name).filter(|series| label_of(series, label).starts_with(begin)).map(value_of).sum()
     }
 
     /// The sums by label value.
@@ -37,8 +37,8 @@ impl Reading {
         for series in self.series(name) {
             let value = label_of(series, label);
             match found.get_mut(value) {
-                Some(sum) => *sum += counted(series),
-                None => _ = found.insert(value.to_owned(), counted(series)),
+                Some(sum) => *sum += value_of(series),
+                None => _ = found.insert(value.to_owned(), value_of(series)),
             }
         }
         found
@@ -50,7 +50,7 @@ impl Reading {
         let mut found: BTreeMap<String, Counts> = BTreeMap::new();
         for series in self.series(name) {
             let counts = found.entry(label_of(series, outer).to_owned()).or_default();
-            *counts.entry(label_of(series, inner).to_owned()).or_default() += counted(series);
+            *counts.entry(label_of(series, inner).to_owned()).or_default() += value_of(series);
         }
         found
     }
@@ -96,7 +96,7 @@ impl Reading {
     clippy::cast_sign_loss,
     reason = "counts are whole, and never negative"
 )]
-fn counted(series: &Metric) -> u64 {
+fn value_of(series: &Metric) -> u64 {
     (series.get_counter().get_value() + series.get_gauge().get_value()) as u64
 }
 

@@ -72,7 +72,7 @@ impl PreflightClient<'_> {
         let outcome = self.retry_when_limited(&endpoint.name, async || {
             // Authorised for each attempt: something may have been learned meanwhile.
             let request = self.request(endpoint, query)?;
-            match fetch(self.proxy.fetcher(), &request, None, Waiter::Background, None).await {
+            match fetch(self.proxy.fetch_context(), &request, None, Waiter::Background, None).await {
                 Some(outcome) => outcome,
                 None => Err(Rejection::Internal),
             }
@@ -88,7 +88,7 @@ impl PreflightClient<'_> {
     ) -> Result<ProbeResult, Finding> {
         let outcome = self.retry_when_limited(&endpoint.name, async || {
             let request = self.request(endpoint, "")?;
-            probe(self.proxy.fetcher(), &request, narrowing, self.deadline).await
+            probe(self.proxy.fetch_context(), &request, narrowing, self.deadline).await
         });
         outcome.await
     }

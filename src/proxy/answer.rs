@@ -1,13 +1,11 @@
 //! The path of a request, on one page.
 //!
 //! ```text
-//! hyper ─ [ envelope: request id · observe · load shed ] ─ Proxy::answer ─ Origin ─ [ client ]
-//!                                                               │
-//!          guard → route → authorize → cache → (miss) limit → token → send → check → store
+//! guard → route → authorize → lookup → (miss) client limit → token → rate limit → send → read → validate → store
 //! ```
 //!
 //! Each step decides and returns `Result<_, Rejection>`. [`Proxy::answer`] calls them in this order, up to the first one that
-//! has to wait; [`Proxy::answer_later`] continues from there. No other code knows the order. Each step takes what the one
+//! has to wait; [`Proxy::answer_later`] continues from there, with [`Fetcher::obtain`]. Each step takes what the one
 //! before it returned: without a `Permit`, which only the entitlement makes, neither the cache nor upstream can be asked.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,11 +29,11 @@ use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::domain::entitlement::{AccessRequest, Denial, Permit};
 use crate::domain::learned::Learned;
+use crate::fetch::fetch_context::FetchContext;
 use crate::fetch::fetch_request::{FetchRequest, upstream_target};
 use crate::fetch::fetch_result::Answer;
 use crate::fetch::fetcher::Fetcher;
 use crate::fetch::read_budget::ReadBudget;
-use crate::fetch::shared::SharedFetcher;
 use crate::guard::{Blocked, Connection};
 use crate::headers::forwarded;
 use crate::io::body::Body;
@@ -64,7 +62,7 @@ pub struct Proxy {
     pub audit: AuditLog,
     /// The accounts of Organizations.
     pub accounts: Arc<AccountDiscovery>,
-    fetches: Arc<SharedFetcher>,
+    fetches: Arc<Fetcher>,
     shared: Shared,
     in_flight: AtomicUsize,
 }
@@ -74,11 +72,11 @@ pub enum Reply {
     /// The response.
     Ready(Response<Body>),
     /// The remaining steps have to wait.
-    Pending(Box<Pending>),
+    Pending(Box<CacheMiss>),
 }
 
-/// A permitted request that memory alone does not answer.
-pub struct Pending {
+/// A permitted request without a fresh entry.
+pub struct CacheMiss {
     head: Parts,
     permit: Permit,
     origin: Arc<Origin>,
@@ -92,7 +90,7 @@ impl Proxy {
     #[must_use]
     pub fn new(config: Config, shared: &Shared) -> Arc<Self> {
         let cache = Arc::new(ResponseCache::new(&config.cache, Arc::clone(&shared.metrics)));
-        let shared_by_fetches = Fetcher {
+        let context = FetchContext {
             cache: Arc::clone(&cache),
             read_budget: ReadBudget::new(config.upstream.max_buffered_bytes),
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, shared, None)),
@@ -101,7 +99,7 @@ impl Proxy {
             clock: shared.clock.clone(),
             changing: Mutex::default(),
         };
-        let fetches = Arc::new(SharedFetcher::new(shared_by_fetches));
+        let fetches = Arc::new(Fetcher::new(context));
         Arc::new(Self {
             cache,
             learned: Arc::clone(&shared.learned),
@@ -129,8 +127,8 @@ impl Proxy {
 
     /// What fetches use.
     #[must_use]
-    pub(crate) fn fetcher(&self) -> &Fetcher {
-        &self.fetches.fetcher
+    pub(crate) fn fetch_context(&self) -> &FetchContext {
+        &self.fetches.context
     }
 
     /// What all snapshots share.
@@ -147,13 +145,13 @@ impl Proxy {
     /// The memory that response bodies take until they are stored or sent, in bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        self.fetcher().read_budget.used()
+        self.fetch_context().read_budget.used()
     }
 
     /// The current configuration, with what was made of it.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.fetcher().snapshot()
+        self.fetch_context().snapshot()
     }
 
     /// Answers a request from memory, or says how far it got, for [`Proxy::answer_later`] to continue from there. All steps
@@ -187,13 +185,13 @@ impl Proxy {
         let (key, directives) = (primary_key(&permit), RequestDirectives::read(&head.headers));
         let found = self.fetches.lookup(&permit, &key, &head.headers, &directives, snapshot, context.at);
         if let Reuse::Fresh(entry) = &found
-            && !self.fetches.is_long_refused(origin, snapshot, context.at)
+            && !self.fetches.forget_if_long_refused(origin, snapshot, context.at)
         {
             let answer = Answer::hit(Arc::clone(entry), context.at);
             return Ok(Reply::Ready(respond(log, snapshot, &head, origin, &answer, context.at)));
         }
         let origin = Arc::clone(origin);
-        Ok(Reply::Pending(Box::new(Pending { head, permit, origin, key, directives, found })))
+        Ok(Reply::Pending(Box::new(CacheMiss { head, permit, origin, key, directives, found })))
     }
 
     /// Answers a request that memory alone does not answer.
@@ -204,10 +202,10 @@ impl Proxy {
         self: &Arc<Self>,
         log: &mut RequestLog,
         snapshot: &Arc<Snapshot>,
-        pending: Pending,
+        miss: CacheMiss,
         context: &RequestContext<'_>,
     ) -> Result<Response<Body>, Rejection> {
-        let Pending { head, permit, origin, key, directives, found } = pending;
+        let CacheMiss { head, permit, origin, key, directives, found } = miss;
         let request = Arc::new(FetchRequest {
             target: upstream_target(&permit),
             fields: forwarded(&head.headers, &permit.endpoint().forward_request_fields),
@@ -230,7 +228,7 @@ impl Proxy {
         };
         let answer = answer.inspect_err(|rejection| {
             log.exchange.upstream = request.timer.elapsed(self.clock.now());
-            log.exchange.rate = rejection.is_of_credentials_limit().then(|| origin.used_up());
+            log.exchange.rate = rejection.is_of_credentials_limit().then(|| origin.exhausted());
         })?;
         Ok(respond(log, snapshot, &head, &origin, &answer, self.clock.now()))
     }

@@ -1,5 +1,4 @@
-//! Wraps every request: request id, load shedding, metrics, access log and audit log. It is a tower service and does not
-//! depend on what it wraps.
+//! Wraps every request: request id, load shedding, metrics, access log and audit log. It is a tower service.
 //!
 //! It is one layer and not four, because separate layers would clone the request id and read the clock several times on the
 //! path of a hit.
@@ -152,12 +151,13 @@ impl ConnectionContext {
     ) {
         let duration = self.proxy.clock.since(facts.at);
         let status = response.status();
-        let counted = snapshot.endpoint_metrics(log.endpoint);
-        counted.answered(status, log.result, duration.as_secs_f64());
-        let ended = |tenant: &TenantMetrics| tenant.ended(log.outcome, facts.at.wall, counted, status);
+        let endpoint_metrics = snapshot.endpoint_metrics(log.endpoint);
+        endpoint_metrics.answered(status, log.result, duration.as_secs_f64());
+        let ended =
+            |tenant: &TenantMetrics| tenant.ended(log.outcome, facts.at.wall, endpoint_metrics, status);
         match (&log.tenant_metrics, &log.tenant) {
             (Some(tenant), _) => ended(tenant),
-            (None, Some(tenant)) => ended(&snapshot.counted(&tenant.name)),
+            (None, Some(tenant)) => ended(&snapshot.own_tenant_metrics(&tenant.name)),
             (None, None) => {}
         }
         let endpoint = log.endpoint.map(|position| Arc::clone(&snapshot.endpoints[position].name));

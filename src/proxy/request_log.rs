@@ -97,7 +97,7 @@ impl RequestLog {
     /// Records the permit.
     pub fn permitted(&mut self, permit: &Permit, snapshot: &Snapshot) {
         self.credential = Some(Arc::clone(permit.credential()));
-        self.tenant_metrics = Some(snapshot.counted(&permit.tenant().name));
+        self.tenant_metrics = Some(snapshot.own_tenant_metrics(&permit.tenant().name));
     }
 
     /// Records the answer.

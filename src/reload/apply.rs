@@ -73,14 +73,14 @@ pub async fn apply(proxy: &Proxy, config: Config) -> ConfigChanges {
 }
 
 fn change(proxy: &Proxy, config: Config) -> (ConfigChanges, Vec<ToProve>) {
-    let _changing = proxy.fetcher().changing.lock().unwrap_or_else(PoisonError::into_inner);
+    let _changing = proxy.fetch_context().changing.lock().unwrap_or_else(PoisonError::into_inner);
     let before = proxy.snapshot();
     let mut changes = differences(&before.config, &config);
     changes.fixed_secrets = fixed_secrets(&config);
     let rules_changed = changed_rules(&before.config, &config);
     let after = Arc::new(Snapshot::new(config, proxy.shared(), Some(&before)));
     let to_prove = changed_secrets(&before, &after, &mut changes);
-    proxy.fetcher().snapshot.store(Arc::clone(&after));
+    proxy.fetch_context().snapshot.store(Arc::clone(&after));
     proxy.learned.keep_accounts_of(&organizations_that_stay(&before, &after));
     proxy.learned.forget_denials(|_| true);
     for gone in keys(&before.config).difference(&keys(&after.config)) {
@@ -105,7 +105,7 @@ fn change(proxy: &Proxy, config: Config) -> (ConfigChanges, Vec<ToProve>) {
         let selection = Selection { endpoint: Some(endpoint.into()), ..Selection::default() };
         proxy.cache.purge_softly(&selection, proxy.clock.now());
     }
-    proxy.fetcher().read_budget.set_limit(after.config.upstream.max_buffered_bytes);
+    proxy.fetch_context().read_budget.set_limit(after.config.upstream.max_buffered_bytes);
     proxy.accounts.discover_anew();
     (changes, to_prove)
 }

@@ -1,6 +1,6 @@
 //! Serves one connection, from its first byte to its end.
 //!
-//! Graceful shutdown must not cut off a connection on which a request may be on its way. A new connection gets
+//! Graceful shutdown must not close a connection while a request may be in transit on it. A new connection gets
 //! [`LINGER`] plus [`FIRST_REQUEST`] for its first request, a kept-alive one [`LINGER`] for its next. Every
 //! response from then on carries `Connection: close`. Connections that are still idle after that are closed (RFC
 //! 9112, section 9.3).

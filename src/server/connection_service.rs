@@ -1,4 +1,4 @@
-//! What serves the requests of one connection.
+//! The service of one connection.
 
 use std::convert::Infallible;
 
@@ -7,9 +7,9 @@ use hyper::body::Incoming;
 
 use crate::io::body::Body;
 
-/// The service that answers the requests of one connection.
+/// The service for the requests of one connection.
 ///
-/// `poll_ready` must always be ready, and is not called: a service without capacity says so in its response.
+/// `poll_ready` must always be ready, and is not called: a service without capacity reports this in its response.
 pub trait ConnectionService:
     tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone

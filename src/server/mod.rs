@@ -107,7 +107,7 @@ impl ListeningSocket {
         Ok(Self { socket, is_passed: false })
     }
 
-    /// The bound address, with the port that the system chose where port 0 is configured.
+    /// The bound address, with the port that the system chose if port 0 is configured.
     #[must_use]
     pub fn address(&self) -> String {
         match &self.socket {

@@ -3,7 +3,7 @@
 //! accept queue until the next process serves them.
 //!
 //! A configured listener takes the passed socket that has its address. A passed socket without a configured
-//! listener is an error: clients could connect to it but would never be answered.
+//! listener is an error: clients could connect to it but would never get a response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -133,7 +133,7 @@ fn listen_stream(listen: &Listen) -> String {
     }
 }
 
-/// The socket unit sets the mode of the file (`SocketMode=`, default 0666). Everyone who can open the file can
+/// The socket unit sets the mode of the file (`SocketMode=`, default 0666). A process that can open the file can
 /// request the data of every tenant, so a mode that allows more than the configuration is an error.
 fn excess_mode(socket: &Socket, path: &Path, key: &str, access: &UnixSocket) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;

@@ -46,7 +46,6 @@ impl SocketFile {
         Self { path: path.to_owned(), identity: None }
     }
 
-    /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -66,7 +65,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Removes a socket file that nobody listens at: a killed process left it.
+/// Removes a socket file without a listener, which a killed process left.
 async fn remove_abandoned(path: &Path) {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket

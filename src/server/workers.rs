@@ -1,7 +1,7 @@
 //! The threads that serve connections: one per processor, each with its own single-threaded runtime. An accepted
 //! connection is assigned round-robin and stays on its thread.
 //!
-//! A multi-threaded runtime can move tasks between threads, and every task and wake-up pays for that. A hit of 2
+//! A multi-threaded runtime can move tasks between threads, which costs time per task and wake-up. A hit of 2
 //! KiB took 30.2, 33.1, 36.1 and 36.7 µs of processor time with one, and 20.1, 20.2, 21.2 and 28.8 µs with a
 //! runtime per thread (interleaved rounds; `wrk -t1 -c64 -d2s` on one processor, the proxy on the other, its time
 //! from `/proc/PID/stat`). The disadvantage: an idle thread does not take over connections from a busy one.

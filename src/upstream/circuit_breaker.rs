@@ -1,11 +1,11 @@
-//! The circuit breaker of one credential's way to the API.
+//! The circuit breaker for one credential's requests to the API.
 //!
-//! A request that gets no response opens it: for one second, then twice as long after each further failure, up to a minute.
-//! While it is open nothing is sent: a stale entry is served at once, and without one the request fails at once. When the
-//! time is over one request goes through as a probe, and the breaker stays open for the others until the probe succeeds.
+//! A request without a response opens it for one second, then for twice as long after each further failure, up to a minute.
+//! While it is open, no request is sent: a stale entry is served at once; without one, the request fails at once. After
+//! that time one request is sent as a probe, and the breaker stays open for the others until the probe succeeds.
 //!
-//! A server that responds, even with a 5xx, is not down: a client gets that response if there is nothing stored. If there is
-//! a stale entry, it is served for the same length of time without asking the server again.
+//! A 5xx response does not open it: a client gets that response if nothing is stored. If there is a stale entry, it is
+//! served for the same length of time without another request to the server.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub struct CircuitBreaker {
 struct State {
     failures: u32,
     open: Option<Open>,
-    /// 5xx responses in a row, and until when stale entries are served instead of asking the server.
+    /// Consecutive 5xx responses, and until when stale entries are served without a request to the server.
     errors: u32,
     stale_until: Option<Instant>,
 }
@@ -58,10 +58,10 @@ impl CircuitBreaker {
         Ok(BreakerPermit { breaker: self, probe: true })
     }
 
-    /// Records that a request got no response, or not all of it in time.
+    /// Records that a request got no response, or no complete response in time.
     pub fn record_failure(&self, why: &Rejection, now: Now) {
         let mut state = self.state();
-        // Requests that were in flight together fail together. That counts as one failure.
+        // Concurrent requests fail together: count them as one failure.
         if state.open.as_ref().is_some_and(|open| !open.probing && now.monotonic < open.until) {
             return;
         }
@@ -76,13 +76,13 @@ impl CircuitBreaker {
         self.state().open.is_some()
     }
 
-    /// Whether a stale entry is to be served instead of asking the server.
+    /// Whether a stale entry is served without a request to the server.
     #[must_use]
     pub fn prefers_stale(&self, now: Now) -> bool {
         self.state().stale_until.is_some_and(|until| now.monotonic < until)
     }
 
-    /// Records a complete response: the next failure counts as the first again.
+    /// Records a complete response, and resets the failure count.
     pub fn record_complete(&self) {
         self.state().failures = 0;
     }
@@ -105,7 +105,7 @@ impl CircuitBreaker {
 }
 
 impl BreakerPermit<'_> {
-    /// Records a response: `well` unless it is a 5xx.
+    /// Records a response; `well` is false for a 5xx.
     pub fn record_response(self, well: bool, now: Now) {
         self.breaker.record_response(well, now);
     }

@@ -1,4 +1,4 @@
-//! What is known of an exchange with upstream.
+//! Data about an exchange with upstream.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use http::StatusCode;
 use crate::headers::RateState;
 use crate::oauth::token_use::TokenUse;
 
-/// What is known of an exchange with upstream, for logs, metrics and response fields.
+/// Data about an exchange with upstream, for logs, metrics and response fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange {
     /// The state of the credential's rate limit.
     pub rate: Option<RateState>,
-    /// How long upstream took.
+    /// The time spent waiting for upstream.
     pub upstream: Duration,
-    /// How long it waited for the rate limit.
+    /// The time spent waiting for the rate limit.
     pub waited: Duration,
-    /// Where its token came from.
+    /// The source of its token.
     pub token: Option<TokenUse>,
     /// The status of upstream's response.
     pub status: Option<StatusCode>,

@@ -1,4 +1,4 @@
-//! One credential's way to Talkdesk: token, rate limit, circuit breaker, retries.
+//! One credential's access to Talkdesk: token, rate limit, circuit breaker, retries.
 
 pub mod circuit_breaker;
 pub mod exchange;

@@ -1,4 +1,4 @@
-//! One credential's way to the API: get a token, wait for the limit, send, and retry where a retry can help.
+//! Sends the requests of one credential to the API: get a token, wait for the limit, send, and retry if a retry can help.
 //!
 //! Requests of clients, background refreshes and discovery all pass through here, so every request counts against the
 //! credential's limit, and none carries an expired token.
@@ -35,19 +35,19 @@ use crate::oauth::tokens::Tokens;
 use crate::page::links;
 use crate::problem::{Limit, Rejection};
 
-/// One credential's way to the API.
+/// One credential's access to the API.
 pub struct Origin {
     /// Its tokens.
     pub tokens: Arc<Tokens>,
     /// Its rate limit.
     pub gate: Arc<Gate>,
-    /// The way out.
+    /// The HTTP client.
     pub outbound: Outbound,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where it counts.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What the token's scopes are known from.
+    /// The source of the token's scopes.
     pub learned: Arc<Learned>,
     /// Opens after requests without a response.
     pub breaker: CircuitBreaker,
@@ -55,12 +55,12 @@ pub struct Origin {
     pub budget: RetryBudget,
     /// Proofs that the API narrows to an account.
     pub proofs: NarrowingProofs,
-    /// The refusal for whose length its entries were removed, by when it began: that is done once.
-    pub forgotten_for: ArcSwapOption<Instant>,
-    /// The API's origin, to be recognised in links.
+    /// When the rejection began because of which its entries were removed: they are removed once per rejection.
+    pub entries_removed_for: ArcSwapOption<Instant>,
+    /// The API's origin, to recognise links to it.
     pub links: links::ApiOrigin,
-    /// What `Host` says, where the API is spoken to in plain. hyper would make it for each request; over TLS it is left to
-    /// hyper, since HTTP/2 has no such field.
+    /// The `Host` field for an API without TLS; hyper would build it for each request. With TLS it is left to hyper, because
+    /// HTTP/2 has no such field.
     pub host: Option<HeaderValue>,
 }
 
@@ -78,18 +78,18 @@ pub struct UpstreamRequest<'a> {
     pub target: Option<&'a Uri>,
     /// The client's fields that are forwarded, and the preconditions.
     pub fields: &'a HeaderMap,
-    /// Its place in the queue of the rate limit.
+    /// Identifies its sender in the queue of the rate limit.
     pub waiter: Waiter,
-    /// When it must be over.
+    /// When it must be complete.
     pub deadline: Instant,
-    /// How long an exchange must have lasted for its timeout to count as a failure of the API: one that had little time left,
-    /// after waiting for a limit or a token, says nothing about it.
+    /// The minimum duration of an exchange whose timeout counts as a failure of the API. A shorter one had little time left
+    /// after waiting for a limit or a token, which says nothing about the API.
     pub min_timeout: Duration,
     /// Measures the wait for upstream.
     pub timer: &'a UpstreamTimer,
-    /// Where it counts, by endpoint.
+    /// The endpoint's metrics.
     pub endpoint_metrics: &'a EndpointMetrics,
-    /// Where it counts, by tenant.
+    /// The tenant's metrics.
     pub tenant_metrics: &'a TenantMetrics,
 }
 
@@ -97,22 +97,22 @@ pub struct UpstreamRequest<'a> {
 pub struct UpstreamResponse {
     /// The response.
     pub response: Response<Incoming>,
-    /// Keep it until the body is read: it holds a place among the requests in flight.
+    /// Hold it until the body is read: it occupies a concurrency slot.
     pub pass: Pass,
     /// When the last attempt was sent.
     pub sent_at: Now,
-    /// What is known of the exchange so far.
+    /// The data about the exchange so far.
     pub exchange: Exchange,
-    /// The number of that token.
+    /// The number of the token that was sent.
     pub token_number: u64,
 }
 
 impl Origin {
-    /// Sends a request, with a valid token and within the limit; again with another token after a 401, and once
-    /// more after a failure that may pass.
+    /// Sends a request with a valid token and within the limit. Retries with another token after a 401, and once after a
+    /// transient failure.
     ///
     /// # Errors
-    /// A [`Rejection`] that says what stood in the way.
+    /// A [`Rejection`] with the reason.
     pub async fn send(&self, request: &UpstreamRequest<'_>) -> Result<UpstreamResponse, Rejection> {
         let mut waited = Duration::ZERO;
         let mut token_use = TokenUse::Kept;
@@ -120,13 +120,13 @@ impl Origin {
         let mut first = true;
         loop {
             request.timer.stop(self.clock.now());
-            // What is known to be in vain is refused before anything is used up.
+            // Refuse requests that are known to fail before they use a token or the limit.
             if let Some(paused) = self.gate.paused() {
                 return Err(paused.into());
             }
             let permit = self.breaker.permit(self.clock.now())?;
-            // The token comes before the limit, so that what can't be sent for want of one takes no place; and
-            // again after the wait, since the first may have ended by then.
+            // Get the token before waiting for the limit, so that a request without one does not use the limit; and
+            // again after the wait, because the first may have expired.
             let (_, first_use) = self.token(request).await?;
             let pass = self.pass(request).await?;
             waited += pass.waited;
@@ -137,7 +137,7 @@ impl Origin {
                 self.budget.sent(sent_at);
             }
             let outcome = self.exchange(request, &token).await;
-            if let Some(reason) = passing_failure(&outcome)
+            if let Some(reason) = transient_failure(&outcome)
                 && std::mem::take(&mut may_retry)
                 && self.budget.take(sent_at)
             {
@@ -165,12 +165,12 @@ impl Origin {
             };
             permit.record_response(!response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
-                // The token is dropped, and one other is tried: `rejected` refuses a second in a row.
+                // Drop the token and try one other: `rejected` returns an error for a second 401 in a row.
                 self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
                 self.metrics.upstream_retry("token_rejected");
                 continue;
             }
-            // An error of a server before the API says nothing about the token.
+            // An error of a server in front of the API says nothing about the token.
             if !response.status().is_server_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
                 self.tokens.accepted();
             }
@@ -187,9 +187,9 @@ impl Origin {
         }
     }
 
-    /// How the credential stands where it may not send any more for now.
+    /// The rate limit state of a credential that may not send any requests for now.
     #[must_use]
-    pub fn used_up(&self) -> RateState {
+    pub fn exhausted(&self) -> RateState {
         let (burst, window) = self.gate.policy();
         RateState { burst, window, remaining: 0 }
     }
@@ -213,7 +213,7 @@ impl Origin {
         }
     }
 
-    /// A token that is valid now, and that may do what is asked.
+    /// A token that is valid now and permits the request.
     async fn token(&self, request: &UpstreamRequest<'_>) -> Result<(Arc<Token>, TokenUse), Rejection> {
         let token = self.clock.timeout_at(request.deadline, self.tokens.get()).await;
         let late = || NoToken {
@@ -248,7 +248,7 @@ impl Origin {
             }
             Ok(Err(failure)) => {
                 request.endpoint_metrics.upstream_failed();
-                // What is no HTTP is counted with all other answers that can't be used.
+                // A response that is not HTTP is counted with all other unusable responses.
                 if failure.kind != FailureKind::Protocol {
                     self.metrics.upstream_error(failure.kind.as_str());
                 }
@@ -263,11 +263,11 @@ impl Origin {
         }
     }
 
-    /// A 429, or a 503 that says for how long, pauses the credential for everybody.
+    /// Pauses the credential for all clients after a 429, or a 503 with `Retry-After`.
     fn apply_retry_after(&self, response: &Response<Incoming>) -> Result<(), Rejection> {
         let now = self.clock.now();
         let told = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now.wall));
-        // A pause of nothing is none that was told.
+        // A `Retry-After` of zero counts as none.
         let told = told.filter(|told| !told.is_zero());
         let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
         if limited || (response.status() == StatusCode::SERVICE_UNAVAILABLE && told.is_some()) {
@@ -291,10 +291,9 @@ impl Origin {
     }
 }
 
-/// Why a request may be sent again, where it may: it got no answer but a refused or reset connection, or one that
-/// says that a server behind the server is in trouble, and not for how long. A 500 may have been caused by the
-/// request, and after a timeout there is no time left.
-fn passing_failure(outcome: &Result<Response<Incoming>, Rejection>) -> Option<&'static str> {
+/// The reason for a retry, if one is permitted: the connection was refused or reset, or the response is a 502, 503 or
+/// 504 without `Retry-After`. A 500 may have been caused by the request, and after a timeout there is no time left.
+fn transient_failure(outcome: &Result<Response<Incoming>, Rejection>) -> Option<&'static str> {
     match outcome {
         Ok(response) if response.headers().contains_key(RETRY_AFTER) => None,
         Ok(response) => match response.status() {
@@ -330,11 +329,10 @@ fn unanswered(failure: Failure) -> Rejection {
     }
 }
 
-/// How many fields the proxy adds to a request.
+/// The number of fields that the proxy adds to a request.
 const OWN_FIELDS: usize = 5;
 
-/// The request upstream. Its target is the permit's, its fields those that were let through, and the rest is
-/// the proxy's own.
+/// Builds the upstream request from the permit's target, the forwarded fields and the proxy's own fields.
 fn build_http_request(
     request: &UpstreamRequest<'_>,
     token: &Token,

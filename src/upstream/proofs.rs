@@ -1,8 +1,8 @@
 //! Proofs that Talkdesk narrows to an account by `filter`.
 //!
-//! If Talkdesk ignored the filter, an answer would tell an Instance about others even where it has none of their records:
-//! its counts and links would be those of the whole Organization. So before a fetch for an Instance on its Organization's
-//! credential, a probe (`probe.rs`) must have proven that Talkdesk narrows. A proof is valid for 24 hours, for one
+//! If Talkdesk ignored the filter, a response would disclose data about other Instances even without their records: its
+//! counts and links would be those of the whole Organization. Therefore a probe (`probe.rs`) must prove that Talkdesk
+//! narrows before a fetch for an Instance on its Organization's credential. A proof is valid for 24 hours, for one
 //! credential, path and shape of the client's filter. Entries that are still fresh are served without a new proof; a
 //! disproof removes them.
 
@@ -14,7 +14,6 @@ use crate::domain::endpoint::Narrowing;
 use crate::domain::entitlement::Permit;
 use crate::problem::Unproven;
 
-/// How long a proof is valid.
 pub(crate) const PROVEN_FOR: Duration = Duration::from_hours(24);
 
 /// Younger proofs are kept after an account mismatch, so that repeated mismatches do not cause a probe each.
@@ -23,13 +22,13 @@ const NO_RECHECK_FOR: Duration = Duration::from_secs(10);
 /// Clients choose their filters, so the number of proofs is bounded; beyond it all are discarded.
 const MAX_PROOFS: usize = 512;
 
-/// What one proof covers. The shape of the client's filter matters because Talkdesk may ignore the whole filter when it
+/// The scope of one proof. The shape of the client's filter matters because Talkdesk may ignore the whole filter if it
 /// does not understand a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ProofKey {
     endpoint: Arc<str>,
     path: Box<str>,
-    /// The shape of the client's filter, where it sent one.
+    /// The shape of the client's filter, if it sent one.
     client_filter: Option<Box<str>>,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct ProofSlot {
     pub(crate) narrowing: Narrowing,
     pub(crate) has_client_filter: bool,
     state: Mutex<ProofState>,
-    /// Held while a probe is under way, so that there is one at a time.
+    /// Held during a probe, so that only one runs at a time.
     pub(crate) probing: tokio::sync::Mutex<()>,
 }
 
@@ -66,7 +65,7 @@ pub(crate) enum ProofState {
 
 impl NarrowingProofs {
     /// The endpoints that `upstream.account_filter` does not narrow, by their names. Disproofs of a client's filter are left
-    /// out: they say nothing of the configuration.
+    /// out: they say nothing about the configuration.
     #[must_use]
     pub fn unproven(&self) -> Vec<Unproven> {
         let slots = self.slots();
@@ -146,7 +145,7 @@ impl ProofSlot {
         self.lock().clone()
     }
 
-    /// Sets the state, and gives the one before.
+    /// Sets the state and returns the previous one.
     pub(crate) fn set(&self, state: ProofState) -> ProofState {
         std::mem::replace(&mut *self.lock(), state)
     }

@@ -1,5 +1,5 @@
-//! Limits retries to a fifth of the requests sent, so that they cannot double the load on a server in trouble. Three in ten
-//! seconds are always allowed, so that a tenant with few requests can retry too.
+//! Limits retries to a fifth of the requests sent, so that they cannot double the load on a failing server. Three retries
+//! in ten seconds are always allowed, so that a tenant with few requests can retry too.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +21,8 @@ struct Second {
 }
 
 const WINDOW: Duration = Duration::from_secs(10);
-const IN_ANY_CASE: u32 = 3;
-const ONE_IN: u32 = 5;
+const MIN_RETRIES: u32 = 3;
+const REQUESTS_PER_RETRY: u32 = 5;
 
 impl RetryBudget {
     /// Counts a request that is sent for the first time.
@@ -30,14 +30,14 @@ impl RetryBudget {
         self.with_present_second(now, |second| second.sent += 1);
     }
 
-    /// Whether one may be sent again; if so, it is counted.
+    /// Returns whether a retry is allowed, and counts it if so.
     pub fn take(&self, now: Now) -> bool {
         self.with_present_second(now, |_| ());
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let (sent, retried) = seconds
             .iter()
             .fold((0, 0), |(sent, retried), second| (sent + second.sent, retried + second.retried));
-        let allowed = retried < IN_ANY_CASE.max(sent / ONE_IN);
+        let allowed = retried < MIN_RETRIES.max(sent / REQUESTS_PER_RETRY);
         if allowed && let Some(present) = seconds.back_mut() {
             present.retried += 1;
         }

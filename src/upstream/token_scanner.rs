@@ -1,8 +1,8 @@
 //! Detects responses that repeat the access token.
 //!
-//! An API that echoes the `Authorization` field (a debug page, a hostile server) would give the tenant's token to every client
-//! of the proxy. Each response is searched for the token that its request carried: a field that contains it is removed, and a
-//! body that contains it is refused.
+//! An API that echoes the `Authorization` field (a debug page, a hostile server) would disclose the tenant's token to every
+//! client of the proxy. Each response is searched for the token of its request: a field that contains it is removed, and a
+//! body that contains it is rejected.
 //!
 //! Not implemented: encodings of a token other than JSON's `\/`. A server that wants to disclose the token can send it
 //! elsewhere itself.
@@ -16,7 +16,7 @@ use crate::oauth::token::Token;
 use crate::oauth::token_search::TokenSearch;
 use crate::problem::Rejection;
 
-/// Searches a response body for the token of its request. It travels with the response as an extension.
+/// Searches a response body for the token of its request. It is attached to the response as an extension.
 #[derive(Clone)]
 pub struct TokenScanner {
     token: Arc<Token>,
@@ -54,7 +54,7 @@ impl TokenScanner {
     }
 }
 
-/// Returns whether there were any.
+/// Returns whether a field was removed.
 fn remove_fields_with_token(fields: &mut HeaderMap, search: &TokenSearch) -> bool {
     let has_it = |(_, value): &(&HeaderName, &HeaderValue)| search.finds_in(value.as_bytes());
     let names: Vec<_> = fields.iter().filter(has_it).map(|(name, _)| name.clone()).collect();

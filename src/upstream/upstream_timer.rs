@@ -1,4 +1,4 @@
-//! Measures the time a request spent waiting for upstream, also where no response came.
+//! Measures the time that a request waits for upstream, even if no response arrives.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,17 +18,17 @@ enum State {
 }
 
 impl UpstreamTimer {
-    /// A new attempt begins; nothing is sent yet.
+    /// Resets the timer for a new attempt; nothing is sent yet.
     pub fn reset(&self) {
         *self.state() = State::NotStarted;
     }
 
-    /// The request is sent now, for the first time or as a retry.
+    /// Starts the timer: the request is sent, for the first time or as a retry.
     pub fn start(&self, now: Now) {
         *self.state() = State::Running(now);
     }
 
-    /// The request no longer waits for upstream: before a retry it waits for the limit or a token.
+    /// Stops the timer: before a retry, the request waits for the limit or a token and not for upstream.
     pub fn stop(&self, now: Now) {
         let mut state = self.state();
         if let State::Running(started) = *state {
@@ -36,12 +36,12 @@ impl UpstreamTimer {
         }
     }
 
-    /// Another request did the fetch, and waited for this long.
+    /// Sets the time that another request waited, which did the fetch.
     pub fn set(&self, duration: Duration) {
         *self.state() = State::Stopped(duration);
     }
 
-    /// Whether the request was sent. From then on the fetch is finished even if nobody waits for it.
+    /// Whether the request was sent. From then on the fetch is finished even if no client waits for it.
     #[must_use]
     pub fn has_started(&self) -> bool {
         !matches!(*self.state(), State::NotStarted)

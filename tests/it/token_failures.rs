@@ -245,6 +245,10 @@ async fn what_is_stored_outlives_a_refused_client_for_a_quarter_of_an_hour() {
     proxy.advance(Duration::from_mins(14));
     assert!(proxy.get(INVOICES).await.cache_status().starts_with("hit"));
     proxy.advance(Duration::from_mins(2));
+    let tokens = talkdesk.control().counters().tokens.by_account["acme"];
+    let cached_only = proxy.get_with(INVOICES, &[("cache-control", "only-if-cached")]).await;
+    cached_only.assert_problem(504, "not_in_cache");
+    assert_eq!(talkdesk.control().counters().tokens.by_account["acme"], tokens, "nothing is sent");
     proxy.get(INVOICES).await.assert_problem(502, "credential_rejected");
     assert!(
         proxy.get("/organizations/northwind/express/invoices").await.cache_status().starts_with("hit"),
