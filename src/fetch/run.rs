@@ -21,7 +21,6 @@ use super::store::EntryStore;
 use super::validate::validate;
 use crate::cache::Entry;
 use crate::limit::gate::Waiter;
-use crate::oauth::no_token::TokenError;
 use crate::problem::Rejection;
 use crate::rfc9111::validation::{confirmed, make_conditional};
 use crate::upstream::origin::{UpstreamRequest, UpstreamResponse};
@@ -52,16 +51,6 @@ pub async fn fetch(
         outcome = fetch.run(entry) => outcome,
         () = abandoned => return None,
     };
-    // If this request was sent and got the second 401, no stale entry may replace it; if another request got it, one may.
-    let outcome = outcome.map_err(|rejection| {
-        if let Rejection::NoToken(no_token) = &rejection
-            && no_token.error == TokenError::TokenRejected
-            && request.timer.has_started()
-        {
-            return Rejection::TokenRejected(no_token.clone());
-        }
-        rejection
-    });
     if let Err(rejection) = &outcome {
         fetch.count(rejection);
     }

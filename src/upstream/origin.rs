@@ -27,7 +27,7 @@ use crate::headers::{RateState, add_via};
 use crate::io::client::{Failure, FailureKind, Outbound};
 use crate::limit::gate::{Gate, Pass, Refused, Waiter};
 use crate::metrics::{EndpointMetrics, Metrics, TenantMetrics};
-use crate::oauth::grant::{AGENT, retry_after};
+use crate::oauth::grant::{AGENT, GrantError, retry_after};
 use crate::oauth::no_token::{NoToken, TokenError};
 use crate::oauth::token::Token;
 use crate::oauth::token_use::TokenUse;
@@ -117,6 +117,7 @@ impl Origin {
         let mut waited = Duration::ZERO;
         let mut token_use = TokenUse::Kept;
         let mut may_retry = true;
+        let mut unauthorized = false;
         let mut first = true;
         loop {
             request.timer.stop(self.clock.now());
@@ -127,10 +128,10 @@ impl Origin {
             let permit = self.breaker.permit(self.clock.now())?;
             // Get the token before waiting for the limit, so that a request without one does not use the limit; and
             // again after the wait, because the first may have expired.
-            let (_, first_use) = self.token(request).await?;
+            let (_, first_use) = self.token(request, unauthorized).await?;
             let pass = self.pass(request).await?;
             waited += pass.waited;
-            let (token, last_use) = self.token(request).await?;
+            let (token, last_use) = self.token(request, unauthorized).await?;
             token_use = token_use.max(first_use).max(last_use);
             let sent_at = self.clock.now();
             if std::mem::take(&mut first) {
@@ -166,7 +167,8 @@ impl Origin {
             permit.record_response(!response.status().is_server_error(), self.clock.now());
             if response.status() == StatusCode::UNAUTHORIZED {
                 // Drop the token and try one other: `rejected` returns an error for a second 401 in a row.
-                self.tokens.rejected(&token).map_err(Rejection::NoToken)?;
+                unauthorized = true;
+                self.tokens.rejected(&token).map_err(|no_token| rejection_of(no_token, unauthorized))?;
                 self.metrics.upstream_retry("token_rejected");
                 continue;
             }
@@ -214,15 +216,18 @@ impl Origin {
     }
 
     /// A token that is valid now and permits the request.
-    async fn token(&self, request: &UpstreamRequest<'_>) -> Result<(Arc<Token>, TokenUse), Rejection> {
+    async fn token(
+        &self,
+        request: &UpstreamRequest<'_>,
+        unauthorized: bool,
+    ) -> Result<(Arc<Token>, TokenUse), Rejection> {
         let token = self.clock.timeout_at(request.deadline, self.tokens.get()).await;
         let late = || NoToken {
-            error: TokenError::Grant(crate::oauth::grant::GrantError::Unavailable(
-                "it did not answer in time".into(),
-            )),
+            error: TokenError::Grant(GrantError::Unavailable("it did not answer in time".into())),
             retry_in: Duration::from_secs(1),
         };
-        let token = token.unwrap_or_else(|_| Err(late())).map_err(Rejection::NoToken)?;
+        let token = token.unwrap_or_else(|_| Err(late()));
+        let token = token.map_err(|no_token| rejection_of(no_token, unauthorized))?;
         still_granted(request.permit, &self.learned, self.clock.now().monotonic)
             .map_err(Rejection::Denied)?;
         Ok(token)
@@ -288,6 +293,16 @@ impl Origin {
             self.gate.took_one();
         }
         Ok(())
+    }
+}
+
+/// Tells a request that got a 401 itself from one that only finds that another request's tokens were rejected: a stale entry
+/// may replace the response to the latter.
+fn rejection_of(no_token: NoToken, unauthorized: bool) -> Rejection {
+    if unauthorized && no_token.error == TokenError::TokenRejected {
+        Rejection::TokenRejected(no_token)
+    } else {
+        Rejection::NoToken(no_token)
     }
 }
 

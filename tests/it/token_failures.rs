@@ -97,6 +97,23 @@ async fn a_second_401_is_never_answered_from_memory() {
 }
 
 #[tokio::test]
+async fn a_401_of_another_request_leaves_a_stale_entry_in_its_place() {
+    let talkdesk = Talkdesk::samples().await;
+    let rule =
+        "cache:\n  endpoints:\n    invoices: { ttl: 60s, stale_while_revalidate: 0s, stale_if_error: 1h }\n";
+    let proxy = talkdesk.proxy(SAMPLE_TENANTS, rule).await;
+    assert_eq!(proxy.get(INVOICES).await.status, StatusCode::OK);
+    proxy.advance(Duration::from_secs(61));
+    talkdesk.control().inject(answers(Target::Api, 401, 2)).expect("a fault");
+    proxy.get("/organizations/acme/express/products").await.assert_problem(502, "token_rejected");
+    let sent = talkdesk.counts();
+    let stale = proxy.get(INVOICES).await;
+    assert_eq!(stale.status, StatusCode::OK, "{}", stale.text());
+    assert!(stale.cache_status().contains("detail=rejected"), "{}", stale.cache_status());
+    assert_eq!(talkdesk.counts(), sent);
+}
+
+#[tokio::test]
 async fn a_thousand_clients_cost_a_dead_token_endpoint_a_handful_of_requests() {
     let talkdesk = Talkdesk::samples().await;
     let proxy = talkdesk.proxy(SAMPLE_TENANTS, UNLIMITED).await;
