@@ -167,11 +167,45 @@ fn answers_being_read_may_take_at_least_what_one_may() {
 }
 
 #[test]
-fn a_changed_key_that_needs_a_restart_is_named() {
+fn every_changed_key_that_needs_a_restart_is_named_and_no_other() {
     let old = accepted(&with_acme(""));
-    let new = "server: { listen: 127.0.0.1:1, watch: true, denial_status: 422 }\nlog: { level: warn }\n";
-    let new = accepted(&with_acme(&format!("{new}upstream: {{ ca_file: ca.pem, stale_wait: 1s }}\n")));
-    let named = ["server.listen", "server.watch", "upstream.ca_file", "log"];
-    assert_eq!(changes_that_need_restart(&old, &new), named);
+    let new = accepted(&with_acme(
+        "server:
+  listen: 127.0.0.1:1
+  admin: 127.0.0.1:2
+  metrics: 127.0.0.1:3
+  listeners: [{ listen: 127.0.0.1:4, tenants: [organizations/acme] }]
+  unix_socket: { mode: '0660' }
+  drain_delay: 1s
+  drain_timeout: 1s
+  max_connections: 1
+  header_timeout: 1s
+  watch: true
+  denial_status: 422
+cache: { max_bytes: 64MiB }
+upstream: { connect_timeout: 1s, ca_file: ca.pem, proxy: 'http://127.0.0.1:5', stale_wait: 1s }
+log: { level: warn }
+",
+    ));
+    let mut named = changes_that_need_restart(&old, &new);
+    named.sort();
+    let expected = [
+        "cache.max_bytes",
+        "log",
+        "server.admin",
+        "server.drain_delay",
+        "server.drain_timeout",
+        "server.header_timeout",
+        "server.listen",
+        "server.listeners",
+        "server.max_connections",
+        "server.metrics",
+        "server.unix_socket",
+        "server.watch",
+        "upstream.ca_file",
+        "upstream.connect_timeout",
+        "upstream.proxy",
+    ];
+    assert_eq!(named, expected);
     assert!(changes_that_need_restart(&new, &new).is_empty());
 }
